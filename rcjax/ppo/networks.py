@@ -1,0 +1,103 @@
+"""Actor and critic: separate tanh networks and a Gaussian whose width does not depend on the state."""
+
+import math
+from typing import Any, TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, PRNGKeyArray
+
+from rcjax.ppo.config import PPOConfig
+
+Params: TypeAlias = dict[str, Any]
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+class MLP(nn.Module):
+    """Tanh layers and a linear last one, with orthogonal weights and zero biases.
+
+    Float32 matrix products on every backend: these layers are small, and the TPU's default would round their
+    inputs to bfloat16.
+    """
+
+    hidden: tuple[int, ...]
+    out_size: int
+    out_gain: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch O"]) -> Float[Array, "*batch out"]:
+        for i, width in enumerate(self.hidden):
+            x = nn.tanh(_dense(width, math.sqrt(2), f"hidden_{i}")(x))
+        return _dense(self.out_size, self.out_gain, "out")(x)
+
+
+class ActorCritic(nn.Module):
+    """Mean and log standard deviation of the action, and the value of the state.
+
+    Initialised as Stable-Baselines3's `ActorCriticPolicy`: orthogonal weights of gain sqrt(2) in hidden
+    layers, 0.01 for the mean and 1 for the value.
+    """
+
+    action_size: int
+    net_arch: tuple[int, ...] = (64, 64)
+    log_std_init: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, obs: Float[Array, "*batch O"]
+    ) -> tuple[Float[Array, "*batch A"], Float[Array, " A"], Float[Array, "*batch"]]:
+        mean = MLP(self.net_arch, self.action_size, 0.01, name="actor")(obs)
+        value = MLP(self.net_arch, 1, 1.0, name="critic")(obs)
+        log_std = self.param("log_std", nn.initializers.constant(self.log_std_init), (self.action_size,))
+        return mean, log_std, value[..., 0]
+
+
+def init_params(key: PRNGKeyArray, obs_size: int, action_size: int, config: PPOConfig) -> Params:
+    """Fresh parameters: a tree of `actor`, `critic` and `log_std`. Consumes `key`."""
+    network = ActorCritic(action_size, tuple(config.net_arch), config.log_std_init)
+    return dict(network.init(key, jnp.zeros((1, obs_size)))["params"])
+
+
+def policy_value(
+    params: Params, obs: Float[Array, "*batch O"]
+) -> tuple[Float[Array, "*batch A"], Float[Array, " A"], Float[Array, "*batch"]]:
+    """Mean and log standard deviation of the action, and the value; the sizes are read off the parameters."""
+    n_hidden = len(params["actor"]) - 1
+    net_arch = tuple(params["actor"][f"hidden_{i}"]["kernel"].shape[-1] for i in range(n_hidden))
+    network = ActorCritic(params["log_std"].shape[-1], net_arch)
+    return network.apply({"params": params}, obs)  # pyright: ignore[reportReturnType]
+
+
+def sample_action(
+    key: PRNGKeyArray, mean: Float[Array, "*batch A"], log_std: Float[Array, " A"]
+) -> Float[Array, "*batch A"]:
+    """Draw from the Gaussian, not clipped: clip what the environment gets, keep what was drawn.
+
+    Consumes `key`.
+    """
+    return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
+
+
+def log_prob(
+    action: Float[Array, "*batch A"], mean: Float[Array, "*batch A"], log_std: Float[Array, " A"]
+) -> Float[Array, "*batch"]:
+    """Log density of the unclipped action, summed over its numbers, in nats."""
+    z = (action - mean) * jnp.exp(-log_std)
+    return -jnp.sum(0.5 * z**2 + log_std + 0.5 * _LOG_2PI, axis=-1)
+
+
+def entropy(log_std: Float[Array, " A"]) -> Float[Array, ""]:
+    """Differential entropy of the Gaussian in nats; the same in every state."""
+    return jnp.sum(0.5 + 0.5 * _LOG_2PI + log_std)
+
+
+def _dense(width: int, gain: float, name: str) -> nn.Dense:
+    return nn.Dense(
+        width,
+        kernel_init=nn.initializers.orthogonal(gain),
+        precision=jax.lax.Precision.HIGHEST,
+        name=name,
+    )
