@@ -1,0 +1,1 @@
+"""Metaworld's tasks: one file each, and the reward terms they share."""

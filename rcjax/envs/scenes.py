@@ -1,0 +1,190 @@
+"""Metaworld's own scenes, loaded from the installed package and edited so that MJX runs them fast.
+
+Nothing is copied: the official XML is read with `mujoco.MjSpec` and edited in memory.
+
+* Every official collision is off. Contacts come from explicit pairs between a few primitives, the proxies,
+  chosen so that MJX and C MuJoCo agree on them (sphere-box, capsule-capsule, sphere-plane; not box-box, not
+  capsule-box).
+* Bodies that never move relative to their parent are fused into it (37 bodies become 14 in the drawer scene).
+* Bodies that are placed anew at every reset become mocap bodies, so their pose is state and the model is
+  constant.
+* Visible sites (fingertip markers, the goal) get a visual geom each, as those are what a renderer of geoms
+  can draw.
+* Visual geoms, materials, lights and cameras stay as they are.
+"""
+
+import dataclasses
+import importlib.util
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import mujoco
+import numpy as np
+
+PROXY_GROUP = 4  # the official collision geoms' group; viewers and renderers hide it by default
+FIRST_HIDDEN_GROUP = 3  # mujoco.MjvOption draws groups 0-2
+GOAL_SITE = "goal"
+PROXY_PREFIX = "proxy:"
+MARKER_PREFIX = "marker:"
+
+# Contact parameters of every pair: the official ones, but for friction as on the finger pads.
+FRICTION = (2.0, 2.0, 0.005, 0.0001, 0.0001)
+SOLREF = (0.01, 1.0)
+SOLIMP = (0.99, 0.995, 0.01, 0.5, 2.0)
+
+# What the official code writes over each weld: no offset, hand turned half about x, torque scale 5.
+OFFICIAL_WELD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
+
+_GEOM_TYPES = {
+    "sphere": mujoco.mjtGeom.mjGEOM_SPHERE,
+    "capsule": mujoco.mjtGeom.mjGEOM_CAPSULE,
+    "box": mujoco.mjtGeom.mjGEOM_BOX,
+    "plane": mujoco.mjtGeom.mjGEOM_PLANE,
+}
+
+Role = Literal["object", "scenery"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Proxy:
+    """A primitive that stands for a body in collisions. Metres, in the frame of `body`.
+
+    `role` says what the hand meets it with: "object" with friction (condim 3), "scenery" without (condim 1).
+    """
+
+    name: str
+    body: str
+    shape: Literal["sphere", "capsule", "box", "plane"]
+    size: tuple[float, ...]
+    pos: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    role: Role = "object"
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneSpec:
+    """What is particular to a task's scene.
+
+    `placed_bodies` are the top-level bodies that the official reset moves. `extra_pairs` are proxies of the
+    scene that collide with one another, as (name, name, condim).
+    """
+
+    xml: str  # relative to metaworld's assets
+    placed_bodies: tuple[str, ...]
+    proxies: tuple[Proxy, ...]
+    extra_pairs: tuple[tuple[str, str, int], ...] = ()
+
+
+def asset_path(xml: str) -> pathlib.Path:
+    """Where the installed metaworld keeps `xml`, found without importing it and all of its environments."""
+    package = importlib.util.find_spec("metaworld")
+    if package is None or package.origin is None:
+        raise ValueError("metaworld, whose scenes are needed, is not installed: pip install metaworld")
+    return pathlib.Path(package.origin).parent / "assets" / xml
+
+
+def build_model(scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]]) -> mujoco.MjModel:
+    """The edited scene, compiled.
+
+    `hand_proxies` gives the hand's proxies by what they meet: an object's shape, or "scenery".
+    """
+    spec = mujoco.MjSpec.from_file(str(asset_path(scene.xml)))
+    _disable_collisions(spec)
+    _place_by_mocap(spec, scene.placed_bodies)
+    _mark_sites(spec)
+    _add_proxies(spec, scene, hand_proxies)
+    _set_solver(spec)
+    spec.compiler.fusestatic = True
+    model = spec.compile()
+    for i in range(model.neq):
+        if model.eq_type[i] == mujoco.mjtEq.mjEQ_WELD:
+            model.eq_data[i, : len(OFFICIAL_WELD)] = OFFICIAL_WELD
+    return model
+
+
+def _disable_collisions(spec: mujoco.MjSpec) -> None:
+    for geom in spec.geoms:
+        geom.contype = 0
+        geom.conaffinity = 0
+
+
+def _place_by_mocap(spec: mujoco.MjSpec, names: Sequence[str]) -> None:
+    for name in names:
+        spec.body(name).mocap = True
+
+
+def _mark_sites(spec: mujoco.MjSpec) -> None:
+    """Give each site that a renderer would show a visual geom, the goal's on a mocap body of its own."""
+    for site in spec.sites:
+        if site.group >= FIRST_HIDDEN_GROUP or site.rgba[3] == 0:
+            continue
+        body, pos = site.parent, site.pos
+        if site.name == GOAL_SITE:
+            body, pos = spec.worldbody.add_body(name=GOAL_SITE, pos=site.pos, mocap=True), np.zeros(3)
+        body.add_geom(
+            name=MARKER_PREFIX + site.name,
+            type=site.type,
+            size=site.size,
+            pos=pos,
+            quat=site.quat,
+            rgba=site.rgba,
+            group=site.group,
+            contype=0,
+            conaffinity=0,
+            mass=0,
+        )
+
+
+def _add_geom(spec: mujoco.MjSpec, proxy: Proxy) -> str:
+    body = spec.worldbody if proxy.body == "world" else spec.body(proxy.body)
+    size = np.zeros(3)
+    size[: len(proxy.size)] = proxy.size
+    name = PROXY_PREFIX + proxy.name
+    body.add_geom(
+        name=name,
+        type=_GEOM_TYPES[proxy.shape],
+        size=size,
+        pos=proxy.pos,
+        quat=proxy.quat,
+        group=PROXY_GROUP,
+        contype=0,
+        conaffinity=0,
+        mass=0,
+    )
+    return name
+
+
+def _add_pair(spec: mujoco.MjSpec, name1: str, name2: str, condim: int) -> None:
+    spec.add_pair(
+        geomname1=name1,
+        geomname2=name2,
+        condim=condim,
+        friction=FRICTION,
+        solref=SOLREF,
+        solimp=SOLIMP,
+        margin=0.0,
+    )
+
+
+def _add_proxies(spec: mujoco.MjSpec, scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]]) -> None:
+    """Add the scene's proxies, those of the hand that can meet one, and their pairs."""
+    hand_names: dict[str, list[str]] = {}
+    for proxy in scene.proxies:
+        name = _add_geom(spec, proxy)
+        partner = "scenery" if proxy.role == "scenery" else proxy.shape
+        if partner not in hand_names:
+            hand_names[partner] = [_add_geom(spec, hand_proxy) for hand_proxy in hand_proxies[partner]]
+        for hand_name in hand_names[partner]:
+            _add_pair(spec, hand_name, name, condim=1 if proxy.role == "scenery" else 3)
+    for name1, name2, condim in scene.extra_pairs:
+        _add_pair(spec, PROXY_PREFIX + name1, PROXY_PREFIX + name2, condim)
+
+
+def _set_solver(spec: mujoco.MjSpec) -> None:
+    """Four iterations are enough from a warm start, two are not. The time step stays at 0.0025 s."""
+    spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
+    spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
+    spec.option.iterations = 4
+    spec.option.ls_iterations = 4
+    spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
