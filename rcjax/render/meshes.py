@@ -1,0 +1,177 @@
+"""Triangles of MuJoCo geoms in the geom's own frame: primitives tessellated, meshes decimated. Host, NumPy."""
+
+import fast_simplification
+import mujoco
+import numpy as np
+from jaxtyping import Float, Int
+
+Triangles = tuple[Float[np.ndarray, "K 3 3"], Float[np.ndarray, "K 3 3"]]
+"""Corners (metres) and unit normals at the corners; counter-clockwise seen from outside."""
+
+_GEOM = mujoco.mjtGeom
+_CREASE_COSINE = 0.8  # faces that differ by more are not averaged; MuJoCo's own bound when it makes normals
+
+
+def geom_triangles(
+    model: mujoco.MjModel, geom: int, *, segments: int, mesh_budget: int, plane_half_side: float
+) -> Triangles:
+    """The triangles that stand for one geom.
+
+    `segments` is the number of facets round a full circle, `mesh_budget` the most triangles a mesh keeps,
+    `plane_half_side` (metres) where an infinite plane is cut off. ValueError for a type that has no triangles here.
+    """
+    kind, size = _GEOM(model.geom_type[geom]), model.geom_size[geom]
+    if kind == _GEOM.mjGEOM_PLANE:
+        half = [s if s > 0 else plane_half_side for s in size[:2]]
+        return _plane(*half)
+    if kind == _GEOM.mjGEOM_BOX:
+        return _box(size)
+    if kind == _GEOM.mjGEOM_SPHERE:
+        return _ellipsoid(np.full(3, size[0]), segments)
+    if kind == _GEOM.mjGEOM_ELLIPSOID:
+        return _ellipsoid(size, segments)
+    if kind == _GEOM.mjGEOM_CYLINDER:
+        return _cylinder(size[0], size[1], segments)
+    if kind == _GEOM.mjGEOM_CAPSULE:
+        return _capsule(size[0], size[1], segments)
+    if kind == _GEOM.mjGEOM_MESH:
+        return mesh_triangles(model, int(model.geom_dataid[geom]), mesh_budget)
+    name = model.geom(geom).name or f"number {geom}"
+    raise ValueError(
+        f"geom {name!r} is a {kind.name[7:].lower()}, which cannot be drawn; "
+        "use a plane, box, sphere, capsule, cylinder, ellipsoid or mesh, or move it to a geom group above 2."
+    )
+
+
+def mesh_triangles(model: mujoco.MjModel, mesh: int, budget: int) -> Triangles:
+    """A mesh with at most about `budget` triangles; one that has no more keeps its own normals."""
+    vertices = _rows(model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_vertnum[mesh])
+    faces = _rows(model.mesh_face, model.mesh_faceadr[mesh], model.mesh_facenum[mesh])
+    if len(faces) <= budget:
+        normals = _rows(model.mesh_normal, model.mesh_normaladr[mesh], model.mesh_normalnum[mesh])
+        normal_faces = _rows(model.mesh_facenormal, model.mesh_faceadr[mesh], model.mesh_facenum[mesh])
+        return vertices[faces].astype(np.float64), normals[normal_faces].astype(np.float64)
+    points, faces = fast_simplification.simplify(
+        _as_float32(vertices), np.ascontiguousarray(faces, np.int32), target_count=budget
+    )
+    corners = points[faces].astype(np.float64)
+    return corners, _creased_normals(corners, faces, len(points))
+
+
+def mesh_area(model: mujoco.MjModel, mesh: int) -> float:
+    """Area of the mesh's surface, inside and out, in square metres."""
+    vertices = _rows(model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_vertnum[mesh])
+    faces = _rows(model.mesh_face, model.mesh_faceadr[mesh], model.mesh_facenum[mesh])
+    return float(np.linalg.norm(_face_normals(vertices[faces].astype(np.float64)), axis=-1).sum() / 2)
+
+
+def _rows(array: np.ndarray, start: int, count: int) -> np.ndarray:
+    return array[start : start + count]
+
+
+def _as_float32(vertices: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(vertices, np.float32)
+
+
+def _face_normals(corners: np.ndarray) -> np.ndarray:
+    """Normals as long as twice the face's area."""
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+
+
+def _creased_normals(corners: np.ndarray, faces: Int[np.ndarray, "K 3"], n_vertices: int) -> np.ndarray:
+    """At each corner the area-weighted mean of the normals of the faces there that lie within the crease angle."""
+    weighted = _face_normals(corners)
+    unit = _normalise(weighted)
+    around: list[list[int]] = [[] for _ in range(n_vertices)]
+    for face, vertices in enumerate(faces):
+        for vertex in vertices:
+            around[vertex].append(face)
+    normals = np.repeat(unit[:, None], 3, axis=1)
+    for face, vertices in enumerate(faces):
+        for corner, vertex in enumerate(vertices):
+            near = np.asarray(around[vertex])
+            near = near[unit[near] @ unit[face] >= _CREASE_COSINE]
+            if len(near):
+                normals[face, corner] = weighted[near].sum(0)
+    return _normalise(normals)
+
+
+def _normalise(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _quads(corners: np.ndarray, normals: np.ndarray) -> Triangles:
+    """Two triangles for each quad; both arguments are [Q 4 3]."""
+    split = np.array([[0, 1, 2], [0, 2, 3]])
+    return corners[:, split].reshape(-1, 3, 3), normals[:, split].reshape(-1, 3, 3)
+
+
+def _join(*parts: Triangles) -> Triangles:
+    corners, normals = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    area = np.linalg.norm(_face_normals(corners), axis=-1)
+    return corners[area > 0], normals[area > 0]
+
+
+def _plane(half_x: float, half_y: float) -> Triangles:
+    corners = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], float) * [half_x, half_y, 1]
+    return _quads(corners[None], np.broadcast_to([0.0, 0.0, 1.0], (1, 4, 3)))
+
+
+def _box(half: np.ndarray) -> Triangles:
+    corners, normals = [], []
+    for axis in range(3):
+        for sign in (-1.0, 1.0):
+            normal, u, v = np.zeros(3), np.zeros(3), np.zeros(3)
+            normal[axis], u[(axis + 1) % 3], v[(axis + 2) % 3] = sign, sign, 1.0
+            corners.append([normal - u - v, normal + u - v, normal + u + v, normal - u + v])
+            normals.append([normal] * 4)
+    return _quads(np.array(corners) * half, np.array(normals))
+
+
+def _revolve(radius: np.ndarray, height: np.ndarray, slope: np.ndarray, segments: int) -> Triangles:
+    """A surface of revolution about z from a profile [P] that climbs; `slope` [P 2] is (radial, z) of its normal."""
+    angle = 2 * np.pi * np.arange(segments + 1) / segments
+    round_ = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    points = np.concatenate(
+        [radius[:, None, None] * round_, np.broadcast_to(height[:, None, None], (len(radius), segments + 1, 1))], -1
+    )
+    normals = np.concatenate(
+        [slope[:, :1, None] * round_, np.broadcast_to(slope[:, 1:, None], (len(radius), segments + 1, 1))], -1
+    )
+
+    def quads(grid):
+        around = [grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]]
+        return np.stack(around, axis=2).reshape(-1, 4, 3)
+
+    return _join(_quads(quads(points), quads(normals)))
+
+
+def _arc(start: float, stop: float, segments: int) -> np.ndarray:
+    """(cosine, sine) of latitudes from start to stop, about as far apart as the facets round the equator."""
+    count = max(2, round(segments * (stop - start) / (2 * np.pi)))
+    latitude = np.linspace(start, stop, count + 1)
+    around = np.stack([np.cos(latitude), np.sin(latitude)], axis=-1)
+    around[np.abs(around) < 1e-12] = 0.0
+    return around
+
+
+def _ellipsoid(radii: np.ndarray, segments: int) -> Triangles:
+    arc = _arc(-np.pi / 2, np.pi / 2, segments)
+    corners, normals = _revolve(arc[:, 0], arc[:, 1], arc, segments)
+    return corners * radii, _normalise(normals / radii)
+
+
+def _cylinder(radius: float, half_length: float, segments: int) -> Triangles:
+    side = np.array([[1.0, 0.0]] * 2)
+    wall = _revolve(np.full(2, radius), np.array([-half_length, half_length]), side, segments)
+    disc = np.array([radius, 0.0])
+    top = _revolve(disc, np.full(2, half_length), np.array([[0.0, 1.0]] * 2), segments)
+    bottom = _revolve(disc[::-1], np.full(2, -half_length), np.array([[0.0, -1.0]] * 2), segments)
+    return _join(wall, top, bottom)
+
+
+def _capsule(radius: float, half_length: float, segments: int) -> Triangles:
+    low, high = _arc(-np.pi / 2, 0, segments), _arc(0, np.pi / 2, segments)
+    arc = np.concatenate([low, high])
+    height = np.concatenate([radius * low[:, 1] - half_length, radius * high[:, 1] + half_length])
+    return _revolve(radius * arc[:, 0], height, arc, segments)
