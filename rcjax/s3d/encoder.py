@@ -1,0 +1,96 @@
+"""An encoder is parameters, a vocabulary and where they came from; here it is saved and loaded."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from rcjax.s3d.text import MAX_WORDS, TextTower
+from rcjax.s3d.video import VideoTower
+
+FORMAT = "rcjax-s3d-1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """What it takes to embed: give `params` to `embed_video` and `embed_text`, `vocabulary` to `tokenize`.
+
+    `params` has `video` and, if there is a text tower, `text`. `vocabulary` maps a lower-case word to its row in the
+    text tower's table (from 1; 0 is padding), or is None where there is no text tower. `provenance` says in one line
+    where the weights are from.
+    """
+
+    params: dict[str, Any]
+    vocabulary: dict[str, int] | None
+    provenance: str
+
+
+def save_encoder(path: str | os.PathLike[str], encoder: Encoder) -> None:
+    """Writes an Orbax checkpoint, a directory, that `load_encoder` reads on any number of devices.
+
+    It holds `params` as host arrays and `about`, JSON: format, provenance and vocabulary.
+    Raises ValueError if `path` exists.
+    """
+    path = Path(path).absolute()
+    if path.exists():
+        raise ValueError(f"{path} exists; choose another path or remove it.")
+    about = {"format": FORMAT, "provenance": encoder.provenance, "vocabulary": encoder.vocabulary}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(
+            path,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(jax.tree.map(np.asarray, encoder.params)),
+                about=ocp.args.JsonSave(about),
+            ),
+        )
+
+
+def load_encoder(path: str | os.PathLike[str]) -> Encoder:
+    """The encoder that `python -m weights_convert` or `save_encoder` wrote at `path`, on the default device.
+
+    Raises ValueError if there is nothing at `path`, or something else than a whole encoder checkpoint.
+    """
+    path = Path(path).absolute()
+    way_out = "make an encoder checkpoint with `python -m weights_convert`"
+    if not path.exists():
+        raise ValueError(f"there is no encoder checkpoint at {path}; check the path, or {way_out}.")
+    if not ((path / "params").is_dir() and (path / "about").is_dir()):
+        raise ValueError(
+            f"{path} is not an encoder checkpoint (a directory with `params` and `about`); {way_out}."
+        )
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            about = checkpointer.restore(path, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
+            if not isinstance(about, dict) or about.get("format") != FORMAT:
+                raise ValueError(f"its `about` does not say format {FORMAT!r}")
+            params = checkpointer.restore(
+                path, args=ocp.args.Composite(params=ocp.args.StandardRestore())
+            ).params
+        _check_params(params, about["vocabulary"])
+    except Exception as error:  # Orbax and TensorStore raise many kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise ValueError(f"{path} is not a whole encoder checkpoint: {reason}; {way_out}.") from error
+    params = jax.tree.map(jnp.asarray, params)
+    return Encoder(params=params, vocabulary=about["vocabulary"], provenance=about["provenance"])
+
+
+def _check_params(params: dict[str, Any], vocabulary: dict[str, int] | None) -> None:
+    """Raises ValueError unless `params` are what this version's towers take."""
+    clip, ids = jnp.zeros((1, 1, 1, 1, 24)), jnp.zeros((1, MAX_WORDS), jnp.int32)
+    expected = {"video": _param_shapes(VideoTower(), clip)}
+    if vocabulary is not None:
+        rows = max(vocabulary.values(), default=0) + 1
+        expected["text"] = _param_shapes(TextTower(words=rows), ids)
+    got = jax.tree.map(lambda a: (np.shape(a), str(a.dtype)), params)
+    if got != expected:
+        raise ValueError("its parameters have other names, shapes or dtypes than this version's S3D")
+
+
+def _param_shapes(tower: VideoTower | TextTower, example: jax.Array) -> dict[str, Any]:
+    shapes = jax.eval_shape(lambda: tower.init(jax.random.key(0), example))["params"]
+    return jax.tree.map(lambda a: (a.shape, str(a.dtype)), shapes)

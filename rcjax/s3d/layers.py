@@ -1,0 +1,206 @@
+"""The four layers S3D is made of: convolution, max pool, self-gating and the inception block.
+
+Activations are channels-last, `[n T H W C]`. Batch norm does not appear: it is folded into each convolution's
+kernel and bias when the weights are loaded (`rcjax.s3d.weights`).
+
+The same parameters can be run through two graphs, equal up to rounding:
+
+- `native`: 3-D convolutions and 3-D `reduce_window`, what TPUs and GPUs want;
+- `cpu`: every separable step as a 2-D convolution or a one-axis maximum, about twice as fast on a CPU.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+Graph = Literal["auto", "native", "cpu"]
+Triple = tuple[int, int, int]
+Padding = Sequence[tuple[int, int]]
+
+BATCH_NORM_EPSILON = 1e-5  # of the released PyTorch model
+
+
+def resolve_graph(graph: Graph) -> Literal["native", "cpu"]:
+    """`auto` is `cpu` when JAX's default backend is a CPU and `native` on everything else."""
+    if graph == "auto":
+        return "cpu" if jax.default_backend() == "cpu" else "native"
+    if graph not in ("native", "cpu"):
+        raise ValueError(f"graph={graph!r} is not one of 'auto', 'native', 'cpu'.")
+    return graph
+
+
+def same_padding(kernel_size: Triple) -> Padding:
+    """Zeros before and after each axis that keep its size: the odd one out goes after."""
+    return [((k - 1) // 2, k // 2) for k in kernel_size]
+
+
+def convolve(
+    x: Float[Array, "n T H W I"], kernel: Float[Array, "kt kh kw I K"], graph: Graph
+) -> Float[Array, "n T H W K"]:
+    """Stride-1 convolution that keeps the size.
+
+    For even kernels the extra zero plane comes last: conv1 of the released model pads both sides and then
+    drops the first plane of each axis, which is the same.
+    """
+    precision = lax.Precision.HIGHEST if x.dtype == jnp.float32 else lax.Precision.DEFAULT
+    if resolve_graph(graph) == "cpu":
+        return _convolve_2d(x, kernel, precision)
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1, 1, 1),
+        padding=same_padding(kernel.shape[:3]),
+        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+        precision=precision,
+    )
+
+
+def _convolve_2d(x: Array, kernel: Array, precision: lax.Precision) -> Array:
+    """`convolve` as one 2-D convolution, after laying out time to suit the kernel."""
+    n, t, h, w, _ = x.shape
+    kt, kh, kw, _, features = kernel.shape
+    pad_t, pad_h, pad_w = same_padding(kernel.shape[:3])
+    if kh == kw == 1 and kt > 1:  # over (time, pixels)
+        x = x.reshape(n, t, h * w, -1)
+        kernel, padding = kernel[:, 0], (pad_t, (0, 0))
+    else:  # over (height, width), time in the batch and its taps in the channels
+        padded = jnp.pad(x, ((0, 0), pad_t, (0, 0), (0, 0), (0, 0)))
+        x = jnp.concatenate([padded[:, i : i + t] for i in range(kt)], axis=-1).reshape(n * t, h, w, -1)
+        kernel, padding = kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, -1, features), (pad_h, pad_w)
+    y = lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=precision
+    )
+    return y.reshape(n, t, h, w, features)
+
+
+def max_pool(
+    x: Float[Array, "n T H W C"], window: Triple, strides: Triple, graph: Graph
+) -> Float[Array, "n t h w C"]:
+    """Max pool to ceil(size / stride), padded low by (window - stride) // 2 and high by what is missing.
+
+    Not 'SAME': on odd sizes 'SAME' would pad one more on the low side and shift every window.
+    """
+    if resolve_graph(graph) == "native":
+        return _reduce_max(x, window, strides)
+    for axis in range(3):  # the maximum is separable
+        if window[axis] > 1:
+            along = [(n if i == axis else 1) for n in (window[axis], strides[axis]) for i in range(3)]
+            x = _reduce_max(x, tuple(along[:3]), tuple(along[3:]))
+    return x
+
+
+def _reduce_max(x: Array, window: Triple, strides: Triple) -> Array:
+    padding = []
+    for size, k, s in zip(x.shape[1:4], window, strides, strict=True):
+        low = (k - s) // 2
+        padding.append((low, (-(-size // s) - 1) * s + k - size - low))
+    return lax.reduce_window(
+        x,
+        -jnp.inf,
+        lax.max,
+        window_dimensions=(1, *window, 1),
+        window_strides=(1, *strides, 1),
+        padding=((0, 0), *padding, (0, 0)),
+    )
+
+
+class Conv(nn.Module):
+    """Convolution with folded batch norm, then ReLU.
+
+    While the parameters are mutable (in `init` or `apply(..., mutable=["params"])`) the layer calibrates itself:
+    kernel and bias become what they are after folding in a batch norm that has seen the given clips, with
+    scale 1 and bias 1. Used for random weights only, see `random_encoder`.
+    """
+
+    features: int
+    kernel_size: Triple
+    graph: Graph
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:
+        kernel = self.param(
+            "kernel", nn.initializers.he_normal(), (*self.kernel_size, x.shape[-1], self.features)
+        )
+        bias = self.param("bias", nn.initializers.ones, (self.features,))
+        y = convolve(x, kernel.astype(self.dtype), self.graph)
+        if self.is_mutable_collection("params"):
+            scale = lax.rsqrt(y.var((0, 1, 2, 3)) + BATCH_NORM_EPSILON)
+            y = y * scale
+            bias = 1 - y.mean((0, 1, 2, 3))
+            self.put_variable("params", "kernel", kernel * scale)
+            self.put_variable("params", "bias", bias)
+        return nn.relu(y + bias.astype(self.dtype))
+
+
+class SeparableConv(nn.Module):
+    """A (1, 3, 3) convolution over space, then a (3, 1, 1) convolution over time."""
+
+    features: int
+    graph: Graph
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:
+        x = Conv(self.features, (1, 3, 3), self.graph, self.dtype, name="spatial")(x)
+        return Conv(self.features, (3, 1, 1), self.graph, self.dtype, name="temporal")(x)
+
+
+class SelfGating(nn.Module):
+    """Multiplies each channel by a sigmoid of a linear map of the channels' means over T, H and W.
+
+    `groups` channels are gated apart, each with a linear map of its own. Means and gates are float32 whatever
+    the activations are. Source: section 3.3 of S3D (arXiv:1712.04851).
+    """
+
+    groups: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n T H W C"]) -> Float[Array, "n T H W C"]:
+        mean = x.mean((1, 2, 3), dtype=jnp.float32)
+        logits, start = [], 0
+        for i, width in enumerate(self.groups):
+            dense = nn.Dense(width, precision=lax.Precision.HIGHEST, name=f"fc{i}")
+            logits.append(dense(mean[:, start : start + width]))
+            start += width
+        gate = nn.sigmoid(jnp.concatenate(logits, axis=-1))
+        return x * gate[:, None, None, None].astype(x.dtype)
+
+
+class MaxPool(nn.Module):
+    """`max_pool` as a module, so that its output has a name."""
+
+    window: Triple
+    strides: Triple
+    graph: Graph
+
+    def __call__(self, x: Float[Array, "n T H W C"]) -> Float[Array, "n t h w C"]:
+        return max_pool(x, self.window, self.strides, self.graph)
+
+
+class InceptionBlock(nn.Module):
+    """Four parallel branches, concatenated and gated, each branch by itself.
+
+    `widths` are the channels of: branch 0 (1x1x1), branch 1 reduced and out, branch 2 reduced and out, branch 3
+    (pooled, then 1x1x1). The three 1x1x1 convolutions of the block's input are one, `pointwise`.
+    """
+
+    widths: tuple[int, int, int, int, int, int]
+    graph: Graph
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:
+        b0, b1_in, b1_out, b2_in, b2_out, b3 = self.widths
+        pointwise = Conv(b0 + b1_in + b2_in, (1, 1, 1), self.graph, self.dtype, name="pointwise")(x)
+        y0, y1, y2 = jnp.split(pointwise, [b0, b0 + b1_in], axis=-1)
+        y1 = SeparableConv(b1_out, self.graph, self.dtype, name="branch1")(y1)
+        y2 = SeparableConv(b2_out, self.graph, self.dtype, name="branch2")(y2)
+        y3 = max_pool(x, (3, 3, 3), (1, 1, 1), self.graph)
+        y3 = Conv(b3, (1, 1, 1), self.graph, self.dtype, name="branch3")(y3)
+        return SelfGating((b0, b1_out, b2_out, b3), name="gating")(jnp.concatenate([y0, y1, y2, y3], axis=-1))

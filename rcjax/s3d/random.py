@@ -1,0 +1,79 @@
+"""A randomly initialised video tower: the paper's ablation, and the stand-in where no weights were converted."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, UInt8
+
+from rcjax.s3d.encoder import Encoder
+from rcjax.s3d.video import VideoTower, prepare_clips
+
+SMALLEST_SPREAD = 1e-6  # mean squared distance from the mean, of pooled features that are about 1
+
+
+def random_encoder(
+    key: Array,
+    clips: UInt8[Array | np.ndarray, "n T H W C"],
+    *,
+    name: str = "random",
+    pixel_scale: float = 1 / 255,
+) -> Encoder:
+    """A random video tower, without a text tower, calibrated on `clips` so that it tells clips apart.
+
+    Left as drawn, random weights give all clips nearly the same embedding: the signal dies out over S3D's many
+    ReLUs and gates. So, layer by layer in one forward pass:
+
+    - kernels are drawn as by He et al. (arXiv:1502.01852); each batch norm's statistics are those of its input
+      over `clips`, its scale 1 and its bias 1;
+    - gates have linear maps of variance 1 / fan-in and bias 0;
+    - the last linear map is random, centred and scaled: over `clips`, embeddings have mean 0 and a mean squared
+      norm of 1, so that dot products are 1 between like clips, and about 0 or negative between unlike ones.
+
+    `clips` are at least two different ones, `[n T H W 3]` or space-to-depth, at the size they will be used; a few
+    real episodes of the task do. `name` goes into the encoder's provenance. Host function: it compiles one
+    program. Raises ValueError when the clips are all alike.
+    """
+    prepared = prepare_clips(jnp.asarray(clips), pixel_scale)
+    tower = VideoTower()
+    shapes = jax.eval_shape(lambda: tower.init(key, prepared))["params"]
+    draw = jax.random.normal(key, (sum(a.size for a in jax.tree.leaves(shapes)),))
+    pooled, video = jax.jit(lambda draw, clips: _calibrate(tower, _shape_like(draw, shapes), clips))(
+        draw, prepared
+    )
+    spread = float(jnp.var(pooled, axis=0).sum())
+    if not spread > SMALLEST_SPREAD:
+        raise ValueError(
+            f"the {len(clips)} calibration clips give features that differ by only {spread:.1e} (mean squared distance); "
+            "give at least two clips that show different things."
+        )
+    return Encoder(params={"video": video}, vocabulary=None, provenance=name)
+
+
+def _calibrate(
+    tower: VideoTower, drawn: dict[str, Any], clips: Float[Array, "n t h w 24"]
+) -> tuple[Float[Array, "n 1024"], dict[str, Any]]:
+    """Pooled features of `clips`, and the calibrated parameters."""
+    _, state = tower.apply({"params": drawn}, clips, mutable=["params", "intermediates"])
+    pooled, video = state["intermediates"]["pooled"][0], state["params"]
+    centred = (pooled - pooled.mean(0)) @ video["fc"]["kernel"]
+    kernel = video["fc"]["kernel"] * jax.lax.rsqrt(jnp.square(centred).sum(-1).mean())
+    return pooled, {**video, "fc": {"kernel": kernel, "bias": -pooled.mean(0) @ kernel}}
+
+
+def _shape_like(draw: Float[Array, " total"], shapes: dict[str, Any]) -> dict[str, Any]:
+    """`draw` cut into kernels of variance 2 / fan-in (convolutions) or 1 / fan-in (linear maps); biases are 0.
+
+    One draw, made outside: a draw per kernel takes 20 s to compile.
+    """
+    leaves, start = [], 0
+    flat, tree = jax.tree.flatten(shapes)
+    for a in flat:
+        gain = {5: 2, 2: 1, 1: 0}[len(a.shape)]
+        part = draw[start : start + a.size].reshape(a.shape)
+        leaves.append(part * math.sqrt(gain / math.prod(a.shape[:-1])))
+        start += a.size
+    return jax.tree.unflatten(tree, leaves)

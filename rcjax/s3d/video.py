@@ -1,0 +1,152 @@
+"""The video tower: RGB clips to 512-vectors.
+
+S3D with gating and a space-to-depth stem (Xie et al. 2018, arXiv:1712.04851), as trained with MIL-NCE on
+HowTo100M (Miech et al. 2020, arXiv:1912.06430).
+"""
+
+import collections
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float, Num, UInt8
+
+from rcjax.s3d.layers import Conv, Graph, InceptionBlock, MaxPool, SelfGating, SeparableConv
+
+EMBEDDING_SIZE = 512
+BLOCK_WIDTHS: dict[str, tuple[int, int, int, int, int, int]] = {
+    "mixed_3b": (64, 96, 128, 16, 32, 32),
+    "mixed_3c": (128, 128, 192, 32, 96, 64),
+    "mixed_4b": (192, 96, 208, 16, 48, 64),
+    "mixed_4c": (160, 112, 224, 24, 64, 64),
+    "mixed_4d": (128, 128, 256, 24, 64, 64),
+    "mixed_4e": (112, 144, 288, 32, 64, 64),
+    "mixed_4f": (256, 160, 320, 32, 128, 128),
+    "mixed_5b": (256, 160, 320, 32, 128, 128),
+    "mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+VIDEO_LAYERS = (
+    *(
+        "conv1",
+        "maxpool_2a",
+        "conv_2b",
+        "conv_2c",
+        "gating",
+        "maxpool_3a",
+        "mixed_3b",
+        "mixed_3c",
+        "maxpool_4a",
+    ),
+    *("mixed_4b", "mixed_4c", "mixed_4d", "mixed_4e", "mixed_4f", "maxpool_5a", "mixed_5b", "mixed_5c"),
+    *("pooled", "embedding"),
+)
+
+
+class VideoTower(nn.Module):
+    """Clips in space-to-depth layout, scaled, to embeddings.
+
+    `dtype` is that of the activations; gate means, gates, the final mean and the final linear map are float32.
+    """
+
+    graph: Graph = "auto"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n t h w 24"]) -> Float[Array, "n 512"]:
+        own = {"graph": self.graph, "dtype": self.dtype}
+        x = Conv(64, (2, 4, 4), **own, name="conv1")(x.astype(self.dtype))
+        x = MaxPool((1, 3, 3), (1, 2, 2), self.graph, name="maxpool_2a")(x)
+        x = Conv(64, (1, 1, 1), **own, name="conv_2b")(x)
+        x = SeparableConv(192, **own, name="conv_2c")(x)
+        x = SelfGating((192,), name="gating")(x)
+        x = MaxPool((1, 3, 3), (1, 2, 2), self.graph, name="maxpool_3a")(x)
+        for name, widths in BLOCK_WIDTHS.items():
+            if name == "mixed_4b":
+                x = MaxPool((3, 3, 3), (2, 2, 2), self.graph, name="maxpool_4a")(x)
+            if name == "mixed_5b":
+                x = MaxPool((2, 2, 2), (2, 2, 2), self.graph, name="maxpool_5a")(x)
+            x = InceptionBlock(widths, **own, name=name)(x)
+        pooled = x.mean((1, 2, 3), dtype=jnp.float32)
+        self.sow("intermediates", "pooled", pooled)
+        return nn.Dense(EMBEDDING_SIZE, precision=lax.Precision.HIGHEST, name="fc")(pooled)
+
+
+def space_to_depth(frames: Num[Array, "n T H W 3"]) -> Num[Array, "n T//2 H//2 W//2 24"]:
+    """Each 2x2x2 block of pixels becomes one pixel of 24 channels, ((dt*2 + dh)*2 + dw)*3 + colour.
+
+    Raises ValueError if T, H or W is odd: the released model has no meaning for the plane left over.
+    """
+    n, t, h, w, c = frames.shape
+    odd = [f"{name}={size}" for name, size in (("T", t), ("H", h), ("W", w)) if size % 2]
+    if odd or c != 3 or 0 in frames.shape:
+        raise ValueError(
+            f"clips of shape {frames.shape} ({', '.join(odd) or 'all sizes even'}); S3D wants [n T H W 3] with T, H and W "
+            "even and not 0: crop, pad or resample the frames."
+        )
+    x = frames.reshape(n, t // 2, 2, h // 2, 2, w // 2, 2, 3)
+    return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(n, t // 2, h // 2, w // 2, 24)
+
+
+def prepare_clips(
+    frames: UInt8[Array, "n T H W C"] | Float[Array, "n T H W C"], pixel_scale: float | Array = 1 / 255
+) -> Float[Array, "n t h w 24"]:
+    """Clips as the tower wants them: space-to-depth, and uint8 times `pixel_scale`. Floats are taken as they are.
+
+    Clips whose last axis is 24 are already in space-to-depth layout.
+    """
+    if frames.ndim != 5:
+        raise ValueError(
+            f"clips of shape {frames.shape}; S3D wants [n T H W 3] or, space-to-depth, [n T/2 H/2 W/2 24]."
+        )
+    if frames.shape[-1] != 24:
+        frames = space_to_depth(frames)
+    if frames.dtype == jnp.uint8:
+        return frames.astype(jnp.float32) * pixel_scale
+    if not jnp.issubdtype(frames.dtype, jnp.floating):
+        raise ValueError(f"clips of dtype {frames.dtype}; give uint8 in 0-255 or floats in [0, 1].")
+    return frames
+
+
+def embed_video(
+    params: Mapping[str, Any],
+    frames: UInt8[Array, "n T H W C"] | Float[Array, "n T H W C"],
+    *,
+    dtype: Any = jnp.float32,
+    pixel_scale: float | Array = 1 / 255,
+    graph: Graph = "auto",
+) -> Float[Array, "n 512"]:
+    """S3D's embedding of each clip, float32 and not normalised.
+
+    `frames` are RGB `[n T H W 3]` of any even T, H, W, or the same in space-to-depth layout `[n T/2 H/2 W/2 24]`.
+    uint8 is multiplied by `pixel_scale`, floats are taken as they are; the network was trained on [0, 1]
+    (`pixel_scale=1.0` feeds it 0-255, as the RoboCLIP release does for Metaworld). `dtype` is that of the
+    activations: bfloat16 halves memory on accelerators, and is slow on a CPU. float32 is meant in full: no TF32,
+    no bfloat16 passes. `params` is `Encoder.params`; `graph` and `dtype` are static under jit.
+    """
+    return VideoTower(graph, dtype).apply({"params": params["video"]}, prepare_clips(frames, pixel_scale))
+
+
+def video_intermediates(
+    params: Mapping[str, Any],
+    frames: UInt8[Array, "n T H W C"] | Float[Array, "n T H W C"],
+    *,
+    dtype: Any = jnp.float32,
+    pixel_scale: float | Array = 1 / 255,
+    graph: Graph = "auto",
+) -> collections.OrderedDict[str, Array]:
+    """The output of every layer in `VIDEO_LAYERS`, in order, for comparing ports. Arguments as `embed_video`'s.
+
+    `gating` is conv_2c gated; `mixed_5c` is the last feature map and `pooled` its mean, which the PyTorch port
+    returns under the name mixed_5c.
+    """
+    embedding, state = VideoTower(graph, dtype).apply(
+        {"params": params["video"]},
+        prepare_clips(frames, pixel_scale),
+        capture_intermediates=lambda module, _: len(module.path) == 1,
+        mutable=["intermediates"],
+    )
+    seen = state["intermediates"] | {"embedding": (embedding,)}
+    seen = {name: value["__call__"] if isinstance(value, dict) else value for name, value in seen.items()}
+    return collections.OrderedDict((name, seen[name][0]) for name in VIDEO_LAYERS)

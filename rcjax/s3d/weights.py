@@ -1,0 +1,122 @@
+"""From the names, shapes and layout of the released PyTorch model to this package's parameters.
+
+The names and shapes are those of s3d_howto100m.pth (Miech et al. 2020,
+https://github.com/antoine77340/S3D_HowTo100M): 537 tensors.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rcjax.s3d.layers import BATCH_NORM_EPSILON
+from rcjax.s3d.text import HIDDEN_SIZE, WORD_SIZE
+from rcjax.s3d.video import BLOCK_WIDTHS, EMBEDDING_SIZE
+
+VOCABULARY_SIZE = 66249
+Spec = dict[str, tuple[tuple[int, ...], str]]  # name -> shape, dtype
+State = Mapping[str, np.ndarray]
+
+
+def torch_state_spec(vocabulary_size: int = VOCABULARY_SIZE) -> Spec:
+    """Shape and dtype of every tensor of the released model, by name."""
+    spec: Spec = {}
+    for name, out, channels, kernel in _convolutions():
+        conv, norm = name
+        spec[f"{conv}.weight"] = ((out, channels, *kernel), "float32")
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            spec[f"{norm}.{part}"] = ((out,), "float32")
+        spec[f"{norm}.num_batches_tracked"] = ((), "int64")
+    for name, out, channels in _linears():
+        spec[f"{name}.weight"] = ((out, channels), "float32")
+        spec[f"{name}.bias"] = ((out,), "float32")
+    spec["text_module.word_embd.weight"] = ((vocabulary_size + 1, WORD_SIZE), "float32")
+    return spec
+
+
+def params_from_torch(state: State) -> dict[str, Any]:
+    """`Encoder.params` of a state dict that fits `torch_state_spec`: renamed, transposed, batch norm folded.
+
+    Batch norm is folded in float64. `num_batches_tracked` is not used.
+    """
+    video: dict[str, Any] = {
+        "conv1": _conv(state, "conv1"),
+        "conv_2b": _conv(state, "conv_2b"),
+        "conv_2c": _separable(state, "conv_2c"),
+        "gating": {"fc0": _dense(state, "gating.fc")},
+        "fc": _dense(state, "fc"),
+    }
+    for name in BLOCK_WIDTHS:
+        pointwise = [_conv(state, f"{name}.{branch}") for branch in ("conv_b0", "conv_b1_a", "conv_b2_a")]
+        video[name] = {
+            "pointwise": {
+                part: np.concatenate([p[part] for p in pointwise], -1) for part in ("kernel", "bias")
+            },
+            "branch1": _separable(state, f"{name}.conv_b1_b"),
+            "branch2": _separable(state, f"{name}.conv_b2_b"),
+            "branch3": _conv(state, f"{name}.conv_b3_b"),
+            "gating": {f"fc{i}": _dense(state, f"{name}.gating_b{i}.fc") for i in range(4)},
+        }
+    text = {
+        "word_embd": state["text_module.word_embd.weight"],
+        "fc1": _dense(state, "text_module.fc1"),
+        "fc2": _dense(state, "text_module.fc2"),
+    }
+    return {"video": video, "text": text}
+
+
+def fold_batch_norm(
+    kernel: np.ndarray, weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, var: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`kernel` and `bias` that do what convolution by `kernel` (outputs last), then batch norm in evaluation, do."""
+    scale = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + BATCH_NORM_EPSILON)
+    return {"kernel": (kernel * scale).astype(np.float32), "bias": (bias - mean * scale).astype(np.float32)}
+
+
+def _conv(state: State, name: str, index: int = 1) -> dict[str, np.ndarray]:
+    kernel = state[f"{name}.conv{index}.weight"].transpose(2, 3, 4, 1, 0)  # OIDHW -> DHWIO
+    norm = (state[f"{name}.bn{index}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
+    return fold_batch_norm(kernel, *norm)
+
+
+def _separable(state: State, name: str) -> dict[str, Any]:
+    return {"spatial": _conv(state, name, 1), "temporal": _conv(state, name, 2)}
+
+
+def _dense(state: State, name: str) -> dict[str, np.ndarray]:
+    return {"kernel": np.ascontiguousarray(state[f"{name}.weight"].T), "bias": state[f"{name}.bias"]}
+
+
+def _convolutions() -> Iterator[tuple[tuple[str, str], int, int, tuple[int, int, int]]]:
+    """(name, batch norm's name), outputs, inputs and kernel of every convolution."""
+
+    def plain(name: str, out: int, channels: int, kernel: tuple[int, int, int] = (1, 1, 1)):
+        yield (f"{name}.conv1", f"{name}.bn1"), out, channels, kernel
+
+    def separable(name: str, out: int, channels: int):
+        yield (f"{name}.conv1", f"{name}.bn1"), out, channels, (1, 3, 3)
+        yield (f"{name}.conv2", f"{name}.bn2"), out, out, (3, 1, 1)
+
+    yield from plain("conv1", 64, 24, (2, 4, 4))
+    yield from plain("conv_2b", 64, 64)
+    yield from separable("conv_2c", 192, 64)
+    channels = 192
+    for block, (b0, b1_in, b1_out, b2_in, b2_out, b3) in BLOCK_WIDTHS.items():
+        yield from plain(f"{block}.conv_b0", b0, channels)
+        yield from plain(f"{block}.conv_b1_a", b1_in, channels)
+        yield from separable(f"{block}.conv_b1_b", b1_out, b1_in)
+        yield from plain(f"{block}.conv_b2_a", b2_in, channels)
+        yield from separable(f"{block}.conv_b2_b", b2_out, b2_in)
+        yield from plain(f"{block}.conv_b3_b", b3, channels)
+        channels = b0 + b1_out + b2_out + b3
+
+
+def _linears() -> Iterator[tuple[str, int, int]]:
+    """Name, outputs and inputs of every linear map."""
+    yield "gating.fc", 192, 192
+    for block, (b0, _, b1_out, _, b2_out, b3) in BLOCK_WIDTHS.items():
+        for i, width in enumerate((b0, b1_out, b2_out, b3)):
+            yield f"{block}.gating_b{i}.fc", width, width
+    yield "fc", EMBEDDING_SIZE, 1024
+    yield "text_module.fc1", HIDDEN_SIZE, WORD_SIZE
+    yield "text_module.fc2", EMBEDDING_SIZE, HIDDEN_SIZE

@@ -1,0 +1,43 @@
+"""Writes tests/data/s3d_recorded.npz: what the PyTorch oracle gives for the synthetic weights and clips.
+
+Run `python -m tests.record_s3d` from the repository root after a change to tests/s3d/synthetic.py; needs torch.
+"""
+
+import numpy as np
+import torch
+
+from rcjax.s3d import TEXT_LAYERS, VIDEO_LAYERS
+from tests.s3d import synthetic
+from tests.s3d.torch_s3d import S3D, calibrate_batch_norm, channels_first
+
+TOKEN_IDS = np.array([[1, 2, 3, 4] + [0] * 12, list(range(1, 13)) + [1, 2, 3, 4], [9] + [0] * 15])
+
+
+def main() -> None:
+    """Calibrates on 4 clips, then records 2 others."""
+    state = synthetic.random_state()
+    model = S3D(words=len(synthetic.WORDS) + 1).eval()
+    model.load_state_dict({name: torch.tensor(value) for name, value in state.items()})
+    calibrate_batch_norm(model, channels_first(synthetic.structured_clips(4, *synthetic.CLIP_SHAPE)))
+    calibrated = model.state_dict()
+    out = {
+        "statistics": np.concatenate([calibrated[name].numpy() for name in synthetic.statistics_names()]),
+        "token_ids": TOKEN_IDS.astype(np.int32),
+    }
+    with torch.no_grad():
+        video = model.video_layers(
+            channels_first(synthetic.structured_clips(2, *synthetic.CLIP_SHAPE, seed=1))
+        )
+        text = model.text_module(torch.tensor(TOKEN_IDS))
+    assert tuple(video) == VIDEO_LAYERS and tuple(text) == TEXT_LAYERS
+    for name, value in (video | text).items():
+        value = np.moveaxis(value.numpy(), 1, -1) if value.ndim == 5 else value.numpy()
+        out[f"{name}.shape"] = np.array(value.shape)
+        out[f"{name}.sample"] = value.ravel()[synthetic.sample_positions(value.size)]
+    out["video_embedding"], out["text_embedding"] = video["embedding"].numpy(), text["fc2"].numpy()
+    np.savez_compressed(synthetic.RECORDED, **out)
+    print(f"{synthetic.RECORDED}: {synthetic.RECORDED.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
