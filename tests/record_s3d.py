@@ -1,6 +1,7 @@
 """Writes tests/data/s3d_recorded.npz: what the PyTorch oracle gives for the synthetic weights and clips.
 
-Run `python -m tests.record_s3d` from the repository root after a change to tests/s3d/synthetic.py; needs torch.
+Run `python -m tests.record_s3d` from the repository root after a change to tests/s3d/synthetic.py; needs
+torch.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ from rcjax.s3d import TEXT_LAYERS, VIDEO_LAYERS
 from tests.s3d import synthetic
 from tests.s3d.torch_s3d import S3D, calibrate_batch_norm, channels_first
 
-TOKEN_IDS = np.array([[1, 2, 3, 4] + [0] * 12, list(range(1, 13)) + [1, 2, 3, 4], [9] + [0] * 15])
+TOKEN_IDS = np.array([[1, 2, 3, 4] + [0] * 12, [*range(1, 13), 1, 2, 3, 4], [9] + [0] * 15])
 
 
 def main() -> None:

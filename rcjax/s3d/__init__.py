@@ -1,8 +1,8 @@
 """S3D, the text-video model of HowTo100M (MIL-NCE), in Flax: the encoder that RoboCLIP's rewards come from.
 
-`load_encoder` (converted weights) or `random_encoder` gives an `Encoder`; `embed_video` and `embed_text` turn clips
-and tokenized sentences into 512-vectors whose dot product is their similarity. Library functions take
-`Encoder.params` as an argument and do not jit themselves.
+`load_encoder` (converted weights) or `random_encoder` gives an `Encoder`; `embed_video` and `embed_text`
+turn clips and tokenized sentences into 512-vectors whose dot product is their similarity. Library functions
+take `Encoder.params` as an argument and do not jit themselves.
 
 Sources: S3D (Xie et al. 2018, arXiv:1712.04851); MIL-NCE (Miech et al. 2020, arXiv:1912.06430).
 """

@@ -20,9 +20,9 @@ FORMAT = "rcjax-s3d-1"
 class Encoder:
     """What it takes to embed: give `params` to `embed_video` and `embed_text`, `vocabulary` to `tokenize`.
 
-    `params` has `video` and, if there is a text tower, `text`. `vocabulary` maps a lower-case word to its row in the
-    text tower's table (from 1; 0 is padding), or is None where there is no text tower. `provenance` says in one line
-    where the weights are from.
+    `params` has `video` and, if there is a text tower, `text`. `vocabulary` maps a lower-case word to its
+    row in the text tower's table (from 1; 0 is padding), or is None where there is no text tower.
+    `provenance` says in one line where the weights are from.
     """
 
     params: dict[str, Any]

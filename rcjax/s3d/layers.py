@@ -34,7 +34,7 @@ def resolve_graph(graph: Graph) -> Literal["native", "cpu"]:
     return graph
 
 
-def same_padding(kernel_size: Triple) -> Padding:
+def same_padding(kernel_size: Sequence[int]) -> Padding:
     """Zeros before and after each axis that keep its size: the odd one out goes after."""
     return [((k - 1) // 2, k // 2) for k in kernel_size]
 
@@ -89,12 +89,12 @@ def max_pool(
         return _reduce_max(x, window, strides)
     for axis in range(3):  # the maximum is separable
         if window[axis] > 1:
-            along = [(n if i == axis else 1) for n in (window[axis], strides[axis]) for i in range(3)]
-            x = _reduce_max(x, tuple(along[:3]), tuple(along[3:]))
+            sizes = [(window[i], strides[i]) if i == axis else (1, 1) for i in range(3)]
+            x = _reduce_max(x, *zip(*sizes, strict=True))
     return x
 
 
-def _reduce_max(x: Array, window: Triple, strides: Triple) -> Array:
+def _reduce_max(x: Array, window: Sequence[int], strides: Sequence[int]) -> Array:
     padding = []
     for size, k, s in zip(x.shape[1:4], window, strides, strict=True):
         low = (k - s) // 2
@@ -112,9 +112,9 @@ def _reduce_max(x: Array, window: Triple, strides: Triple) -> Array:
 class Conv(nn.Module):
     """Convolution with folded batch norm, then ReLU.
 
-    While the parameters are mutable (in `init` or `apply(..., mutable=["params"])`) the layer calibrates itself:
-    kernel and bias become what they are after folding in a batch norm that has seen the given clips, with
-    scale 1 and bias 1. Used for random weights only, see `random_encoder`.
+    While the parameters are mutable (in `init` or `apply(..., mutable=["params"])`) the layer calibrates
+    itself: kernel and bias become what they are after folding in a batch norm that has seen the given
+    clips, with scale 1 and bias 1. Used for random weights only, see `random_encoder`.
     """
 
     features: int
@@ -186,8 +186,8 @@ class MaxPool(nn.Module):
 class InceptionBlock(nn.Module):
     """Four parallel branches, concatenated and gated, each branch by itself.
 
-    `widths` are the channels of: branch 0 (1x1x1), branch 1 reduced and out, branch 2 reduced and out, branch 3
-    (pooled, then 1x1x1). The three 1x1x1 convolutions of the block's input are one, `pointwise`.
+    `widths` are the channels of: branch 0 (1x1x1), branch 1 reduced and out, branch 2 reduced and out,
+    branch 3 (pooled, then 1x1x1). The three 1x1x1 convolutions of the block's input are one, `pointwise`.
     """
 
     widths: tuple[int, int, int, int, int, int]

@@ -1,7 +1,7 @@
-"""A randomly initialised video tower: the paper's ablation, and the stand-in where no weights were converted."""
+"""A randomly initialised video tower: the paper's ablation, and the stand-in without converted weights."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,23 +19,24 @@ def random_encoder(
     key: Array,
     clips: UInt8[Array | np.ndarray, "n T H W C"],
     *,
-    name: str = "random",
+    provenance: str = "random",
     pixel_scale: float = 1 / 255,
 ) -> Encoder:
     """A random video tower, without a text tower, calibrated on `clips` so that it tells clips apart.
 
-    Left as drawn, random weights give all clips nearly the same embedding: the signal dies out over S3D's many
-    ReLUs and gates. So, layer by layer in one forward pass:
+    Left as drawn, random weights give all clips nearly the same embedding: the signal dies out over S3D's
+    many ReLUs and gates. So, layer by layer in one forward pass:
 
-    - kernels are drawn as by He et al. (arXiv:1502.01852); each batch norm's statistics are those of its input
-      over `clips`, its scale 1 and its bias 1;
+    - kernels are drawn as by He et al. (arXiv:1502.01852); each batch norm's statistics are those of its
+      input over `clips`, its scale 1 and its bias 1;
     - gates have linear maps of variance 1 / fan-in and bias 0;
-    - the last linear map is random, centred and scaled: over `clips`, embeddings have mean 0 and a mean squared
-      norm of 1, so that dot products are 1 between like clips, and about 0 or negative between unlike ones.
+    - the last linear map is random, centred and scaled: over `clips`, embeddings have mean 0 and a mean
+      squared norm of 1, so that dot products are 1 between like clips, and about 0 or negative between
+      unlike ones.
 
-    `clips` are at least two different ones, `[n T H W 3]` or space-to-depth, at the size they will be used; a few
-    real episodes of the task do. `name` goes into the encoder's provenance. Host function: it compiles one
-    program. Raises ValueError when the clips are all alike.
+    `clips` are at least two different ones, `[n T H W 3]` or space-to-depth, at the size they will be used;
+    a few real episodes of the task do. `provenance` says where the key is from, e.g. "random(seed=0)". Host
+    function: it compiles one program. Raises ValueError when the clips are all alike.
     """
     prepared = prepare_clips(jnp.asarray(clips), pixel_scale)
     tower = VideoTower()
@@ -47,10 +48,10 @@ def random_encoder(
     spread = float(jnp.var(pooled, axis=0).sum())
     if not spread > SMALLEST_SPREAD:
         raise ValueError(
-            f"the {len(clips)} calibration clips give features that differ by only {spread:.1e} (mean squared distance); "
-            "give at least two clips that show different things."
+            f"the features of the {len(clips)} calibration clips differ by only {spread:.1e} (mean squared "
+            "distance); give at least two clips that show different things."
         )
-    return Encoder(params={"video": video}, vocabulary=None, provenance=name)
+    return Encoder(params={"video": video}, vocabulary=None, provenance=provenance)
 
 
 def _calibrate(
@@ -58,6 +59,7 @@ def _calibrate(
 ) -> tuple[Float[Array, "n 1024"], dict[str, Any]]:
     """Pooled features of `clips`, and the calibrated parameters."""
     _, state = tower.apply({"params": drawn}, clips, mutable=["params", "intermediates"])
+    state = cast(dict[str, Any], state)
     pooled, video = state["intermediates"]["pooled"][0], state["params"]
     centred = (pooled - pooled.mean(0)) @ video["fc"]["kernel"]
     kernel = video["fc"]["kernel"] * jax.lax.rsqrt(jnp.square(centred).sum(-1).mean())
@@ -65,7 +67,7 @@ def _calibrate(
 
 
 def _shape_like(draw: Float[Array, " total"], shapes: dict[str, Any]) -> dict[str, Any]:
-    """`draw` cut into kernels of variance 2 / fan-in (convolutions) or 1 / fan-in (linear maps); biases are 0.
+    """`draw` as kernels of variance 2 / fan-in (convolutions) or 1 / fan-in (linear maps); biases are 0.
 
     One draw, made outside: a draw per kernel takes 20 s to compile.
     """

@@ -7,7 +7,7 @@ arXiv:1912.06430, section 3.3).
 import collections
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def embed_text(params: Mapping[str, Any], token_ids: Int[Array, "n 16"]) -> Floa
 
     Raises ValueError if `params` (an `Encoder.params`) has no text tower.
     """
-    return _text_tower(params).apply({"params": params["text"]}, token_ids)
+    return cast(Array, _text_tower(params).apply({"params": params["text"]}, token_ids))
 
 
 def text_intermediates(
@@ -58,7 +58,8 @@ def text_intermediates(
 ) -> collections.OrderedDict[str, Array]:
     """The output of every layer in `TEXT_LAYERS`, in order; `fc1` is after its ReLU."""
     _, state = _text_tower(params).apply({"params": params["text"]}, token_ids, mutable=["intermediates"])
-    return collections.OrderedDict((name, state["intermediates"][f"{name}_out"][0]) for name in TEXT_LAYERS)
+    seen = cast(dict[str, Any], state["intermediates"])
+    return collections.OrderedDict((str(name), seen[f"{name}_out"][0]) for name in TEXT_LAYERS)
 
 
 def tokenize(sentences: Sequence[str], vocabulary: Mapping[str, int] | None) -> Int32[np.ndarray, "n 16"]:
@@ -72,9 +73,10 @@ def tokenize(sentences: Sequence[str], vocabulary: Mapping[str, int] | None) -> 
     """
     if vocabulary is None:
         raise ValueError(
-            "this encoder has no vocabulary (a randomly initialised one has no text tower), got text to tokenize; "
-            "give a video as task specifier, or convert the HowTo100M weights with `python -m weights_convert`."
+            "got text, but this encoder has no vocabulary: a random one has no text tower; give a video as "
+            "task specifier, or convert the HowTo100M weights with `python -m weights_convert`."
         )
+    sentences = [sentences] if isinstance(sentences, str) else sentences
     ids = np.zeros((len(sentences), MAX_WORDS), np.int32)
     for row, sentence in zip(ids, sentences, strict=True):
         words = re.findall(r"[\w']+", sentence.lower())
@@ -82,7 +84,8 @@ def tokenize(sentences: Sequence[str], vocabulary: Mapping[str, int] | None) -> 
         if not known:
             raise ValueError(
                 f"no word of the sentence {sentence!r} is in the vocabulary of {len(vocabulary)} words "
-                f"(dropped: {', '.join(map(repr, words)) or 'nothing, it has no words'}); rephrase it with common English words."
+                f"(dropped: {', '.join(map(repr, words)) or 'nothing, it has no words'}); "
+                "rephrase it with common English words."
             )
         row[: len(known)] = known
     return ids
@@ -91,7 +94,7 @@ def tokenize(sentences: Sequence[str], vocabulary: Mapping[str, int] | None) -> 
 def _text_tower(params: Mapping[str, Any]) -> TextTower:
     if "text" not in params:
         raise ValueError(
-            "these encoder parameters have no text tower (a randomly initialised encoder has none); give a video as task "
-            "specifier, or convert the HowTo100M weights with `python -m weights_convert`."
+            "got text, but these parameters have no text tower: a random encoder has none; give a video "
+            "as task specifier, or convert the HowTo100M weights with `python -m weights_convert`."
         )
     return TextTower(words=jnp.shape(params["text"]["word_embd"])[0])

@@ -6,7 +6,7 @@ HowTo100M (Miech et al. 2020, arXiv:1912.06430).
 
 import collections
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -47,7 +47,8 @@ VIDEO_LAYERS = (
 class VideoTower(nn.Module):
     """Clips in space-to-depth layout, scaled, to embeddings.
 
-    `dtype` is that of the activations; gate means, gates, the final mean and the final linear map are float32.
+    `dtype` is that of the activations; gate means, gates, the final mean and the final linear map are
+    float32.
     """
 
     graph: Graph = "auto"
@@ -82,8 +83,8 @@ def space_to_depth(frames: Num[Array, "n T H W 3"]) -> Num[Array, "n T//2 H//2 W
     odd = [f"{name}={size}" for name, size in (("T", t), ("H", h), ("W", w)) if size % 2]
     if odd or c != 3 or 0 in frames.shape:
         raise ValueError(
-            f"clips of shape {frames.shape} ({', '.join(odd) or 'all sizes even'}); S3D wants [n T H W 3] with T, H and W "
-            "even and not 0: crop, pad or resample the frames."
+            f"got clips of shape {frames.shape}{', odd ' * bool(odd)}{', '.join(odd)}; S3D wants "
+            "[n T H W 3] with T, H and W even and not 0: crop, pad or resample the frames."
         )
     x = frames.reshape(n, t // 2, 2, h // 2, 2, w // 2, 2, 3)
     return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(n, t // 2, h // 2, w // 2, 24)
@@ -92,9 +93,9 @@ def space_to_depth(frames: Num[Array, "n T H W 3"]) -> Num[Array, "n T//2 H//2 W
 def prepare_clips(
     frames: UInt8[Array, "n T H W C"] | Float[Array, "n T H W C"], pixel_scale: float | Array = 1 / 255
 ) -> Float[Array, "n t h w 24"]:
-    """Clips as the tower wants them: space-to-depth, and uint8 times `pixel_scale`. Floats are taken as they are.
+    """Clips as the tower wants them: space-to-depth, and uint8 times `pixel_scale`.
 
-    Clips whose last axis is 24 are already in space-to-depth layout.
+    Floats are taken as they are. Clips whose last axis is 24 are already in space-to-depth layout.
     """
     if frames.ndim != 5:
         raise ValueError(
@@ -119,13 +120,14 @@ def embed_video(
 ) -> Float[Array, "n 512"]:
     """S3D's embedding of each clip, float32 and not normalised.
 
-    `frames` are RGB `[n T H W 3]` of any even T, H, W, or the same in space-to-depth layout `[n T/2 H/2 W/2 24]`.
-    uint8 is multiplied by `pixel_scale`, floats are taken as they are; the network was trained on [0, 1]
-    (`pixel_scale=1.0` feeds it 0-255, as the RoboCLIP release does for Metaworld). `dtype` is that of the
-    activations: bfloat16 halves memory on accelerators, and is slow on a CPU. float32 is meant in full: no TF32,
-    no bfloat16 passes. `params` is `Encoder.params`; `graph` and `dtype` are static under jit.
+    `frames` are RGB `[n T H W 3]` of any even T, H, W, or the same in space-to-depth layout `[n T/2 H/2 W/2
+    24]`. uint8 is multiplied by `pixel_scale`, floats are taken as they are; the network was trained on [0,
+    1] (`pixel_scale=1.0` feeds it 0-255, as the RoboCLIP release does for Metaworld). `dtype` is that of
+    the activations: bfloat16 halves memory on accelerators, and is slow on a CPU. float32 is meant in full:
+    no TF32, no bfloat16 passes. `params` is `Encoder.params`; `graph` and `dtype` are static under jit.
     """
-    return VideoTower(graph, dtype).apply({"params": params["video"]}, prepare_clips(frames, pixel_scale))
+    tower, clips = VideoTower(graph, dtype), prepare_clips(frames, pixel_scale)
+    return cast(Array, tower.apply({"params": params["video"]}, clips))
 
 
 def video_intermediates(
@@ -136,10 +138,10 @@ def video_intermediates(
     pixel_scale: float | Array = 1 / 255,
     graph: Graph = "auto",
 ) -> collections.OrderedDict[str, Array]:
-    """The output of every layer in `VIDEO_LAYERS`, in order, for comparing ports. Arguments as `embed_video`'s.
+    """The output of every layer in `VIDEO_LAYERS`, in order, to compare ports; called as `embed_video`.
 
-    `gating` is conv_2c gated; `mixed_5c` is the last feature map and `pooled` its mean, which the PyTorch port
-    returns under the name mixed_5c.
+    `gating` is conv_2c gated; `mixed_5c` is the last feature map and `pooled` its mean, which the PyTorch
+    port returns under the name mixed_5c.
     """
     embedding, state = VideoTower(graph, dtype).apply(
         {"params": params["video"]},
@@ -147,6 +149,6 @@ def video_intermediates(
         capture_intermediates=lambda module, _: len(module.path) == 1,
         mutable=["intermediates"],
     )
-    seen = state["intermediates"] | {"embedding": (embedding,)}
+    seen = cast(dict[str, Any], state["intermediates"]) | {"embedding": (embedding,)}
     seen = {name: value["__call__"] if isinstance(value, dict) else value for name, value in seen.items()}
-    return collections.OrderedDict((name, seen[name][0]) for name in VIDEO_LAYERS)
+    return collections.OrderedDict((str(name), seen[name][0]) for name in VIDEO_LAYERS)

@@ -68,7 +68,7 @@ def params_from_torch(state: State) -> dict[str, Any]:
 def fold_batch_norm(
     kernel: np.ndarray, weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, var: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """`kernel` and `bias` that do what convolution by `kernel` (outputs last), then batch norm in evaluation, do."""
+    """Kernel and bias of a convolution that does what `kernel` (outputs last), then batch norm, do."""
     scale = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + BATCH_NORM_EPSILON)
     return {"kernel": (kernel * scale).astype(np.float32), "bias": (bias - mean * scale).astype(np.float32)}
 

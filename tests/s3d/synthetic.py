@@ -1,8 +1,9 @@
 """A synthetic S3D state dict and clips, made by NumPy alone, the same everywhere.
 
-Random weights as they come make all clips look alike to S3D, so that a wrong port goes unseen. Hence the clips have
-structure, batch-norm biases are about 1, and running statistics are those of a forward pass over such clips: the
-PyTorch oracle took them once (`tests/record_s3d.py`) and they are read from tests/data/s3d_recorded.npz.
+Random weights as they come make all clips look alike to S3D, so that a wrong port goes unseen. Hence the
+clips have structure, batch-norm biases are about 1, and running statistics are those of a forward pass over
+such clips: the PyTorch oracle took them once (`tests/record_s3d.py`) and they are read from
+tests/data/s3d_recorded.npz.
 """
 
 import math
@@ -69,7 +70,7 @@ def statistics_names() -> list[str]:
 
 
 def structured_clips(n: int, t: int, h: int, w: int, seed: int = 0) -> np.ndarray:
-    """uint8 clips of a shaded background with a coloured box that moves, all different. Integer arithmetic only."""
+    """Different uint8 clips: a shaded background and a coloured box that moves. Integer arithmetic only."""
     random = np.random.RandomState(seed)
     rows, columns = np.mgrid[:h, :w]
     clips = np.empty((n, t, h, w, 3), np.uint8)

@@ -1,7 +1,8 @@
 """The oracle: HowTo100M's S3D in PyTorch, written from the description of the model, module by module.
 
-Names, shapes and order of the parameters are those of s3d_howto100m.pth. Nothing here is shared with `rcjax.s3d`:
-channels come first, batch norm is not folded, no convolution is merged, pads are spelled as the model states them.
+Names, shapes and order of the parameters are those of s3d_howto100m.pth. Nothing here is shared with
+`rcjax.s3d`: channels come first, batch norm is not folded, no convolution is merged, pads are spelled as
+the model states them.
 """
 
 from collections import OrderedDict

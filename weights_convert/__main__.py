@@ -1,0 +1,66 @@
+"""`python -m weights_convert`: makes the encoder checkpoint of the released PyTorch weights."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from weights_convert.download import BASE_URL, FILES, download
+
+DESCRIPTION = """\
+Turns the released weights of S3D (HowTo100M, MIL-NCE: Miech et al. 2020, arXiv:1912.06430) into the Orbax
+checkpoint that rcjax loads. PyTorch is not needed, and nothing that the file might contain is executed.
+
+  python -m weights_convert --download weights
+  python -m weights_convert weights/s3d_howto100m.pth weights/s3d_dict.npy weights/s3d
+
+Exit status: 0 if OUT was written or both files are there, 2 otherwise, and then there is no OUT.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    names, sizes = " and ".join(FILES), sum(FILES.values()) / 1e6
+    result = argparse.ArgumentParser(
+        prog="python -m weights_convert",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("weights", nargs="?", type=Path, help="s3d_howto100m.pth")
+    result.add_argument("words", nargs="?", type=Path, help="s3d_dict.npy")
+    result.add_argument("out", nargs="?", type=Path, metavar="OUT", help="directory to write; must not exist")
+    result.add_argument(
+        "--download",
+        type=Path,
+        metavar="DIR",
+        help=f"fetch {names} ({sizes:.0f} MB) into DIR, or resume doing so",
+    )
+    result.add_argument(
+        "--base-url", default=BASE_URL, metavar="URL", help="where they are (default: %(default)s)"
+    )
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 after one line on stderr."""
+    args = parser().parse_args(argv)
+    files = (args.weights, args.words, args.out)
+    if args.download is None and None in files:
+        parser().error("give s3d_howto100m.pth, s3d_dict.npy and OUT, or --download DIR; see --help.")
+    if args.download is not None and args.weights is not None:
+        parser().error("give either --download DIR or the three paths, not both.")
+    try:
+        if args.download is not None:
+            for path in download(args.download, args.base_url):
+                print(path)
+        else:
+            from weights_convert.convert import convert  # slow: imports JAX
+
+            print(f"{args.out}: {convert(*files).provenance}")
+    except (ValueError, OSError) as error:
+        print(f"weights_convert: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
