@@ -93,7 +93,7 @@ def clip_gradients(gradients: Params, max_norm: float) -> tuple[Params, Float[Ar
 
     The scale is torch's `clip_grad_norm_`: min(1, max_norm / (norm + 1e-6)).
     """
-    norm = optax.global_norm(gradients)
+    norm = optax.tree.norm(gradients)
     scale = jnp.minimum(1.0, max_norm / (norm + 1e-6))
     return jax.tree.map(lambda g: g * scale, gradients), norm
 

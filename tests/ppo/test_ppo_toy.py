@@ -1,0 +1,79 @@
+"""A point mass that must reach a goal, paid only at the end of the episode: limit case of the whole method.
+
+Oracle: the best reward is 0 on average. It is minus the distance left, plus a number of the goal's that no
+action changes, of mean 0: the critic must learn it.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rcjax.ppo import PPOConfig, init_state, log_prob, make_batch, policy_value, sample_action, update
+from rcjax.types import Rollout
+
+T, N, ITERATIONS, SEEDS = 8, 64, 60, 3
+STRIDE = 0.25  # metres per step and unit of action: any goal is within reach in T steps
+CONFIG = PPOConfig(n_epochs=8, batch_size=128, learning_rate=3e-3)
+
+
+def observe(position, goal, t):
+    return jnp.concatenate([position, goal, jnp.full((N, 1), t / T)], axis=-1)
+
+
+def episode(params, key):
+    """Rollout of all environments, and the reward, which is 0 before the last step."""
+    key_goal, key_action = jax.random.split(key)
+    goal = jax.random.uniform(key_goal, (N, 2), minval=-1.0)
+
+    def step(position, inputs):
+        t, key_step = inputs
+        obs = observe(position, goal, t)
+        mean, log_std, value = policy_value(params, obs)
+        action = sample_action(key_step, mean, log_std)
+        position = position + STRIDE * jnp.clip(action, -1, 1)
+        return position, (obs, action, log_prob(action, mean, log_std), value)
+
+    steps = (jnp.arange(T), jax.random.split(key_action, T))
+    position, (obs, action, old_log_prob, value) = jax.lax.scan(step, jnp.zeros((N, 2)), steps)
+    rollout = Rollout(
+        obs=obs,
+        action=action,
+        log_prob=old_log_prob,
+        value=value,
+        terminated=jnp.zeros((T, N), bool).at[-1].set(True),
+        final_value=policy_value(params, observe(position, goal, T))[2],
+    )
+    return rollout, jnp.zeros((T, N)).at[-1].set(goal[:, 0] - jnp.linalg.norm(position - goal, axis=-1))
+
+
+def train(key, config):
+    key_init, key_train = jax.random.split(key)
+
+    def iteration(state, key):
+        key_episode, key_shuffle = jax.random.split(key)
+        rollout, reward = episode(state.params, key_episode)
+        state, metrics = update(state, make_batch(rollout, reward, config), key_shuffle, config)
+        return state, {**metrics, "return": jnp.mean(jnp.sum(reward, axis=0))}
+
+    return jax.lax.scan(
+        iteration, init_state(key_init, 5, 2, config), jax.random.split(key_train, ITERATIONS)
+    )[1]
+
+
+@pytest.fixture(scope="module")
+def curves():
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    return jax.jit(jax.vmap(functools.partial(train, config=CONFIG)))(keys)
+
+
+def test_every_seed_learns_to_reach_the_goal(curves):
+    assert np.all(curves["return"][:, :3].mean(axis=1) < -0.6)  # a random walk ends about 0.8 m away
+    assert np.all(curves["return"][:, -5:].mean(axis=1) > -0.2), curves["return"][:, -5:]
+
+
+def test_the_critic_learns_the_return_and_the_policy_narrows(curves):
+    assert np.all(curves["explained_variance"][:, -5:].mean(axis=1) > 0.8)
+    assert np.all(curves["std"][:, -1] < 0.5 * curves["std"][:, 0])

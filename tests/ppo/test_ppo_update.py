@@ -1,0 +1,154 @@
+"""Oracles: Stable-Baselines3's `PPO.train` on the same buffer and shuffles; identities between settings."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from rcjax.ppo import (
+    Batch,
+    PPOConfig,
+    PPOState,
+    clip_gradients,
+    init_state,
+    make_batch,
+    optimizer,
+    shuffle,
+    update,
+    update_in_order,
+)
+from rcjax.types import Rollout
+
+CONFIG = PPOConfig(n_epochs=3, batch_size=8, net_arch=(8,), learning_rate=1e-2, ent_coef=0.1)
+OBS_SIZE, ACTION_SIZE, N_SAMPLES = 4, 2, 24
+
+
+@pytest.fixture(scope="module")
+def state():
+    return init_state(jax.random.key(0), OBS_SIZE, ACTION_SIZE, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    return Batch(
+        obs=normal(N_SAMPLES, OBS_SIZE),
+        action=normal(N_SAMPLES, ACTION_SIZE),
+        log_prob=-2.5 + 0.1 * normal(N_SAMPLES),
+        value=normal(N_SAMPLES),
+        advantage=normal(N_SAMPLES),
+        returns=normal(N_SAMPLES),
+    )
+
+
+@pytest.fixture(scope="module")
+def jitted():
+    return jax.jit(update, static_argnames="config")
+
+
+def assert_trees_close(ours, theirs, **tolerance):
+    jax.tree.map(functools.partial(np.testing.assert_allclose, **tolerance), ours, theirs)
+
+
+def test_agrees_with_stable_baselines3(sb3):
+    config, record = sb3
+
+    def tree(prefix):
+        flat = {k.removeprefix(prefix): jnp.asarray(v) for k, v in record.items() if k.startswith(prefix)}
+        return unflatten_dict(flat, sep="/")
+
+    names = ("obs", "action", "log_prob", "value", "terminated", "final_value")
+    rollout = Rollout(**{name: jnp.asarray(record[f"rollout/{name}"]) for name in names})
+    batch = make_batch(rollout, jnp.asarray(record["rollout/reward"]), config)
+    before = tree("before/")
+    state = PPOState(params=before, opt_state=optimizer(config).init(before))
+    step = jax.jit(update_in_order, static_argnames="config")
+    state, metrics = step(state, batch, jnp.asarray(record["order"]), config)
+
+    after = flatten_dict(state.params, sep="/")
+    for name, theirs in flatten_dict(tree("after/"), sep="/").items():
+        moved = np.abs(theirs - record[f"before/{name}"]).max()
+        # Adam divides by the root of the second moment, so float32 differences in small gradients grow: 1e-4
+        # of the largest change is asked for, and one rounding of a parameter of order 1.
+        np.testing.assert_allclose(after[name], theirs, atol=1e-4 * moved + 1.2e-7, rtol=0, err_msg=name)
+    assert metrics["gradient_steps"] == record["gradient_steps"]
+    theirs = {k.removeprefix("metric/"): v for k, v in record.items() if k.startswith("metric/")}
+    for name in set(theirs) - {
+        "learning_rate",
+        "clip_range",
+        "clip_range_vf",
+        "n_updates",
+    }:  # settings, counters
+        np.testing.assert_allclose(metrics[name], theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("max_norm", "scale"), [(10.0, 1.0), (2.5, 0.5), (float("inf"), 1.0)])
+def test_gradients_are_clipped_by_their_global_norm(max_norm, scale):
+    gradients = {"a": jnp.array([3.0, 0.0]), "b": jnp.array(4.0)}
+    clipped, norm = clip_gradients(gradients, max_norm)
+    assert norm == 5.0
+    assert_trees_close(
+        clipped, jax.tree.map(lambda g: scale * g, gradients), rtol=1e-6
+    )  # torch's 1e-6 / norm
+
+
+def test_shuffle_gives_a_fresh_permutation_per_epoch_and_key():
+    orders = np.stack([shuffle(jax.random.key(seed), N_SAMPLES, CONFIG) for seed in range(2)])
+    np.testing.assert_array_equal(np.sort(orders, axis=-1), np.broadcast_to(np.arange(24), (2, 3, 24)))
+    assert len(np.unique(orders.reshape(6, 24), axis=0)) == 6
+
+
+def test_one_minibatch_of_everything_is_not_shuffled():
+    order = shuffle(jax.random.key(0), N_SAMPLES, dataclasses.replace(CONFIG, batch_size=100))
+    np.testing.assert_array_equal(order, np.broadcast_to(np.arange(24), (3, 24)))
+
+
+def test_a_batch_size_above_the_batch_is_one_step_on_all_samples(state, batch, jitted):
+    above, exact = (dataclasses.replace(CONFIG, batch_size=size, n_epochs=1) for size in (100, N_SAMPLES))
+    ours, metrics = jitted(state, batch, jax.random.key(0), above)
+    assert metrics["gradient_steps"] == 1
+    assert_trees_close(ours, jitted(state, batch, jax.random.key(1), exact)[0], rtol=0)
+
+
+def test_the_key_decides_the_result(state, batch, jitted):
+    first, again, other = (jitted(state, batch, jax.random.key(seed), CONFIG)[0] for seed in (0, 0, 1))
+    assert_trees_close(first, again, rtol=0)
+    assert not np.allclose(first.params["log_std"], other.params["log_std"], atol=1e-6)
+
+
+def test_a_target_kl_passed_at_once_leaves_everything_as_it_was(state, batch, jitted):
+    """The batch's old log_prob are not this policy's, so that the first minibatch's kl is already above 0."""
+    stopped, metrics = jitted(state, batch, jax.random.key(0), dataclasses.replace(CONFIG, target_kl=1e-9))
+    assert metrics["approx_kl"] > 1e-6 and metrics["gradient_steps"] == 0
+    assert_trees_close(stopped, state, rtol=0)
+
+
+def test_a_target_kl_never_reached_changes_nothing(state, batch, jitted):
+    far = dataclasses.replace(CONFIG, target_kl=1e6)
+    ours, metrics = jitted(state, batch, jax.random.key(0), far)
+    without, expected = jitted(state, batch, jax.random.key(0), CONFIG)
+    assert metrics["gradient_steps"] == expected["gradient_steps"] == 9
+    # two programs, so XLA may fuse and round differently; Adam enlarges that
+    assert_trees_close(ours.params, without.params, atol=1e-5)
+
+
+def test_vmap_over_seeds_is_each_seed_alone(batch, jitted):
+    config = dataclasses.replace(
+        CONFIG, batch_size=10, target_kl=0.02
+    )  # each seed stops at a step of its own
+    keys = jax.random.split(jax.random.key(3), 3)
+    states = jax.vmap(lambda key: init_state(key, OBS_SIZE, ACTION_SIZE, config))(keys)
+    batched = jax.jit(jax.vmap(functools.partial(update, config=config), in_axes=(0, None, 0)))
+    together, metrics = batched(states, batch, keys)
+    for i, key in enumerate(keys):
+        alone, expected = jitted(jax.tree.map(lambda x, i=i: x[i], states), batch, key, config)
+        assert_trees_close(jax.tree.map(lambda x, i=i: x[i], together.params), alone.params, atol=1e-5)
+        assert metrics["gradient_steps"][i] == expected["gradient_steps"]
