@@ -39,21 +39,29 @@ _ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 
 
 def _hand_proxies() -> dict[str, tuple[Proxy, ...]]:
-    """The hand's proxies by what they meet. In the hand's frame x points to the fingertips and y across the
-    fingers.
+    """The hand's proxies by what they meet.
 
-    A finger is 90 x 9 x 30 mm, claw and pad together; its thickness is centred 1.5 mm inwards of the claw.
+    In the hand's frame x points to the fingertips and y across the fingers.
+
+    A finger, claw and pad together, is 90 x 9 x 30 mm. Its outer face, which pushes, is 3 mm outwards of the
+    claw; spheres and capsules are flush with it and with the tip, and thicker than the finger inwards.
     """
     against: dict[str, list[Proxy]] = {"box": [], "capsule": [], "scenery": []}
     for side, inwards in (("right", 1.0), ("left", -1.0)):
-        claw, y = f"{side}claw", 0.0015 * inwards
+        claw = f"{side}claw"
+
+        def within(radius: float, inwards: float = inwards) -> float:
+            return inwards * (radius - 0.003)
+
         for i, x in enumerate((0.033, 0.0)):
-            against["box"].append(Proxy(f"{side}_finger_sphere{i}", claw, "sphere", (0.012,), (x, y, 0.0)))
+            pos = (x, within(0.012), 0.0)
+            against["box"].append(Proxy(f"{side}_finger_sphere{i}", claw, "sphere", (0.012,), pos))
         for i, z in enumerate((-0.0085, 0.0085)):
-            against["capsule"].append(
-                Proxy(f"{side}_finger_capsule{i}", claw, "capsule", (0.0065, 0.0385), (0.0, y, z), _ALONG_X)
-            )
-        against["scenery"].append(Proxy(f"{side}_fingertip", claw, "sphere", (0.006,), (0.039, y, 0.0)))
+            pos = (0.0, within(0.0065), z)
+            capsule = Proxy(f"{side}_finger_capsule{i}", claw, "capsule", (0.0065, 0.0385), pos, _ALONG_X)
+            against["capsule"].append(capsule)
+        tip_pos = (0.039, within(0.006), 0.0)
+        against["scenery"].append(Proxy(f"{side}_fingertip", claw, "sphere", (0.006,), tip_pos))
         base_pos = (-0.069, -0.023 * inwards, -0.008)
         against["box"].append(Proxy(f"{side}_base_sphere", "hand", "sphere", (0.03,), base_pos))
     base = Proxy("base_capsule", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), _ALONG_Y)

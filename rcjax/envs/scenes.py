@@ -32,6 +32,7 @@ MARKER_PREFIX = "marker:"
 FRICTION = (2.0, 2.0, 0.005, 0.0001, 0.0001)
 SOLREF = (0.01, 1.0)
 SOLIMP = (0.99, 0.995, 0.01, 0.5, 2.0)
+MARGIN = 0.001  # metres, as on the official fingers
 
 # What the official code writes over each weld: no offset, hand turned half about x, torque scale 5.
 OFFICIAL_WELD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
@@ -43,14 +44,15 @@ _GEOM_TYPES = {
     "plane": mujoco.mjtGeom.mjGEOM_PLANE,
 }
 
-Role = Literal["object", "scenery"]
+Role = Literal["object", "scenery", "internal"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Proxy:
     """A primitive that stands for a body in collisions. Metres, in the frame of `body`.
 
-    `role` says what the hand meets it with: "object" with friction (condim 3), "scenery" without (condim 1).
+    `role` says how the hand meets it: "object" with friction (condim 3), "scenery" without (condim 1),
+    "internal" not at all, as it is there for `extra_pairs` only.
     """
 
     name: str
@@ -163,7 +165,7 @@ def _add_pair(spec: mujoco.MjSpec, name1: str, name2: str, condim: int) -> None:
         friction=FRICTION,
         solref=SOLREF,
         solimp=SOLIMP,
-        margin=0.0,
+        margin=MARGIN,
     )
 
 
@@ -172,6 +174,8 @@ def _add_proxies(spec: mujoco.MjSpec, scene: SceneSpec, hand_proxies: Mapping[st
     hand_names: dict[str, list[str]] = {}
     for proxy in scene.proxies:
         name = _add_geom(spec, proxy)
+        if proxy.role == "internal":
+            continue
         partner = "scenery" if proxy.role == "scenery" else proxy.shape
         if partner not in hand_names:
             hand_names[partner] = [_add_geom(spec, hand_proxy) for hand_proxy in hand_proxies[partner]]

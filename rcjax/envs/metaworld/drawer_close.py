@@ -22,6 +22,7 @@ REACH_RADIUS = 0.005
 OPEN_BY = 0.15  # metres that the drawer is pulled out at reset
 
 _ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+_TO_FRONT = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)  # a plane's normal along -y
 
 
 class DrawerClose(SawyerEnv):
@@ -35,7 +36,11 @@ class DrawerClose(SawyerEnv):
             Proxy("front", "drawer_link", "box", (0.1, 0.008, 0.052), (0.0, -0.082, 0.008)),
             Proxy("case", "drawer", "box", (0.118, 0.1, 0.084), (0.0, 0.0, 0.084), role="scenery"),
             Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            # The wall behind stops the drawer: its back meets it where its joint meets its limit.
+            Proxy("back", "drawer_link", "sphere", (0.008,), (0.0, 0.082, 0.008), role="internal"),
+            Proxy("wall", "world", "plane", (0.0, 0.0, 1.0), (0.0, 0.98, 0.0), _TO_FRONT, role="internal"),
         ),
+        extra_pairs=(("back", "wall", 1),),
     )
     random_low = (-0.1, 0.9, 0.0)
     random_high = (0.1, 0.9, 0.0)
