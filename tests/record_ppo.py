@@ -163,9 +163,7 @@ def _train(model) -> tuple[dict[str, np.ndarray], np.ndarray]:
         model.train()
     finally:
         np.random.permutation = permutation
-    unused = [np.arange(orders[0].size)] * (
-        model.n_epochs - len(orders)
-    )  # epochs that an early stop left out
+    unused = [np.arange(orders[0].size)] * (model.n_epochs - len(orders))  # epochs that an early stop left out
     return gradients[0] | {"gradient_steps": np.int32(len(gradients))}, np.stack(orders + unused)
 
 

@@ -26,9 +26,7 @@ def main() -> None:
         "token_ids": TOKEN_IDS.astype(np.int32),
     }
     with torch.no_grad():
-        video = model.video_layers(
-            channels_first(synthetic.structured_clips(2, *synthetic.CLIP_SHAPE, seed=1))
-        )
+        video = model.video_layers(channels_first(synthetic.structured_clips(2, *synthetic.CLIP_SHAPE, seed=1)))
         text = model.text_module(torch.tensor(TOKEN_IDS))
     assert tuple(video) == VIDEO_LAYERS and tuple(text) == TEXT_LAYERS
     for name, value in (video | text).items():

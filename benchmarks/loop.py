@@ -1,0 +1,116 @@
+"""Speed of the whole loop and of its stages: env steps and video rewards a second, compile time apart.
+
+Each stage is compiled and timed on its own, then the whole iteration as training runs it. Absolute times hold for
+the named device alone.
+"""
+
+import dataclasses
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Literal
+
+import jax
+import tyro
+
+from benchmarks.stages import Stage, benchmark_config, loop_stages
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Time the loop."""
+
+    n_envs: int = 64
+    """Environments (episodes an iteration)."""
+    micro_batch: int = 8
+    """Episodes rendered and embedded at a time."""
+    size: int = 64
+    """Side of the frames, pixels."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Activations of S3D."""
+    repeats: int = 5
+    """Timed runs of each stage, after one that is not counted."""
+    out: Path | None = None
+    """Also write the result here, as JSON."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds. `run_s` is the median of the runs."""
+
+    stage: str
+    trace_s: float
+    compile_s: float
+    run_s: float
+    fastest_s: float
+    slowest_s: float
+
+
+def time_stage(stage: Stage, repeats: int) -> Timing:
+    begun = time.perf_counter()
+    lowered = jax.jit(stage.function).lower(*stage.arguments)
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    done = time.perf_counter()
+    runs = [_seconds(compiled, stage.arguments) for _ in range(repeats + 1)][1:]
+    return Timing(stage.name, traced - begun, done - traced, statistics.median(runs), min(runs), max(runs))
+
+
+def _seconds(function, arguments) -> float:
+    begun = time.perf_counter()
+    jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - begun
+
+
+def report(options: Options) -> dict:
+    config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.dtype)
+    timings = [time_stage(stage, options.repeats) for stage in loop_stages(config)]
+    whole = timings[-1]
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind,
+        "platform": device.platform,
+        "jax": jax.__version__,
+        "n_envs": options.n_envs,
+        "micro_batch": options.micro_batch,
+        "size": options.size,
+        "dtype": options.dtype,
+        "frames_per_episode": config.video.n_frames,
+        "episode_length": config.video.episode_length,
+        "repeats": options.repeats,
+        "env_steps_per_s": config.steps_per_iteration / whole.run_s,
+        "rewards_per_s": config.n_envs / whole.run_s,
+        "stages": [dataclasses.asdict(timing) for timing in timings],
+    }
+
+
+def table(result: dict) -> str:
+    whole = result["stages"][-1]["run_s"]
+    lines = [
+        f"{result['device']} ({result['platform']}), jax {result['jax']}: {result['n_envs']} environments, "
+        f"{result['frames_per_episode']} frames of {result['size']}x{result['size']}, S3D in {result['dtype']}",
+        "",
+        "| stage | trace s | compile s | run s (fastest - slowest) | of the iteration | episodes/s |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["stages"]:
+        lines.append(
+            f"| {row['stage']} | {row['trace_s']:.1f} | {row['compile_s']:.1f} "
+            f"| {row['run_s']:.3f} ({row['fastest_s']:.3f} - {row['slowest_s']:.3f}) "
+            f"| {row['run_s'] / whole:.0%} | {result['n_envs'] / row['run_s']:.1f} |"
+        )
+    rates = f"{result['env_steps_per_s']:,.0f} env steps/s, {result['rewards_per_s']:.2f} video rewards/s."
+    return "\n".join([*lines, "", rates])
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    result = report(options)
+    print(table(result))
+    if options.out is not None:
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

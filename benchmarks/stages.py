@@ -1,0 +1,102 @@
+"""The loop's stages as functions of their own, each doing what it does inside the iteration and nothing else."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rcjax import ppo
+from rcjax.config import TaskSpec, TrainConfig, demo
+from rcjax.embedding import embed_frames
+from rcjax.loop import Inputs, TrainState, initial_state, iterate, train_mode
+from rcjax.render import render_frames, take_poses
+from rcjax.rollout import run_episodes
+from rcjax.s3d import EMBEDDING_SIZE, random_encoder
+from rcjax.world import World, build_world
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A function to be compiled, and the arguments to time it with."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+def benchmark_config(n_envs: int, micro_batch: int, size: int, dtype: str) -> TrainConfig:
+    """The `demo` preset at another scale; its minibatches keep their share of the batch."""
+    config = demo()
+    steps = n_envs * config.video.episode_length
+    share = config.ppo.batch_size / config.steps_per_iteration
+    return dataclasses.replace(
+        config,
+        n_envs=n_envs,
+        micro_batch=micro_batch,
+        total_env_steps=max(config.total_env_steps, steps),
+        spec=TaskSpec(video="expert"),
+        video=dataclasses.replace(config.video, size=size, dtype=dtype),
+        ppo=dataclasses.replace(config.ppo, batch_size=max(2, int(steps * share))),
+    )
+
+
+def random_inputs(config: TrainConfig, world: World) -> Inputs:
+    """What an iteration reads, with S3D weights and a target that mean nothing: speed does not depend on them."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 8, 32, 32, 3), np.uint8)
+    encoder = random_encoder(jax.random.key(0), noise)
+    return Inputs(
+        env_params=world.train_params,
+        scene=world.scene,
+        encoder={"video": encoder.params["video"]},
+        target=jnp.ones(EMBEDDING_SIZE),
+    )
+
+
+def loop_stages(config: TrainConfig) -> list[Stage]:
+    """Physics, rendering, embedding, update, and the whole iteration, for this config."""
+    world = build_world(config)
+    inputs, state = random_inputs(config, world), initial_state(config, world.env)
+    mode, key, env_ids = train_mode(config), jax.random.key(1), jnp.arange(config.n_envs)
+
+    def physics(state: TrainState, inputs: Inputs, key: jax.Array):
+        def act(keys: jax.Array, obs: jax.Array):
+            mean, log_std, value = ppo.policy_value(state.ppo.params, obs)
+            action = jax.vmap(ppo.sample_action, in_axes=(0, 0, None))(keys, mean, log_std)
+            return action, ppo.log_prob(action, mean, log_std), value
+
+        return run_episodes(
+            world.env, inputs.env_params, act, key, env_ids, frozen=mode.frozen,
+            take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
+        )  # fmt: skip
+
+    episodes = jax.jit(physics)(state, inputs, key)
+    micro_batches = jax.tree.map(lambda x: x.reshape(-1, config.micro_batch, *x.shape[1:]), episodes.poses)
+
+    def rendering(scene: Any, micro_batches: Any):
+        """A sum of every frame, as frames of all episodes are never held at once."""
+        return jax.lax.map(lambda poses: render_frames(scene, poses).sum(dtype=jnp.uint32), micro_batches)
+
+    first = jax.tree.map(lambda x: x[0], micro_batches)
+    frames = jax.jit(render_frames)(inputs.scene, first)
+
+    def embedding(encoder: Any, frames: jax.Array):
+        """The same micro-batch again and again, a shade brighter each time so that no pass can be left out."""
+        shades = jnp.arange(config.n_envs // config.micro_batch, dtype=jnp.uint8)
+        return jax.lax.map(lambda shade: embed_frames(encoder, frames + shade, config.video), shades)
+
+    def update(state: TrainState, rollout: Any, key: jax.Array):
+        reward = jnp.zeros_like(rollout.value).at[-1].set(jnp.arange(config.n_envs, dtype=jnp.float32))
+        return ppo.update(state.ppo, ppo.make_batch(rollout, reward, config.ppo), key, config.ppo)
+
+    iteration = functools.partial(iterate, env=world.env, config=config)
+    return [
+        Stage("physics", physics, (state, inputs, key)),
+        Stage("rendering", rendering, (inputs.scene, micro_batches)),
+        Stage("embedding", embedding, (inputs.encoder, frames)),
+        Stage("update", update, (state, episodes.rollout, key)),
+        Stage("iteration", iteration, (state, inputs, mode)),
+    ]

@@ -1,0 +1,213 @@
+"""The command line: `rcjax train | eval | reward | record`.
+
+Bad input ends in one line on standard error and exit code 2, with nothing written.
+"""
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import tyro
+
+from rcjax import envs
+from rcjax.config import TaskSpec, TrainConfig, VideoConfig, preset
+from rcjax.s3d import load_encoder
+from rcjax.storage import RunFolder
+from rcjax.taskspec import cache_folder
+from rcjax.video_io import require_writable
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Learn a task from one demonstration: a sentence or a video is the only reward.
+
+    With no options: drawer-close from an episode of Metaworld's expert, preset `demo`. Writes runs/<name>/ with
+    config.json, metrics.jsonl, TensorBoard events, checkpoints, curve.png and policy.mp4. Ctrl-C stops after the
+    iteration under way; --resume runs/<name> continues.
+    """
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    preset: str = "demo"
+    """demo: learns on two CPU cores; paper: the paper's text; release: what its code runs. Options override it."""
+    text: str | None = None
+    """The demonstration as a sentence, e.g. "robot closing green drawer" (needs --encoder)."""
+    video: str | None = None
+    """The demonstration as a GIF, MP4 or folder of frames; `expert`: an episode of Metaworld's expert policy."""
+    name: str | None = None
+    """Name of the run's folder; default <task>-<preset>-seed<seed>."""
+    runs: Path = Path("runs")
+    """Where run folders are."""
+    resume: Path | None = None
+    """Continue this run, with its own config; no other option may be given."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Eval:
+    """Evaluate a run's newest policy: deterministic episodes from starts it did not train on."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reward:
+    """Print the similarity of a video with a task specification: what an episode that looks like it is paid."""
+
+    video: Path
+    """The video that is judged: GIF, MP4 or a folder of frames."""
+    encoder: Path
+    """Converted S3D weights, or the `encoder` folder of a run."""
+    text: str | None = None
+    """The task as a sentence."""
+    demonstration: str | None = None
+    """The task as a video: GIF, MP4 or a folder of frames."""
+    size: int = 250
+    """Side of the frames that S3D sees, pixels."""
+    frames: int = 32
+    """Number of frames that S3D sees."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Record one episode to GIF or MP4: of Metaworld's expert policy, or (--run) of a run's policy."""
+
+    out: Path
+    """The file to write, .gif or .mp4."""
+    task: str = "drawer-close"
+    run: Path | None = None
+    """Record this run's newest policy instead of the expert."""
+    episode_length: int = 128
+    """Control steps of the expert's episode."""
+
+
+Command = Train | Eval | Reward | Record
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns the process's exit code."""
+    try:
+        command = parse(sys.argv[1:] if arguments is None else arguments)
+        use_compilation_cache()
+        return HANDLERS[type(command)](command)
+    except ValueError as error:
+        print(f"rcjax: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("rcjax: interrupted", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: list[str]) -> Command:
+    """The command that the arguments name. Raises ValueError on bad ones, in one line; exits for --help."""
+    if "--resume" in arguments and len(arguments) > 3:
+        raise ValueError("--resume takes no other option: a run continues with the config in its folder.")
+    default = Train(config=preset(_option(arguments, "--preset") or "demo"))
+    kind = (
+        Annotated[Train, tyro.conf.subcommand("train", default=default)]
+        | Annotated[Eval, tyro.conf.subcommand("eval")]
+        | Annotated[Reward, tyro.conf.subcommand("reward")]
+        | Annotated[Record, tyro.conf.subcommand("record")]
+    )
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                kind, args=arguments, prog="rcjax", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
+            )
+    except SystemExit as exit:
+        if not exit.code:
+            raise
+        raise ValueError(_one_line(complaint.getvalue())) from None
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    """The value of `--name value` or `--name=value`, before the parser has run: presets decide its defaults."""
+    for i, argument in enumerate(arguments):
+        if argument == name and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith(f"{name}="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _one_line(box: str) -> str:
+    """The parser's message without the frame it draws around it."""
+    lines = [re.sub(r"^\s*│|│\s*$", "", line).strip() for line in box.splitlines()]
+    message = [line for line in itertools.takewhile(lambda line: "──────" not in line, lines[1:]) if line]
+    return re.sub(r"Error parsing __tyro-dummy-inner__\S*: ", "", " ".join(message)) + " (see rcjax --help)"
+
+
+def train_command(command: Train) -> int:
+    from rcjax import train
+
+    try:
+        if command.resume is not None:
+            train.resume(command.resume)
+        else:
+            config = training_config(command)
+            name = command.name or f"{config.env.task}-{config.preset}-seed{config.seed}"
+            train.start(config, command.runs / name)
+    except train.Stopped as stopped:
+        print(f"rcjax: {stopped}", file=sys.stderr)
+        return stopped.exit_code
+    return 0
+
+
+def training_config(command: Train) -> TrainConfig:
+    """The config with the demonstration that --text or --video names; Metaworld's expert if neither does."""
+    video = "expert" if command.text is None and command.video is None else command.video
+    spec = TaskSpec(text=command.text, video=video)
+    env = dataclasses.replace(command.config.env, task=envs.canonical_name(command.config.env.task))
+    return dataclasses.replace(command.config, preset=command.preset, spec=spec, env=env)
+
+
+def eval_command(command: Eval) -> int:
+    from rcjax.evaluate import evaluate_run
+
+    _, row, _ = evaluate_run(RunFolder.open(command.run))
+    for name, value in row.items():
+        print(f"{name:>24}  {value:.6g}")
+    return 0
+
+
+def reward_command(command: Reward) -> int:
+    from rcjax.evaluate import similarity_of_files
+
+    spec = TaskSpec(text=command.text, video=command.demonstration)
+    video = VideoConfig(size=command.size, episode_length=command.frames, frame_stride=1)
+    print(f"{similarity_of_files(command.video, spec, load_encoder(command.encoder), video):.6g}")
+    return 0
+
+
+def record_command(command: Record) -> int:
+    from rcjax import showcase
+
+    require_writable(command.out)
+    if command.run is not None:
+        showcase.record_policy(RunFolder.open(command.run), command.out)
+    else:
+        showcase.record_expert(envs.canonical_name(command.task), command.episode_length, command.out)
+    print(f"Written to {command.out}")
+    return 0
+
+
+def use_compilation_cache() -> None:
+    """Compiled programs are kept between runs, unless JAX_COMPILATION_CACHE_DIR already says where."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+
+
+HANDLERS: dict[type, Any] = {
+    Train: train_command, Eval: eval_command, Reward: reward_command, Record: record_command,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""What a run is: frozen dataclasses, checked on construction, to and from JSON; presets `paper`, `release`, `demo`.
+
+The paper states its method but few numbers; its release states numbers and does some things otherwise. Hence
+two presets: `paper` keeps to the text and takes the release's numbers only where the text is silent, `release`
+does what the code does. `demo` is small enough to learn on two CPU cores.
+"""
+
+import dataclasses
+import difflib
+import json
+import typing
+from collections.abc import Callable
+from typing import Any, Literal
+
+from rcjax.ppo.config import PPOConfig
+
+CONTROL_RATE = 80  # Metaworld's control steps a second: 5 physics steps of 2.5 ms
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvConfig:
+    """Which task, what the policy sees, and how episodes begin."""
+
+    task: str = "drawer-close"
+    goal_hidden: bool = True  # the observation's goal reads zeros, as in the release's training
+    time_in_obs: bool = True  # t / episode_length appended to the observation, as in the release
+    bank_size: int = 256  # starts that episodes are drawn from: seeds train_seed, train_seed + 1, ...
+    train_seed: int = 0
+    random_source: Literal["metaworld", "release"] = "metaworld"  # whose seeding turns a seed into a start
+    eval_seed: int = 1000  # evaluation's starts have a bank of their own
+    frozen_resets: bool = False  # environment i always starts from entry i of the bank (release: 8 frozen resets)
+
+    def __post_init__(self):
+        if self.bank_size < 1:
+            raise ValueError(f"bank_size={self.bank_size}; episodes need at least one start to be drawn from.")
+
+    @property
+    def train_seeds(self) -> range:
+        return range(self.train_seed, self.train_seed + self.bank_size)
+
+    @property
+    def eval_seeds(self) -> range:
+        return range(self.eval_seed, self.eval_seed + self.bank_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoConfig:
+    """How an episode becomes the clip that the encoder sees. Defaults: section 3 of the paper."""
+
+    episode_length: int = 128  # control steps
+    frame_stride: int = 4  # control steps per kept frame: 32 frames
+    size: int = 250  # side of the square frames, pixels; always the centre 250x250 view of 640x480
+    mirror: bool = False  # left and right swapped, as the release's old offscreen renderer did
+    pixel_scale: float = 1 / 255  # frames are multiplied by it; S3D was trained on [0, 1], the release feeds 0-255
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # activations of S3D; auto: float32 on a CPU
+
+    def __post_init__(self):
+        if self.episode_length % self.frame_stride:
+            raise ValueError(
+                f"episode_length={self.episode_length} is not a multiple of frame_stride={self.frame_stride}; "
+                "every kept frame must stand for the same number of steps."
+            )
+        if self.n_frames % 2 or self.size % 2 or self.size < 32 or self.n_frames < 2:
+            raise ValueError(
+                f"a clip of {self.n_frames} frames of {self.size}x{self.size} does not fit S3D, which needs an even "
+                "number of frames and an even size of at least 32; change episode_length, frame_stride or size."
+            )
+
+    @property
+    def n_frames(self) -> int:
+        return self.episode_length // self.frame_stride
+
+    @property
+    def frames_per_second(self) -> float:
+        """Real time."""
+        return CONTROL_RATE / self.frame_stride
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """The one demonstration: a sentence, or a video (a file, a folder of frames, or `expert`)."""
+
+    text: str | None = None
+    video: str | None = None
+
+    def __post_init__(self):
+        if (self.text is None) == (self.video is None):
+            raise ValueError(
+                f"got text={self.text!r} and video={self.video!r}; exactly one of them is the demonstration: "
+                'give either --text "..." or --video FILE (or --video expert).'
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Defaults: the `paper` preset.
+
+    An iteration is one episode of every environment followed by one PPO update, so Stable-Baselines3's
+    `n_steps` is `video.episode_length`.
+    """
+
+    preset: str = "paper"
+    seed: int = 0
+    total_env_steps: int = 5_000_000  # release
+    n_envs: int = 8  # release
+    micro_batch: int = 8  # episodes rendered and embedded at a time
+    encoder: str | None = None  # folder written by `python -m weights_convert`; None: random weights
+    eval_every: int = 50  # iterations between deterministic evaluations; 0: only at the end
+    checkpoint_every: int = 10  # iterations
+    spec: TaskSpec = dataclasses.field(default_factory=lambda: TaskSpec(video="expert"))
+    env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
+    video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
+    ppo: PPOConfig = dataclasses.field(default_factory=lambda: RELEASE_PPO)
+
+    def __post_init__(self):
+        for name in ("total_env_steps", "n_envs", "micro_batch", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}; it must be at least 1.")
+        if self.eval_every < 0:
+            raise ValueError(f"eval_every={self.eval_every}; it must be 0 (only at the end) or positive.")
+        if self.n_envs % self.micro_batch:
+            raise ValueError(
+                f"micro_batch={self.micro_batch} does not divide n_envs={self.n_envs}; "
+                "episodes are rendered and embedded in equal micro-batches."
+            )
+        if (self.n_envs * self.video.episode_length) % self.ppo.batch_size:
+            raise ValueError(
+                f"ppo.batch_size={self.ppo.batch_size} does not divide n_envs x episode_length = "
+                f"{self.n_envs * self.video.episode_length}; minibatches must be equal."
+            )
+        if self.total_env_steps < self.steps_per_iteration:
+            raise ValueError(
+                f"total_env_steps={self.total_env_steps} is less than one iteration of {self.steps_per_iteration} "
+                f"steps ({self.n_envs} environments x {self.video.episode_length}); raise it or lower n_envs."
+            )
+        if self.env.frozen_resets and self.env.bank_size < self.n_envs:
+            raise ValueError(
+                f"frozen_resets with bank_size={self.env.bank_size} for n_envs={self.n_envs}; "
+                "each environment needs a start of its own."
+            )
+
+    @property
+    def steps_per_iteration(self) -> int:
+        return self.n_envs * self.video.episode_length
+
+    @property
+    def n_iterations(self) -> int:
+        return self.total_env_steps // self.steps_per_iteration
+
+
+# Stable-Baselines3's defaults but for these, as the release calls it.
+RELEASE_PPO = PPOConfig(n_epochs=1, batch_size=1024, ent_coef=0.5)
+
+
+def paper() -> TrainConfig:
+    """The method as the paper's text states it; the release's numbers where the text is silent."""
+    return TrainConfig()
+
+
+def release() -> TrainConfig:
+    """What the release runs: mirrored frames in 0-255, 8 frozen resets (seeds 0-7; evaluation 10-17)."""
+    return TrainConfig(
+        preset="release",
+        env=EnvConfig(bank_size=8, train_seed=0, eval_seed=10, frozen_resets=True, random_source="release"),
+        video=VideoConfig(mirror=True, pixel_scale=1.0),
+    )
+
+
+def demo() -> TrainConfig:
+    """Small frames and a quick learner: drawer-close on two CPU cores in minutes."""
+    return TrainConfig(
+        preset="demo",
+        total_env_steps=409_600,
+        n_envs=64,
+        micro_batch=8,
+        eval_every=10,
+        video=VideoConfig(size=64),
+        ppo=PPOConfig(learning_rate=3e-4, n_epochs=10, batch_size=512, ent_coef=0.0),
+    )
+
+
+PRESETS: dict[str, Callable[[], TrainConfig]] = {"demo": demo, "paper": paper, "release": release}
+
+
+def preset(name: str) -> TrainConfig:
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown preset {name!r}, expected one of {sorted(PRESETS)}{hint}")
+    return PRESETS[name]()
+
+
+def to_json(config: TrainConfig) -> str:
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> TrainConfig:
+    """The config that `to_json` wrote. Raises ValueError on text that is not one."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"config is not JSON ({error}); expected the config.json of a run.") from error
+    return _build(TrainConfig, values, "config")
+
+
+def _build(cls: type, values: Any, where: str) -> Any:
+    """`cls` from a dictionary, dataclass fields recursively, lists as tuples where the field is one."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} is {type(values).__name__}, expected an object of {cls.__name__}'s fields.")
+    types = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(types))
+    if unknown:
+        raise ValueError(f"{where} has unknown fields {unknown}; {cls.__name__} has {sorted(types)}.")
+    return cls(**{name: _field(types[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def _field(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _build(typing.cast(type, kind), value, where)
+    if isinstance(value, list):
+        return tuple(value)
+    return value

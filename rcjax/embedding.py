@@ -1,0 +1,37 @@
+"""Episodes to video embeddings: poses -> frames -> S3D."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.config import VideoConfig
+from rcjax.render import Scene, render_frames
+from rcjax.s3d import embed_video
+from rcjax.types import GeomPoses
+
+
+def activation_dtype(video: VideoConfig) -> jnp.dtype:
+    """S3D's activations: bfloat16 on accelerators, float32 on a CPU, where bfloat16 is slow."""
+    if video.dtype == "auto":
+        return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+    return jnp.dtype(video.dtype)
+
+
+def embed_frames(encoder: Any, frames_u8: Array, video: VideoConfig) -> Float[Array, "n D"]:
+    return embed_video(encoder, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale)
+
+
+def embed_episodes(
+    scene: Scene, encoder: Any, poses: GeomPoses, video: VideoConfig, micro_batch: int
+) -> Float[Array, "N D"]:
+    """Each episode's video embedding, drawn and embedded one micro-batch after another: memory stays flat in N."""
+
+    def embed(micro: GeomPoses) -> Float[Array, "n D"]:
+        return embed_frames(encoder, render_frames(scene, micro), video)
+
+    micro_batches = jax.tree.map(lambda x: x.reshape(-1, micro_batch, *x.shape[1:]), poses)
+    embedding = jax.lax.map(embed, micro_batches)
+    return embedding.reshape(-1, embedding.shape[-1])

@@ -1,0 +1,33 @@
+"""What a trained policy does, and what a video is worth."""
+
+from pathlib import Path
+
+from rcjax.config import TaskSpec, VideoConfig
+from rcjax.loop import Judged
+from rcjax.program import Program, Row
+from rcjax.reward import video_similarity
+from rcjax.s3d import Encoder
+from rcjax.storage import Checkpoints, RunFolder
+from rcjax.taskspec import embed_clip, embed_spec
+from rcjax.video_io import read_clip
+from rcjax.world import World, build_world
+
+
+def evaluate_run(run: RunFolder) -> tuple[World, Row, Judged]:
+    """The newest policy's deterministic episodes, one from each of the first `n_envs` evaluation starts.
+
+    Raises ValueError if the run has no checkpoint.
+    """
+    world = build_world(run.config)
+    program = Program(run.config, world, run.encoder(), run.target())
+    with Checkpoints(run) as checkpoints:
+        state = checkpoints.restore(program.state)
+    return world, *program.evaluate(state)
+
+
+def similarity_of_files(path: Path, spec: TaskSpec, encoder: Encoder, video: VideoConfig) -> float:
+    """The video reward of an episode that looks like the video at `path`. Raises ValueError on unreadable input."""
+    judged = read_clip(path, video.n_frames, video.size)
+    demonstration = read_clip(spec.video, video.n_frames, video.size) if spec.video else None
+    target = embed_spec(spec, demonstration, encoder, video)
+    return float(video_similarity(embed_clip(judged, encoder, video)[None], target)[0])

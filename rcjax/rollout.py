@@ -1,0 +1,107 @@
+"""A policy acts in a batch of environments for one episode of fixed length."""
+
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from rcjax.config import EnvConfig, VideoConfig
+from rcjax.types import GeomPoses, Rollout
+
+Act = Callable[[Array, Float[Array, "N O"]], tuple[Array, Array, Array]]
+"""(a key for each environment [N], obs [N O]) -> action [N A], its log_prob [N], value [N]"""
+
+
+@chex.dataclass(frozen=True)
+class Episodes:
+    """A batch of whole episodes: what PPO learns from, what the video is drawn from, and the truth for people.
+
+    `poses` are those of the kept frames, after control steps 1, 1 + stride, ... `true_return` sums the task's
+    dense reward, which the policy never learns from. `success` is whether the task's own test held at any step.
+    """
+
+    rollout: Rollout
+    poses: GeomPoses  # N F G
+    true_return: Float[Array, " N"]
+    success: Bool[Array, " N"]
+    first_success: Int[Array, " N"]  # control step, from 1; 0 for an episode without
+    nonfinite: Int[Array, " N"]  # control steps whose physics was not finite
+
+
+def policy_obs(obs: Float[Array, "*N O"], time: Array, env: EnvConfig, video: VideoConfig) -> Float[Array, "*N _"]:
+    """The environment's observation, followed by time / episode_length if the config asks for it."""
+    if not env.time_in_obs:
+        return obs
+    fraction = jnp.full((*obs.shape[:-1], 1), time / video.episode_length, obs.dtype)
+    return jnp.concatenate([obs, fraction], axis=-1)
+
+
+def reset_index(keys: Array, env_ids: Int[Array, " N"], n_bank: int, frozen: Bool[Array, ""]) -> Int[Array, " N"]:
+    """The bank entry that each environment starts from: drawn with its key, or (frozen) entry i for environment i."""
+    drawn = jax.vmap(lambda key: jax.random.randint(key, (), 0, n_bank))(keys)
+    return jnp.where(frozen, env_ids % n_bank, drawn)
+
+
+def run_episodes(
+    env: Any,
+    env_params: Any,
+    act: Act,
+    key: Array,
+    env_ids: Int[Array, " N"],
+    *,
+    frozen: Bool[Array, ""],
+    take_poses: Callable[[GeomPoses], GeomPoses],
+    env_config: EnvConfig,
+    video: VideoConfig,
+) -> Episodes:
+    """One episode of `video.episode_length` steps in each of the environments `env_ids`.
+
+    All of an environment's chance comes from `key` and its id, so a batch may be split over devices without
+    changing an episode. `take_poses` keeps of all geoms' poses those that are drawn. Actions are clipped to
+    [-1, 1] only on their way into the environment, as in Stable-Baselines3.
+    """
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, env_ids)
+    index = reset_index(keys, env_ids, env_params.bank_size, frozen)
+    obs, state = jax.vmap(env.reset_env_at, in_axes=(0, None))(index, env_params)
+
+    def keys_at(time):  # `time` + 1: the key itself was used for the reset
+        return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, time + 1)
+
+    def step(carry, time):
+        obs, state = carry
+        seen = policy_obs(obs, time, env_config, video)
+        action, log_prob, value = act(keys_at(time), seen)
+        obs, state, reward, terminated, info = jax.vmap(env.step_env, in_axes=(None, 0, 0, None))(
+            key, state, jnp.clip(action, -1.0, 1.0), env_params
+        )  # the transition itself is deterministic
+        transition = {
+            "obs": seen, "action": action, "log_prob": log_prob, "value": value, "terminated": terminated,
+            "reward": reward, "success": info["success"] > 0, "nonfinite": info["nonfinite"] > 0,
+        }  # fmt: skip
+        return (obs, state), (transition, take_poses(jax.vmap(env.geom_poses)(state)))
+
+    def frame(carry, start):
+        carry, (transitions, poses) = jax.lax.scan(step, carry, start + jnp.arange(video.frame_stride))
+        return carry, (transitions, jax.tree.map(lambda x: x[0], poses))
+
+    starts = jnp.arange(0, video.episode_length, video.frame_stride)
+    (obs, _), (steps, poses) = jax.lax.scan(frame, (obs, state), starts)
+    steps = jax.tree.map(lambda x: x.reshape(video.episode_length, *x.shape[2:]), steps)
+    end = jnp.asarray(video.episode_length)
+    _, _, final_value = act(keys_at(end), policy_obs(obs, end, env_config, video))
+    rollout = Rollout(
+        **{name: steps[name] for name in ("obs", "action", "log_prob", "value", "terminated")},
+        final_value=final_value,
+    )
+    return Episodes(
+        rollout=rollout,
+        poses=jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), poses),
+        true_return=steps["reward"].sum(0),
+        success=steps["success"].any(0),
+        first_success=jnp.where(steps["success"].any(0), jnp.argmax(steps["success"], axis=0) + 1, 0),
+        nonfinite=steps["nonfinite"].sum(0),
+    )

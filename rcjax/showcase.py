@@ -1,0 +1,72 @@
+"""Videos for people: upright, at 250 pixels, whatever the encoder sees."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rcjax.config import EnvConfig, TrainConfig, VideoConfig
+from rcjax.evaluate import evaluate_run
+from rcjax.loop import Judged
+from rcjax.ppo import PPOConfig
+from rcjax.render import render_frames
+from rcjax.storage import RunFolder
+from rcjax.taskspec import demonstration_frames
+from rcjax.types import GeomPoses
+from rcjax.video_io import read_video, side_by_side, write_video
+from rcjax.world import World, make_env, task_scene
+
+SIZE = 250
+
+
+def people_video(video: VideoConfig) -> VideoConfig:
+    return dataclasses.replace(video, size=SIZE, mirror=False)
+
+
+def demonstration_for_people(config: TrainConfig, env: Any, env_params: Any) -> np.ndarray | None:
+    """The demonstration at a size for people; None for a sentence."""
+    video = people_video(config.video)
+    return demonstration_frames(config.spec, video, env, env_params, lambda: task_scene(env, video))
+
+
+def draw_for_people(world: World, video: VideoConfig, poses: GeomPoses) -> np.ndarray:
+    """Frames `[F H W 3]` of kept poses `[F G ...]` as an iteration returns them."""
+    scene = task_scene(world.env, people_video(video))
+    return np.asarray(jax.jit(render_frames)(scene, jax.tree.map(lambda x: jnp.asarray(x)[None], poses))[0])
+
+
+def first_episode(judged: Judged) -> GeomPoses:
+    return jax.tree.map(lambda x: x[0], judged.episodes.poses)
+
+
+def record_expert(task: str, episode_length: int, path: Path) -> None:
+    """An episode of Metaworld's expert policy, as GIF or MP4, in real time."""
+    video = VideoConfig(episode_length=episode_length)
+    config = TrainConfig(env=EnvConfig(task=task), video=video, ppo=PPOConfig(batch_size=episode_length))
+    env, params = make_env(config)
+    frames = demonstration_for_people(config, env, params)
+    assert frames is not None  # the default task specification is the expert's video
+    write_video(path, frames, fps=video.frames_per_second)
+
+
+def record_policy(run: RunFolder, path: Path) -> None:
+    """The first evaluation episode of the run's newest policy, as GIF or MP4, in real time."""
+    world, _, judged = evaluate_run(run)
+    frames = draw_for_people(world, run.config.video, first_episode(judged))
+    write_video(path, frames, fps=run.config.video.frames_per_second)
+
+
+def policy_video(run: RunFolder, world: World, judged: Judged, path: Path | None = None) -> Path:
+    """The first evaluation episode, beside the demonstration if that is a video; returns where it was written."""
+    path = path or run.path / "policy.mp4"
+    video = run.config.video
+    frames = draw_for_people(world, video, first_episode(judged))
+    label = f"policy: video reward {float(judged.video_reward[0]):.3g}"
+    demonstration = run.path / "demonstration.mp4"
+    if demonstration.exists():
+        frames = side_by_side(read_video(demonstration), frames, labels=("demonstration", label))
+    write_video(path, frames, fps=video.frames_per_second)
+    return path

@@ -1,0 +1,116 @@
+"""Task specifications: a sentence or a video, brought to the one vector that the reward compares with."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, UInt8
+
+from rcjax import __version__
+from rcjax.config import TaskSpec, VideoConfig
+from rcjax.embedding import embed_frames
+from rcjax.envs.experts import run_expert
+from rcjax.render import Scene, render_frames, take_poses
+from rcjax.s3d import Encoder, embed_text, tokenize
+from rcjax.types import GeomPoses
+from rcjax.video_io import read_clip
+
+EXPERT = "expert"
+
+
+def demonstration_frames(
+    spec: TaskSpec, video: VideoConfig, env: Any, env_params: Any, scene: Callable[[], Scene]
+) -> UInt8[np.ndarray, "F H W 3"] | None:
+    """The demonstration's clip as the encoder will see it; None for a sentence.
+
+    A file of any length and size becomes `video.n_frames` frames of the encoder's size. `expert` is an episode of
+    Metaworld's own expert policy in our environment, drawn in `scene()`.
+    Raises ValueError on a file that is missing or unreadable.
+    """
+    if spec.video is None:
+        return None
+    if spec.video == EXPERT:
+        return draw_episode(scene(), expert_poses(env, env_params, video.episode_length), video)
+    return read_clip(spec.video, video.n_frames, video.size)
+
+
+def embed_spec(
+    spec: TaskSpec, clip: UInt8[np.ndarray, "F H W 3"] | None, encoder: Encoder, video: VideoConfig
+) -> Float[Array, " D"]:
+    """The target z_d. Raises ValueError for a sentence that the encoder cannot read."""
+    if spec.text is not None:
+        return embed_sentence(spec.text, encoder)
+    if clip is None:
+        raise ValueError("a video specification needs its clip; make it with demonstration_frames.")
+    return embed_clip(clip, encoder, video)
+
+
+def embed_clip(clip: UInt8[np.ndarray, "F H W 3"], encoder: Encoder, video: VideoConfig) -> Float[Array, " D"]:
+    return jax.jit(embed_frames, static_argnums=2)(encoder.params, jnp.asarray(clip)[None], video)[0]
+
+
+def embed_sentence(text: str, encoder: Encoder) -> Float[Array, " D"]:
+    if encoder.vocabulary is None:
+        raise ValueError(
+            f"the encoder ({encoder.provenance}) has random weights and no vocabulary, so it cannot read {text!r}; "
+            "give converted weights with --encoder (see `python -m weights_convert --help`), or a --video."
+        )
+    return embed_text(encoder.params, jnp.asarray(tokenize([text], encoder.vocabulary)))[0]
+
+
+def draw_episode(scene: Scene, poses: GeomPoses, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:
+    """The kept frames of one episode whose poses `[T G ...]` hold every control step and every geom."""
+    kept = jax.tree.map(lambda x: jnp.asarray(x)[None, :: video.frame_stride], poses)
+    return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, kept))[0])
+
+
+def cache_folder() -> Path:
+    """Where demonstrations and compiled programs are kept between runs: $RCJAX_CACHE, or ~/.cache/rcjax."""
+    base = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+    return Path(os.environ.get("RCJAX_CACHE", Path(base) / "rcjax"))
+
+
+def expert_poses(env: Any, env_params: Any, episode_length: int, n_tries: int = 8) -> GeomPoses:
+    """Poses `[T G ...]` of an episode in which Metaworld's expert policy succeeds, recorded once and cached.
+
+    The first success among the first `n_tries` starts of the bank. Raises ValueError if there is none.
+    """
+    path = cache_folder() / "experts" / f"{env.name}-{_fingerprint(env, env_params, episode_length)}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            return GeomPoses(pos=stored["pos"], mat=stored["mat"])
+    rows = (np.arange(n_tries) % env_params.bank_size).tolist()
+    episodes = run_expert(env, env_params, rows, episode_length)
+    succeeded = np.flatnonzero(np.asarray(episodes.success).any(0))
+    if not len(succeeded):
+        raise ValueError(
+            f"the expert policy of {env.name} did not succeed in {n_tries} episodes of {episode_length} steps; "
+            "use longer episodes or a video of your own."
+        )
+    poses = jax.tree.map(lambda x: np.asarray(x[:, succeeded[0]]), episodes.poses)
+    _save_atomically(path, poses)
+    return poses
+
+
+def _fingerprint(env: Any, env_params: Any, episode_length: int) -> str:
+    """Names all that the recorded episode depends on."""
+    versions = [__version__] + [version(name) for name in ("mujoco", "mujoco-mjx", "metaworld")]
+    bank = [hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for x in jax.tree.leaves(env_params.bank)]
+    text = json.dumps([env.name, episode_length, env.mj_model.ngeom, versions, bank])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _save_atomically(path: Path, poses: GeomPoses) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        np.savez_compressed(file, pos=poses.pos, mat=poses.mat)
+    os.replace(file.name, path)

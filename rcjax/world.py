@@ -1,0 +1,78 @@
+"""What a config names, built on the host: the environment, its starts, its scene, the encoder."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from rcjax import envs
+from rcjax.config import TrainConfig, VideoConfig
+from rcjax.envs.experts import run_policy
+from rcjax.render import Scene, View, build_scene
+from rcjax.s3d import Encoder, load_encoder, random_encoder
+from rcjax.taskspec import draw_episode
+
+CALIBRATION_EPISODES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """The task's environment, its two banks of starts, and its scene as the encoder sees it."""
+
+    env: Any
+    train_params: Any
+    eval_params: Any
+    scene: Scene
+
+
+def build_world(config: TrainConfig) -> World:
+    """Raises ValueError for an unknown task."""
+    env, train_params = make_env(config)
+    eval_params = train_params.replace(bank=env.build_reset_bank(config.env.eval_seeds, config.env.random_source))
+    return World(env, train_params, eval_params, task_scene(env, config.video))
+
+
+def make_env(config: TrainConfig) -> tuple[Any, Any]:
+    """The environment and its parameters with the bank of training's starts."""
+    return envs.make(
+        config.env.task,
+        seeds=config.env.train_seeds,
+        random_source=config.env.random_source,
+        goal_hidden=config.env.goal_hidden,
+        max_steps=config.video.episode_length,
+    )
+
+
+def task_scene(env: Any, video: VideoConfig, size: int | None = None) -> Scene:
+    """The task's scene in the view of `video`; `size` draws the same square at another resolution."""
+    view = View(camera=env.camera, size=size or video.size, mirror=video.mirror)
+    return build_scene(env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies)
+
+
+def build_encoder(config: TrainConfig, world: World) -> Encoder:
+    """Converted weights if the config names them, else random ones. Raises ValueError for unusable ones.
+
+    Random weights are calibrated on an untrained policy's episodes of this very task, so that the embedding tells
+    such episodes apart instead of showing what all of them have in common.
+    """
+    if config.encoder is not None:
+        return load_encoder(Path(config.encoder))
+    key_encoder, key_actions = jax.random.split(jax.random.key(config.seed))
+    return random_encoder(key_encoder, untrained_clips(world, config.video, key_actions))
+
+
+def untrained_clips(world: World, video: VideoConfig, key: jax.Array) -> np.ndarray:
+    """Clips `[n F H W 3]` of episodes whose actions are drawn from a standard normal, as a new policy's are."""
+    seed = np.asarray(jax.random.key_data(key)).tolist()
+    draw = np.random.default_rng(seed)
+    episodes = run_policy(
+        world.env,
+        world.train_params,
+        lambda obs: draw.standard_normal((len(obs), world.env.num_actions)),
+        (np.arange(CALIBRATION_EPISODES) % world.train_params.bank_size).tolist(),
+        video.episode_length,
+    )
+    poses = [jax.tree.map(lambda x, i=i: x[:, i], episodes.poses) for i in range(CALIBRATION_EPISODES)]
+    return np.stack([draw_episode(world.scene, episode, video) for episode in poses])

@@ -1,0 +1,96 @@
+"""The compiled iteration of the smallest loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rcjax.embedding import embed_frames
+from rcjax.loop import judge_episodes, train_mode
+from rcjax.render import render_frames
+from rcjax.types import GeomPoses
+
+
+@pytest.fixture(scope="module")
+def first(tiny_program):
+    return tiny_program.step(tiny_program.state)
+
+
+def test_no_host_callback_in_the_compiled_iteration(tiny_program):
+    """Oracle: XLA's own text. A callback, an infeed or an outfeed would leave the device mid-iteration."""
+    text = tiny_program.compiled.as_text()
+    assert "while" in text  # the scans are there, so this is the program
+    for word in ("callback", "infeed", "outfeed", "SendToHost", "RecvFromHost"):
+        assert word not in text, word
+
+
+def test_a_callback_would_be_seen():
+    """The test above can fail: the same search finds a callback that is there."""
+    text = jax.jit(lambda x: jax.pure_callback(np.sin, x, x)).lower(jnp.ones(3)).compile().as_text()
+    assert "callback" in text
+
+
+def test_training_changes_the_policy_and_counts(tiny_program, first):
+    state, row, _ = first
+    assert int(state.iteration) == 1
+    before, after = jax.tree.leaves(tiny_program.state.ppo.params), jax.tree.leaves(state.ppo.params)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert row["gradient_steps"] == 2 * 2  # epochs x minibatches
+    assert row["nonfinite_reward"] == row["nonfinite_physics"] == 0
+
+
+def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, tiny_config, first):
+    """Oracle: each stage called on its own with the poses that the iteration returned."""
+    _, row, judged = first
+    inputs = tiny_program.inputs
+    frames = render_frames(inputs.scene, judged.episodes.poses)
+    assert frames.shape == (4, 8, 32, 32, 3) and frames.dtype == jnp.uint8
+    expected = embed_frames(inputs.encoder, frames, tiny_config.video) @ inputs.target
+    # Batches of 2 inside and of 4 here are summed in another order: float32 rounding through S3D's depth.
+    np.testing.assert_allclose(judged.video_reward, expected, atol=2e-3)
+    assert row["video_reward"] == pytest.approx(float(expected.mean()), abs=2e-3)
+
+
+def test_the_same_state_gives_the_same_iteration(tiny_program, first):
+    again = tiny_program.step(tiny_program.state)
+    assert again[1] == first[1]
+
+
+def test_evaluation_is_deterministic_and_leaves_the_state(tiny_program, first):
+    state = first[0]
+    row, judged = tiny_program.evaluate(state)
+    other_key = state.replace(key=jax.random.key(99))
+    row_again, judged_again = tiny_program.evaluate(other_key)
+    assert row == row_again  # no chance is left: not in the actions, not in the starts
+    np.testing.assert_array_equal(judged.video_reward, judged_again.video_reward)
+    assert int(state.iteration) == 1
+
+
+def test_environments_start_apart_and_frames_follow_the_stride(tiny_program, tiny_config, first):
+    _, _, judged = first
+    obs = judged.episodes.rollout.obs
+    assert obs.shape == (16, 4, 40)
+    # Time is the last number: step / episode_length.
+    np.testing.assert_allclose(obs[:, 0, -1], np.arange(16) / 16, atol=1e-6)
+    assert len({float(x) for x in obs[0, :, 4]}) > 1  # drawers stand at different x
+    assert isinstance(judged.episodes.poses, GeomPoses)
+    assert judged.episodes.poses.pos.shape[:2] == (4, tiny_config.video.n_frames)
+
+
+@pytest.mark.slow
+def test_an_episode_does_not_depend_on_the_batch_it_is_in(tiny_program, tiny_config, tiny_world):
+    """All chance comes from the iteration's key and the environment's id: what makes sharding harmless."""
+    state, inputs = tiny_program.state, tiny_program.inputs
+
+    def episodes(env_ids):
+        return jax.jit(
+            lambda: judge_episodes(
+                state.ppo.params, inputs, train_mode(tiny_config), jax.random.key(5), env_ids,
+                env=tiny_world.env, config=tiny_config,
+            )
+        )()  # fmt: skip
+
+    whole, half = episodes(jnp.arange(4)), episodes(jnp.array([2, 3]))
+    np.testing.assert_allclose(
+        whole.episodes.rollout.obs[:, 2:], half.episodes.rollout.obs, atol=1e-4
+    )  # float32 physics in batches of another size, 16 steps

@@ -1,0 +1,156 @@
+"""Runs on disk: what they leave, and that a stopped one continues to the same metrics."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from rcjax import config as configs
+from rcjax import train
+from rcjax.evaluate import evaluate_run
+from rcjax.storage import Checkpoints, RunFolder, read_metrics
+
+TIMES = ("seconds",)  # the only fields that may differ between two runs
+
+
+def rows_of(path):
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_config):
+    """An uninterrupted run of four iterations."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    train.start(tiny_config, path, say=lambda _: None)
+    return path
+
+
+def test_a_run_leaves_all_its_files(whole, tiny_config):
+    from PIL import Image
+
+    from rcjax.video_io import read_video
+
+    assert configs.from_json((whole / "config.json").read_text()) == tiny_config
+    assert [row["iteration"] for row in rows_of(whole)] == [1, 2, 3, 4]
+    assert [("eval_success_rate" in row) for row in rows_of(whole)] == [False, True, False, True]
+    assert list(whole.glob("events.out.tfevents.*"))
+    assert Image.open(whole / "curve.png").size[0] > 1000
+    policy, demonstration = read_video(whole / "policy.mp4"), read_video(whole / "demonstration.mp4")
+    assert len(policy) == len(demonstration) == tiny_config.video.n_frames
+    assert policy.shape[2] > 2 * 250  # side by side
+    assert (whole / "encoder").is_dir() and np.load(whole / "target.npy").shape == (512,)
+    assert not [p for p in whole.parent.iterdir() if p.name.startswith(".")]  # nothing half-made beside it
+
+
+def test_tensorboard_has_the_metrics(whole):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = event_accumulator.EventAccumulator(str(whole))
+    events.Reload()
+    scalars = events.Scalars("video_reward")
+    assert [s.step for s in scalars] == [row["env_steps"] for row in rows_of(whole)]
+    np.testing.assert_allclose([s.value for s in scalars], [row["video_reward"] for row in rows_of(whole)], rtol=1e-6)
+
+
+def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, monkeypatch):
+    """Oracle: the uninterrupted run, to the last bit."""
+    path = tmp_path / "stopped"
+    original, calls = train.Program.step, []
+
+    def step_and_interrupt(self, state):
+        calls.append(1)
+        if len(calls) == 3:  # Ctrl-C while the third iteration runs, between two checkpoints
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, state)
+
+    monkeypatch.setattr(train.Program, "step", step_and_interrupt)
+    with pytest.raises(train.Stopped) as stopped:
+        train.start(tiny_config, path, say=lambda _: None)
+    assert stopped.value.exit_code == 130
+    assert [row["iteration"] for row in rows_of(path)] == [1, 2, 3]
+    train.resume(path, say=lambda _: None)
+    assert rows_of(path) == rows_of(whole)
+    assert len(calls) == 4  # nothing was run twice
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config):
+    """SIGKILL, in a process of its own: nothing can be tidied up. What was done after the last checkpoint is redone."""
+    config = dataclasses.replace(tiny_config, total_env_steps=10_000 * tiny_config.steps_per_iteration)
+    path = tmp_path / "killed"
+    script = (
+        "import sys, pathlib; from rcjax import config, train;"
+        "train.start(config.from_json(sys.argv[1]), pathlib.Path(sys.argv[2]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, configs.to_json(config), str(path)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 500
+        while not (path / "metrics.jsonl").exists() or len(read_metrics(RunFolder.open(path))) < 4:
+            assert process.poll() is None, process.stderr.read().decode()[-2000:]
+            assert time.monotonic() < deadline, "no fourth iteration in 500 s"
+            time.sleep(0.05)
+        process.kill()
+    with Checkpoints(RunFolder.open(path)) as checkpoints:
+        saved = checkpoints.latest()
+    assert saved is not None and saved >= 2
+    # To the end of a run of a few iterations more, instead of ten thousand.
+    target = len(read_metrics(RunFolder.open(path))) + 2
+    target += target % 2  # so that the last iteration is one that evaluates anyway
+    shortened = dataclasses.replace(config, total_env_steps=target * config.steps_per_iteration)
+    (path / "config.json").write_text(configs.to_json(shortened))
+    train.resume(path, say=lambda _: None)
+    resumed = rows_of(path)
+    assert [row["iteration"] for row in resumed] == list(range(1, target + 1))
+    assert resumed[:4] == rows_of(whole)
+
+
+def test_a_finished_run_is_evaluated_to_its_own_numbers(whole):
+    _, row, _ = evaluate_run(RunFolder.open(whole))
+    last = rows_of(whole)[-1]
+    assert row == {name: last[name] for name in row}
+
+
+def test_a_run_is_never_overwritten(whole, tiny_config):
+    before = sorted(whole.rglob("*"))
+    with pytest.raises(ValueError, match="exists already; continue it with --resume"):
+        train.start(tiny_config, whole)
+    assert sorted(whole.rglob("*")) == before
+
+
+def test_a_checkpoint_of_another_shape_is_refused(whole, tiny_program):
+    state = tiny_program.state
+    wider = state.replace(ppo=state.ppo.replace(params={"log_std": np.zeros(7, np.float32)}))
+    with (
+        Checkpoints(RunFolder.open(whole)) as checkpoints,
+        pytest.raises(ValueError, match="does not fit this run"),
+    ):
+        checkpoints.restore(wider)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        train.resume(tmp_path)
+
+
+def test_a_reward_that_is_not_finite_stops_the_run(tmp_path, tiny_config, monkeypatch):
+    original = train.Program.step
+
+    def poisoned(self, state):
+        state, row, judged = original(self, state)
+        return state, row | {"nonfinite_reward": 2.0 if int(state.iteration) == 3 else 0.0}, judged
+
+    monkeypatch.setattr(train.Program, "step", poisoned)
+    path = tmp_path / "poisoned"
+    with pytest.raises(train.Stopped, match="iteration 3: 2 video rewards are not finite"):
+        train.start(tiny_config, path, say=lambda _: None)
+    with Checkpoints(RunFolder.open(path)) as checkpoints:
+        assert checkpoints.latest() == 2
+    assert [row["iteration"] for row in rows_of(path)] == [1, 2]
