@@ -2,8 +2,8 @@
 
 Reads GIF, whatever of `VIDEO_SUFFIXES` FFmpeg decodes, and folders of pictures; writes GIF and MP4. Frames
 are RGB, `frames_u8 [F H W 3]`. What cannot be read in full is refused: decoders tend to hand out the frames
-before the damage as if nothing had happened. Hence PyAV itself and not imageio's plugin for it, which fills up
-a cut MP4 with memory it never wrote.
+before the damage as if nothing had happened. Hence PyAV itself and not imageio's plugin for it, which
+completes a cut MP4 with uninitialised memory.
 """
 
 import io
@@ -130,7 +130,8 @@ def side_by_side(
     columns = [_nearest(frames, height)[frame_indices(len(frames), n_frames)] for frames in (a, b)]
     if labels is not None:
         columns = [
-            np.concatenate([_label(text, column), column], axis=1) for text, column in zip(labels, columns, strict=True)
+            np.concatenate([_label(text, column), column], axis=1)
+            for text, column in zip(labels, columns, strict=True)
         ]
     space = np.full((n_frames, columns[0].shape[1], gap, 3), 255, np.uint8)
     return np.concatenate([columns[0], space, columns[1]], axis=2)
@@ -162,7 +163,7 @@ def _frames(path: str | os.PathLike[str]) -> Iterator[Frame]:
             )
         yield frame
     if shape is None:
-        raise ValueError(f"{path} holds no frames; expected {_READABLE}.")
+        raise _damaged(path, "it holds no frames")
 
 
 def _read_folder(folder: pathlib.Path) -> Iterator[Frame]:

@@ -11,7 +11,9 @@ from PIL import Image
 from rcjax import video_io
 from rcjax.video_io import fit_clip, frame_indices, read_clip, read_video, side_by_side, write_video
 
-LOSSY = 6.0  # mean error in 0-255 of these smooth frames after MPEG-4 or VP9 at default quality, yuv420p
+LOSSY = (
+    8.0  # mean error of 0-255 by codecs at default quality: 4 to 6.5 for right frames, 20 for the next one
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_reads_every_frame_in_order(tmp_path, frames, name, codec):
     read = read_video(path)
     assert read.shape == frames.shape and read.dtype == np.uint8
     errors = np.array([[mean_error(ours, theirs) for theirs in frames[:8]] for ours in read[:8]])
-    assert np.all(errors.argmin(axis=1) == np.arange(8)) and np.all(np.diag(errors) < 2 * LOSSY)
+    assert np.all(errors.argmin(axis=1) == np.arange(8)) and np.all(np.diag(errors) < LOSSY)
 
 
 def test_gif_with_partial_transparent_frames(tmp_path):
@@ -77,7 +79,7 @@ def test_gif_with_partial_transparent_frames(tmp_path):
 def test_transparent_background_of_a_gif_is_white(tmp_path):
     picture = Image.new("RGBA", (6, 4), (0, 0, 0, 0))
     picture.paste((0, 0, 255, 255), (0, 0, 3, 4))
-    picture.save(tmp_path / "a.gif", save_all=True, append_images=[picture.transpose(0)], duration=50)
+    picture.save(tmp_path / "a.gif", save_all=True, append_images=[picture.transpose(0)], disposal=2)
     first, second = read_video(tmp_path / "a.gif")
     np.testing.assert_array_equal(first[0], [[0, 0, 255]] * 3 + [[255] * 3] * 3)
     np.testing.assert_array_equal(second[0], [[255] * 3] * 3 + [[0, 0, 255]] * 3)

@@ -140,12 +140,13 @@ def test_a_target_kl_never_reached_changes_nothing(state, batch, jitted):
     assert_trees_close(ours.params, without.params, atol=1e-5)
 
 
-def test_vmap_over_seeds_is_each_seed_alone(batch, jitted):
+def test_vmap_over_seeds_is_each_seed_alone(state, batch, jitted):
     config = dataclasses.replace(
         CONFIG, batch_size=10, target_kl=0.02
     )  # each seed stops at a step of its own
     keys = jax.random.split(jax.random.key(3), 3)
-    states = jax.vmap(lambda key: init_state(key, OBS_SIZE, ACTION_SIZE, config))(keys)
+    params = jax.tree.map(lambda x: jnp.stack([x, 0.9 * x, 1.1 * x]), state.params)
+    states = PPOState(params=params, opt_state=jax.vmap(optimizer(config).init)(params))
     batched = jax.jit(jax.vmap(functools.partial(update, config=config), in_axes=(0, None, 0)))
     together, metrics = batched(states, batch, keys)
     for i, key in enumerate(keys):
