@@ -34,9 +34,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"fetch {names} ({sizes:.0f} MB) into DIR, or resume doing so",
     )
-    result.add_argument(
-        "--base-url", default=BASE_URL, metavar="URL", help="where they are (default: %(default)s)"
-    )
+    result.add_argument("--base-url", default=BASE_URL, metavar="URL", help="where they are (default: %(default)s)")
     return result
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,9 +25,7 @@ def convert(weights: Path, words: Path, out: Path) -> Encoder:
         raise ValueError(f"{out.absolute().parent} is not a directory to write {out.name} in; make it first.")
     for path in (weights, words):
         if not path.is_file():
-            raise ValueError(
-                f"there is no file {path}; fetch it: `python -m weights_convert --download DIR`."
-            )
+            raise ValueError(f"there is no file {path}; fetch it: `python -m weights_convert --download DIR`.")
     vocabulary = read_vocabulary(words)
     state = read_torch_file(weights, torch_state_spec(len(vocabulary)))
     check_values(weights, state)
@@ -49,6 +48,9 @@ def read_vocabulary(path: Path) -> list[str]:
                 raise ValueError(f"it has dtype {array.dtype} and shape {array.shape}")
             if file.read(1):
                 raise ValueError("it goes on after its array")
+        codes = array.astype(array.dtype.newbyteorder("=")).view(np.uint32)
+        if codes.max() > sys.maxunicode:
+            raise ValueError("it holds characters that do not exist")
         return array.tolist()
     except Exception as error:  # damaged headers raise many kinds
         reason = " ".join(str(error).split())[:200] or type(error).__name__

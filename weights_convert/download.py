@@ -24,9 +24,7 @@ def download(directory: Path, base_url: str = BASE_URL, files: dict[str, int] = 
 def _fetch(url: str, path: Path, size: int) -> Path:
     if path.exists():
         if path.stat().st_size != size:
-            raise ValueError(
-                f"{path} has {path.stat().st_size} bytes, expected {size}; remove it, try again."
-            )
+            raise ValueError(f"{path} has {path.stat().st_size} bytes, expected {size}; remove it, try again.")
         return path
     part = path.with_name(path.name + ".part")
     if part.exists() and part.stat().st_size > size:

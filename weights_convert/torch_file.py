@@ -168,9 +168,7 @@ def _read_zip(file: BinaryIO, spec: Spec) -> dict[str, np.ndarray]:
         for key, storage in _storages(tensors).items():
             name = f"{root}data/{key}"
             if sizes.get(name) != storage.n_bytes:
-                raise ValueError(
-                    f"storage {key!r} has {sizes.get(name, 0)} bytes, expected {storage.n_bytes}"
-                )
+                raise ValueError(f"storage {key!r} has {sizes.get(name, 0)} bytes, expected {storage.n_bytes}")
             arrays[key] = storage.to_array(archive.read(name))
     return {name: _view(name, tensor, arrays[tensor.storage.key]) for name, tensor in tensors.items()}
 

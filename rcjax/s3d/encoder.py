@@ -60,17 +60,13 @@ def load_encoder(path: str | os.PathLike[str]) -> Encoder:
     if not path.exists():
         raise ValueError(f"there is no encoder checkpoint at {path}; check the path, or {way_out}.")
     if not ((path / "params").is_dir() and (path / "about").is_dir()):
-        raise ValueError(
-            f"{path} is not an encoder checkpoint (a directory with `params` and `about`); {way_out}."
-        )
+        raise ValueError(f"{path} is not an encoder checkpoint (a directory with `params` and `about`); {way_out}.")
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             about = checkpointer.restore(path, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
             if not isinstance(about, dict) or about.get("format") != FORMAT:
                 raise ValueError(f"its `about` does not say format {FORMAT!r}")
-            params = checkpointer.restore(
-                path, args=ocp.args.Composite(params=ocp.args.StandardRestore())
-            ).params
+            params = checkpointer.restore(path, args=ocp.args.Composite(params=ocp.args.StandardRestore())).params
         _check_params(params, about["vocabulary"])
     except Exception as error:  # Orbax and TensorStore raise many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]

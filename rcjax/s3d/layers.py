@@ -78,9 +78,7 @@ def _convolve_2d(x: Array, kernel: Array, precision: lax.Precision) -> Array:
     return y.reshape(n, t, h, w, features)
 
 
-def max_pool(
-    x: Float[Array, "n T H W C"], window: Triple, strides: Triple, graph: Graph
-) -> Float[Array, "n t h w C"]:
+def max_pool(x: Float[Array, "n T H W C"], window: Triple, strides: Triple, graph: Graph) -> Float[Array, "n t h w C"]:
     """Max pool to ceil(size / stride), padded low by (window - stride) // 2 and high by what is missing.
 
     Not 'SAME': on odd sizes 'SAME' would pad one more on the low side and shift every window.
@@ -124,9 +122,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:
-        kernel = self.param(
-            "kernel", nn.initializers.he_normal(), (*self.kernel_size, x.shape[-1], self.features)
-        )
+        kernel = self.param("kernel", nn.initializers.he_normal(), (*self.kernel_size, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.ones, (self.features,))
         y = convolve(x, kernel.astype(self.dtype), self.graph)
         if self.is_mutable_collection("params"):

@@ -39,13 +39,11 @@ def random_encoder(
     function: it compiles one program. Raises ValueError when the clips are all alike.
     """
     prepared = prepare_clips(jnp.asarray(clips), pixel_scale)
-    tower = VideoTower()
-    shapes = jax.eval_shape(lambda: tower.init(key, prepared))["params"]
+    shapes = jax.eval_shape(lambda: VideoTower().init(key, prepared))["params"]
     draw = jax.random.normal(key, (sum(a.size for a in jax.tree.leaves(shapes)),))
-    pooled, video = jax.jit(lambda draw, clips: _calibrate(tower, _shape_like(draw, shapes), clips))(
-        draw, prepared
-    )
-    spread = float(jnp.var(pooled, axis=0).sum())
+    drawn = _shape_like(np.asarray(draw), shapes)
+    pooled, video = jax.jit(_calibrate)(drawn, prepared)
+    spread = float(np.var(pooled, axis=0).sum())
     if not spread > SMALLEST_SPREAD:
         raise ValueError(
             f"the features of the {len(clips)} calibration clips differ by only {spread:.1e} (mean squared "
@@ -55,10 +53,10 @@ def random_encoder(
 
 
 def _calibrate(
-    tower: VideoTower, drawn: dict[str, Any], clips: Float[Array, "n t h w 24"]
+    drawn: dict[str, Any], clips: Float[Array, "n t h w 24"]
 ) -> tuple[Float[Array, "n 1024"], dict[str, Any]]:
     """Pooled features of `clips`, and the calibrated parameters."""
-    _, state = tower.apply({"params": drawn}, clips, mutable=["params", "intermediates"])
+    _, state = VideoTower().apply({"params": drawn}, clips, mutable=["params", "intermediates"])
     state = cast(dict[str, Any], state)
     pooled, video = state["intermediates"]["pooled"][0], state["params"]
     centred = (pooled - pooled.mean(0)) @ video["fc"]["kernel"]
@@ -66,10 +64,10 @@ def _calibrate(
     return pooled, {**video, "fc": {"kernel": kernel, "bias": -pooled.mean(0) @ kernel}}
 
 
-def _shape_like(draw: Float[Array, " total"], shapes: dict[str, Any]) -> dict[str, Any]:
+def _shape_like(draw: Float[np.ndarray, " total"], shapes: dict[str, Any]) -> dict[str, Any]:
     """`draw` as kernels of variance 2 / fan-in (convolutions) or 1 / fan-in (linear maps); biases are 0.
 
-    One draw, made outside: a draw per kernel takes 20 s to compile.
+    One draw, cut up on the host: a draw per kernel takes 20 s to compile.
     """
     leaves, start = [], 0
     flat, tree = jax.tree.flatten(shapes)

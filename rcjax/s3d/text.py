@@ -53,9 +53,7 @@ def embed_text(params: Mapping[str, Any], token_ids: Int[Array, "n 16"]) -> Floa
     return cast(Array, _text_tower(params).apply({"params": params["text"]}, token_ids))
 
 
-def text_intermediates(
-    params: Mapping[str, Any], token_ids: Int[Array, "n 16"]
-) -> collections.OrderedDict[str, Array]:
+def text_intermediates(params: Mapping[str, Any], token_ids: Int[Array, "n 16"]) -> collections.OrderedDict[str, Array]:
     """The output of every layer in `TEXT_LAYERS`, in order; `fc1` is after its ReLU."""
     _, state = _text_tower(params).apply({"params": params["text"]}, token_ids, mutable=["intermediates"])
     seen = cast(dict[str, Any], state["intermediates"])

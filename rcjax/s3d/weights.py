@@ -49,9 +49,7 @@ def params_from_torch(state: State) -> dict[str, Any]:
     for name in BLOCK_WIDTHS:
         pointwise = [_conv(state, f"{name}.{branch}") for branch in ("conv_b0", "conv_b1_a", "conv_b2_a")]
         video[name] = {
-            "pointwise": {
-                part: np.concatenate([p[part] for p in pointwise], -1) for part in ("kernel", "bias")
-            },
+            "pointwise": {part: np.concatenate([p[part] for p in pointwise], -1) for part in ("kernel", "bias")},
             "branch1": _separable(state, f"{name}.conv_b1_b"),
             "branch2": _separable(state, f"{name}.conv_b2_b"),
             "branch3": _conv(state, f"{name}.conv_b3_b"),

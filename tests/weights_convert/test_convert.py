@@ -1,0 +1,241 @@
+"""The converter from its command line, on synthetic files of the real layout and size.
+
+Oracle: parameters and embeddings straight from the arrays that were written.
+"""
+
+import dataclasses
+import hashlib
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from rcjax.s3d import VOCABULARY_SIZE, embed_text, embed_video, load_encoder, params_from_torch, tokenize
+from tests.s3d import synthetic
+from tests.weights_convert import torch_writer
+from weights_convert.__main__ import main
+from weights_convert.convert import check_values, read_vocabulary
+
+REAL_SIZE = 125031128  # bytes of s3d_howto100m.pth
+REAL_WORDS_SIZE = 5830040  # bytes of s3d_dict.npy
+
+
+@pytest.fixture(scope="module")
+def state():
+    return synthetic.calibrated_state(VOCABULARY_SIZE)
+
+
+@pytest.fixture(scope="module")
+def words():
+    """As many words as the real list has, of at most 22 letters, the test's own first."""
+    rest = [f"word{i:018d}" for i in range(VOCABULARY_SIZE - len(synthetic.WORDS))]
+    return np.array([*synthetic.WORDS, *rest], "<U22")
+
+
+@pytest.fixture(scope="module")
+def folder(state, words, tmp_path_factory):
+    path = tmp_path_factory.mktemp("convert")
+    (path / "weights.pth").write_bytes(torch_writer.legacy_file(state))
+    np.save(path / "words.npy", words)
+    return path
+
+
+@pytest.fixture(scope="module")
+def converted(folder):
+    paths = [str(folder / name) for name in ("weights.pth", "words.npy", "s3d")]
+    command = [sys.executable, "-m", "weights_convert", *paths]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "s3d"
+
+
+def test_files_are_like_the_real_ones(folder):
+    assert (folder / "weights.pth").stat().st_size == pytest.approx(REAL_SIZE, rel=2e-4)  # a header of another length
+    assert (folder / "words.npy").stat().st_size == REAL_WORDS_SIZE
+
+
+def test_encoder_is_what_the_arrays_say(converted, folder, state, words):
+    encoder = load_encoder(converted)
+    expected = params_from_torch(state)
+    jax.tree.map(np.testing.assert_array_equal, encoder.params, expected)
+    assert encoder.vocabulary == {word: i for i, word in enumerate(words.tolist(), start=1)}
+    for name in ("weights.pth", "words.npy"):
+        assert f"{name} sha256:{hashlib.sha256((folder / name).read_bytes()).hexdigest()}" in encoder.provenance
+    assert sorted(path.name for path in folder.iterdir()) == ["s3d", "weights.pth", "words.npy"]
+
+
+def test_encoder_embeds_as_pytorch_does(converted):
+    """Recorded outputs; the word table differs, so of the text only its dependence on words is checked."""
+    encoder = load_encoder(converted)
+    clips = synthetic.structured_clips(2, *synthetic.CLIP_SHAPE, seed=1)
+    with np.load(synthetic.RECORDED) as recorded:
+        expected = recorded["video_embedding"]
+    error = np.linalg.norm(jax.jit(embed_video)(encoder.params, clips) - expected) / np.linalg.norm(expected)
+    assert error < 1e-4  # float32 through 40 layers
+    one, other = embed_text(encoder.params, tokenize(["robot closing drawer", "a red box"], encoder.vocabulary))
+    assert np.linalg.norm(one - other) > 0.1 * np.linalg.norm(one)
+
+
+@pytest.fixture
+def refused(folder, tmp_path, capfd):
+    """Runs the command on files of which some are replaced; it must fail and leave nothing behind."""
+
+    def run(message, weights=folder / "weights.pth", words=folder / "words.npy", out=tmp_path / "out" / "s3d"):
+        out.parent.mkdir(exist_ok=True)
+        before = sorted(out.parent.rglob("*"))
+        assert main([str(weights), str(words), str(out)]) == 2
+        error = capfd.readouterr().err
+        assert re.search(message, error) and error.count("\n") == 1
+        assert sorted(out.parent.rglob("*")) == before
+
+    return run
+
+
+def test_existing_out_is_refused(refused, tmp_path):
+    (tmp_path / "there").mkdir()
+    refused("there exists", out=tmp_path / "there")
+
+
+def test_missing_files_are_refused(refused, tmp_path):
+    refused("there is no file", weights=tmp_path / "none.pth")
+    refused("there is no file", words=tmp_path / "none.npy")
+
+
+def test_out_without_a_parent_is_refused(folder, tmp_path, capsys):
+    paths = (folder / "weights.pth", folder / "words.npy", tmp_path / "none" / "s3d")
+    assert main(list(map(str, paths))) == 2
+    assert "is not a directory" in capsys.readouterr().err
+
+
+def test_swapped_files_are_refused(refused, folder):
+    refused("is not S3D's vocabulary", weights=folder / "words.npy", words=folder / "weights.pth")
+
+
+def test_another_architecture_is_refused(refused, tmp_path):
+    (tmp_path / "other.pth").write_bytes(torch_writer.legacy_file({"fc.weight": np.ones((4, 5), np.float32)}))
+    refused(
+        r"of 537 tensors expected, 536 missing: conv1.bn1.bias, .*fc.weight float32\[4, 5\] instead of",
+        weights=tmp_path / "other.pth",
+    )
+
+
+def test_cut_off_weights_are_refused(refused, folder, tmp_path):
+    with (folder / "weights.pth").open("rb") as file:
+        (tmp_path / "cut.pth").write_bytes(file.read(REAL_SIZE // 3))
+    refused("the file is cut off", weights=tmp_path / "cut.pth")
+
+
+def test_failure_while_writing_leaves_nothing(refused, monkeypatch):
+    """As on a full disk."""
+
+    def save_half(path, encoder):
+        path.mkdir()
+        (path / "half").write_text("")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("weights_convert.convert.save_encoder", save_half)
+    refused("no space left on device")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("conv1.conv1.weight", np.nan, "conv1.conv1.weight is not finite"),
+        ("text_module.word_embd.weight", -np.inf, "word_embd.weight is not finite"),
+        ("mixed_5c.conv_b3_b.bn1.running_var", -1e-3, "running_var is negative"),
+        ("conv_2b.bn1.num_batches_tracked", -1, "num_batches_tracked is negative"),
+    ],
+)
+def test_damaged_values_are_refused(name, value, message, state, tmp_path):
+    check_values(tmp_path / "weights.pth", state)
+    damaged = state[name].copy()
+    damaged.flat[-1] = value
+    with pytest.raises(ValueError, match=message):
+        check_values(tmp_path / "weights.pth", state | {name: damaged})
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(["a", "b"]),
+        np.zeros(VOCABULARY_SIZE, "S22"),
+        np.zeros(VOCABULARY_SIZE, np.int64),
+        np.zeros((VOCABULARY_SIZE, 1), "U2"),
+        np.array(["a", None], dtype=object),
+    ],
+    ids=["short", "bytes", "numbers", "two axes", "objects"],
+)
+def test_another_vocabulary_is_refused(array, refused, tmp_path):
+    np.save(tmp_path / "words.npy", array)
+    refused(
+        rf"is not S3D's vocabulary: .*string array of shape \({VOCABULARY_SIZE},\)",
+        words=tmp_path / "words.npy",
+    )
+
+
+def test_damaged_vocabulary_is_refused_or_means_the_same(folder, words, tmp_path):
+    """Any bit of the magic and every 5th of the header flipped; cut off; too long; a character that is none."""
+    data = (folder / "words.npy").read_bytes()
+    path = tmp_path / "words.npy"
+    header = len(data) - words.nbytes
+    flips = [(bit // 8, data[bit // 8] ^ 1 << bit % 8) for bit in [*range(80), *range(80, 8 * header, 5)]]
+    for at, byte in flips:
+        path.write_bytes(data[:at] + bytes([byte]) + data[at + 1 :])
+        try:
+            assert read_vocabulary(path) == words.tolist()
+        except ValueError as error:
+            assert "is not S3D's vocabulary" in str(error) and "\n" not in str(error)
+    for damaged in (
+        data[:-1],
+        data[: header - 1],
+        data + b"\0",
+        data[:header] + b"\xff" * 4 + data[header + 4 :],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is not S3D's vocabulary"):
+            read_vocabulary(path)
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.pth"], ["a.pth", "b.npy"], ["a", "b", "c", "--download", "d"]])
+def test_incomplete_command_lines_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2 and "--download" in capsys.readouterr().err
+
+
+def test_help_says_what_it_does(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert exit_.value.code == 0 and "Orbax" in out and "s3d_howto100m.pth" in out and "131 MB" in out
+
+
+def test_conversion_imports_no_torch(folder, tmp_path):
+    program = (
+        "import sys; sys.modules['torch'] = None; from weights_convert.__main__ import main; "
+        "import weights_convert.convert; sys.exit(main(sys.argv[1:]))"
+    )
+    paths = [str(folder / "weights.pth"), str(folder / "words.npy"), str(tmp_path / "s3d")]
+    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parity
+def test_names_in_the_file_are_those_of_the_pytorch_model(state):
+    """`load_state_dict` of the oracle takes the synthetic file, as it would take the real one."""
+    torch = pytest.importorskip("torch")
+    from tests.s3d.torch_s3d import S3D
+
+    with torch.device("meta"):
+        model = S3D()
+    tensors = {name: torch.tensor(value) for name, value in state.items()}
+    assert not any(dataclasses.asdict(_Keys(*model.load_state_dict(tensors, assign=True))).values())
+
+
+@dataclasses.dataclass
+class _Keys:
+    missing: list
+    unexpected: list
