@@ -10,7 +10,7 @@ The same parameters can be run through two graphs, equal up to rounding:
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -118,7 +118,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: Triple
     graph: Graph
-    dtype: jnp.dtype
+    dtype: Any
 
     @nn.compact
     def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:
@@ -139,7 +139,7 @@ class SeparableConv(nn.Module):
 
     features: int
     graph: Graph
-    dtype: jnp.dtype
+    dtype: Any
 
     @nn.compact
     def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:
@@ -188,7 +188,7 @@ class InceptionBlock(nn.Module):
 
     widths: tuple[int, int, int, int, int, int]
     graph: Graph
-    dtype: jnp.dtype
+    dtype: Any
 
     @nn.compact
     def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:

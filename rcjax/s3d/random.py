@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from rcjax.s3d.encoder import Encoder
-from rcjax.s3d.video import VideoTower, prepare_clips
+from rcjax.s3d.video import Clips, VideoTower, prepare_clips
 
 SMALLEST_SPREAD = 1e-6  # mean squared distance from the mean, of pooled features that are about 1
 
 
 def random_encoder(
     key: Array,
-    clips: UInt8[Array | np.ndarray, "n T H W C"],
+    clips: Clips,
     *,
     provenance: str = "random",
     pixel_scale: float = 1 / 255,

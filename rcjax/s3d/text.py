@@ -32,7 +32,7 @@ class TextTower(nn.Module):
     words: int
 
     @nn.compact
-    def __call__(self, token_ids: Int[Array, "n words"]) -> Float[Array, "n 512"]:
+    def __call__(self, token_ids: Int[Array | np.ndarray, "n words"]) -> Float[Array, "n 512"]:
         table = self.param("word_embd", nn.initializers.normal(1.0), (self.words, WORD_SIZE))
         x = table[token_ids]
         self.sow("intermediates", "word_embd_out", x)
@@ -45,7 +45,7 @@ class TextTower(nn.Module):
         return x
 
 
-def embed_text(params: Mapping[str, Any], token_ids: Int[Array, "n 16"]) -> Float[Array, "n 512"]:
+def embed_text(params: Mapping[str, Any], token_ids: Int[Array | np.ndarray, "n 16"]) -> Float[Array, "n 512"]:
     """S3D's embedding of each sentence, float32 and not normalised. `token_ids` come from `tokenize`.
 
     Raises ValueError if `params` (an `Encoder.params`) has no text tower.
@@ -53,7 +53,9 @@ def embed_text(params: Mapping[str, Any], token_ids: Int[Array, "n 16"]) -> Floa
     return cast(Array, _text_tower(params).apply({"params": params["text"]}, token_ids))
 
 
-def text_intermediates(params: Mapping[str, Any], token_ids: Int[Array, "n 16"]) -> collections.OrderedDict[str, Array]:
+def text_intermediates(
+    params: Mapping[str, Any], token_ids: Int[Array | np.ndarray, "n 16"]
+) -> collections.OrderedDict[str, Array]:
     """The output of every layer in `TEXT_LAYERS`, in order; `fc1` is after its ReLU."""
     _, state = _text_tower(params).apply({"params": params["text"]}, token_ids, mutable=["intermediates"])
     seen = cast(dict[str, Any], state["intermediates"])

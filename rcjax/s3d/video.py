@@ -10,10 +10,13 @@ from typing import Any, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Num, UInt8
 
 from rcjax.s3d.layers import Conv, Graph, InceptionBlock, MaxPool, SelfGating, SeparableConv
+
+Clips = UInt8[Array | np.ndarray, "n T H W C"] | Float[Array | np.ndarray, "n T H W C"]  # C: 3, or 24 space-to-depth
 
 EMBEDDING_SIZE = 512
 BLOCK_WIDTHS: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -74,7 +77,7 @@ class VideoTower(nn.Module):
         return nn.Dense(EMBEDDING_SIZE, precision=lax.Precision.HIGHEST, name="fc")(pooled)
 
 
-def space_to_depth(frames: Num[Array, "n T H W 3"]) -> Num[Array, "n T//2 H//2 W//2 24"]:
+def space_to_depth(frames: Num[Array | np.ndarray, "n T H W C"]) -> Num[Array | np.ndarray, "n T//2 H//2 W//2 24"]:
     """Each 2x2x2 block of pixels becomes one pixel of 24 channels, ((dt*2 + dh)*2 + dw)*3 + colour.
 
     Raises ValueError if T, H or W is odd: the released model has no meaning for the plane left over.
@@ -90,9 +93,7 @@ def space_to_depth(frames: Num[Array, "n T H W 3"]) -> Num[Array, "n T//2 H//2 W
     return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(n, t // 2, h // 2, w // 2, 24)
 
 
-def prepare_clips(
-    frames: UInt8[Array, "n T H W C"] | Float[Array, "n T H W C"], pixel_scale: float | Array = 1 / 255
-) -> Float[Array, "n t h w 24"]:
+def prepare_clips(frames: Clips, pixel_scale: float | Array = 1 / 255) -> Float[Array, "n t h w 24"]:
     """Clips as the tower wants them: space-to-depth, and uint8 times `pixel_scale`.
 
     Floats are taken as they are. Clips whose last axis is 24 are already in space-to-depth layout.
@@ -104,15 +105,15 @@ def prepare_clips(
     if frames.shape[-1] != 24:
         frames = space_to_depth(frames)
     if frames.dtype == jnp.uint8:
-        return frames.astype(jnp.float32) * pixel_scale
+        return jnp.asarray(frames, jnp.float32) * pixel_scale
     if not jnp.issubdtype(frames.dtype, jnp.floating):
         raise ValueError(f"clips of dtype {frames.dtype}; give uint8 in 0-255 or floats in [0, 1].")
-    return frames
+    return jnp.asarray(frames)
 
 
 def embed_video(
     params: Mapping[str, Any],
-    frames: UInt8[Array, "n T H W C"] | Float[Array, "n T H W C"],
+    frames: Clips,
     *,
     dtype: Any = jnp.float32,
     pixel_scale: float | Array = 1 / 255,
@@ -132,7 +133,7 @@ def embed_video(
 
 def video_intermediates(
     params: Mapping[str, Any],
-    frames: UInt8[Array, "n T H W C"] | Float[Array, "n T H W C"],
+    frames: Clips,
     *,
     dtype: Any = jnp.float32,
     pixel_scale: float | Array = 1 / 255,
