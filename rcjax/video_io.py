@@ -270,7 +270,7 @@ def _container_is_complete(path: pathlib.Path) -> bool:
     """Whether the file is as long as its outermost boxes say; FFmpeg reads a shorter one without a word.
 
     Sources: ISO/IEC 14496-12 section 4.2 (MP4, MOV), RFC 8794 (WebM, Matroska), RIFF (AVI). A file that
-    starts like none of these is left for FFmpeg to judge.
+    starts like none of these is left for FFmpeg to judge; a live WebM, which states no length, passes.
     """
     length = path.stat().st_size
     with path.open("rb") as file:

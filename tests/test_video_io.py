@@ -11,9 +11,7 @@ from PIL import Image
 from rcjax import video_io
 from rcjax.video_io import fit_clip, frame_indices, read_clip, read_video, side_by_side, write_video
 
-LOSSY = (
-    8.0  # mean error of 0-255 by codecs at default quality: 4 to 6.5 for right frames, 20 for the next one
-)
+LOSSY = 12.0  # mean error of 0-255 by codecs at default quality: 5 to 10 measured, 22 to the next frame
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +228,30 @@ def test_damage_inside_an_mp4_is_refused(tmp_path, frames):
     refuses(path, "cannot be read in full")
 
 
+def test_damage_that_the_decoder_paints_over_is_refused(tmp_path, frames):
+    path = tmp_path / "a.avi"
+    encode(path, frames, "mpeg4")
+    data = bytearray(path.read_bytes())
+    start = data.index(b"movi") + 1200
+    data[start : start + 40] = b"Z" * 40
+    path.write_bytes(data)
+    refuses(path, "a frame does not decode")
+
+
+def test_a_cut_that_only_a_packet_shows_is_refused(tmp_path, frames):
+    """The data box of this MP4 runs to the end of the file, wherever that is: its size is given as 0."""
+    path = tmp_path / "a.mp4"
+    encode(path, frames, "mpeg4", movflags="faststart")
+    data = bytearray(path.read_bytes())
+    box = data.index(b"mdat") - 4
+    data[box : box + 4] = bytes(4)
+    path.write_bytes(data)
+    assert len(read_video(path)) == 24
+    for length in range(box + 100, len(data), 250):
+        path.write_bytes(data[:length])
+        refuses(path, "cannot be read in full")
+
+
 def test_sound_without_pictures(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=8000)
@@ -327,8 +349,11 @@ def test_only_rgb_bytes_are_frames(bad):
 
 def test_gif_of_few_colours_comes_back_exactly(tmp_path, frames):
     still = np.concatenate([frames[:3], frames[2:3], frames[2:3], frames[:1]])  # equal frames are frames too
-    write_video(tmp_path / "a.gif", still, 10)
-    np.testing.assert_array_equal(read_video(tmp_path / "a.gif"), still)
+    plain = np.full_like(still, [200, 30, 10])
+    plain[2:4, 5:20, 5:30] = [3, 250, 7]  # a second colour comes and goes: the first palette is used again
+    for name, video in (("still.gif", still), ("plain.gif", plain)):
+        write_video(tmp_path / name, video, 10)
+        np.testing.assert_array_equal(read_video(tmp_path / name), video)
 
 
 def test_gif_of_many_colours_keeps_close_ones(tmp_path):
@@ -355,9 +380,7 @@ def test_mp4_comes_back_and_odd_sizes_repeat_their_edge(tmp_path, frames, height
     read = read_video(tmp_path / "a.mp4")
     assert read.shape == frames.shape
     assert mean_error(read[:, :height, :width], frames[:, :height, :width]) < LOSSY
-    assert (
-        mean_error(read[:, -1], frames[:, height - 1]) < 2 * LOSSY
-    )  # edges have half of the colour's samples
+    assert mean_error(read[:, -1], frames[:, height - 1]) < LOSSY
     with av.open(str(tmp_path / "a.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt, stream.average_rate) == ("h264", "yuv420p", 12.5)
