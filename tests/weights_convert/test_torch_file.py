@@ -125,6 +125,13 @@ def test_all_that_is_wrong_is_in_one_error(read):
         assert part in str(error.value)
 
 
+def test_storage_with_another_count_than_its_tensor_is_refused(read):
+    data = torch_writer.legacy_file(STATE)
+    payload = sum(8 + array.nbytes for array in STATE.values())
+    damaged = data[:-payload] + b"\1" + data[1 - payload :]
+    assert_refused(read, damaged, "says it has 1 elements, its tensor says 24")
+
+
 def test_half_precision_is_refused_by_name(read):
     state = STATE | {"conv.weight": STATE["conv.weight"].astype(np.float16)}
     assert_refused(read, torch_writer.legacy_file(state), "torch.HalfStorage, which is refused")
