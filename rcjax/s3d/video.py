@@ -121,11 +121,11 @@ def embed_video(
 ) -> Float[Array, "n 512"]:
     """S3D's embedding of each clip, float32 and not normalised.
 
-    `frames` are RGB `[n T H W 3]` of any even T, H, W, or the same in space-to-depth layout `[n T/2 H/2 W/2
-    24]`. uint8 is multiplied by `pixel_scale`, floats are taken as they are; the network was trained on [0,
-    1] (`pixel_scale=1.0` feeds it 0-255, as the RoboCLIP release does for Metaworld). `dtype` is that of
-    the activations: bfloat16 halves memory on accelerators, and is slow on a CPU. float32 is meant in full:
-    no TF32, no bfloat16 passes. `params` is `Encoder.params`; `graph` and `dtype` are static under jit.
+    `frames` are RGB `[n T H W 3]` of any even T, H, W, or the same in space-to-depth layout
+    `[n T/2 H/2 W/2 24]`. uint8 is multiplied by `pixel_scale`, floats are taken as they are; the network was
+    trained on 0 to 1 (`pixel_scale=1.0` feeds it 0-255, as the RoboCLIP release does for Metaworld). `dtype` is
+    that of the activations: bfloat16 halves memory on accelerators, and is slow on a CPU. float32 is meant in
+    full: no TF32, no bfloat16 passes. `params` is `Encoder.params`; `graph` and `dtype` are static under jit.
     """
     tower, clips = VideoTower(graph, dtype), prepare_clips(frames, pixel_scale)
     return cast(Array, tower.apply({"params": params["video"]}, clips))
