@@ -11,15 +11,11 @@ import re
 from collections.abc import Sequence
 
 from rcjax.envs.metaworld.drawer_close import DrawerClose
-from rcjax.envs.mjx_env import EnvParams, EnvState, MjxEnv, Poses
+from rcjax.envs.mjx_env import DEFAULT_SEEDS, EnvParams, EnvState, MjxEnv, Poses
 
 __all__ = ["TASKS", "EnvParams", "EnvState", "MjxEnv", "Poses", "canonical_name", "make"]
 
 TASKS: dict[str, type[MjxEnv]] = {"drawer-close": DrawerClose}
-
-DEFAULT_SEEDS = range(
-    50
-)  # reset states in a bank that nobody chose; Metaworld's benchmarks have 50 per task too
 
 
 def canonical_name(task: str) -> str:

@@ -6,6 +6,7 @@ program and not constants in it.
 """
 
 import abc
+import functools
 from typing import Any
 
 import chex
@@ -20,6 +21,8 @@ from mujoco import mjx
 
 from rcjax.envs import mjx_compat
 from rcjax.types import GeomPoses
+
+DEFAULT_SEEDS = range(50)  # of a bank that nobody chose; Metaworld's benchmarks too have 50 starts per task
 
 
 @chex.dataclass(frozen=True)
@@ -108,6 +111,12 @@ class MjxEnv(environment.Environment, abc.ABC):
     def name(self) -> str:
         return type(self).__name__
 
+    @functools.cached_property
+    def default_params(self) -> EnvParams:
+        """Parameters with a bank of the seeds `DEFAULT_SEEDS`."""
+        with jax.ensure_compile_time_eval():  # gymnax asks for it inside a trace too
+            return self.make_params(self.build_reset_bank(DEFAULT_SEEDS))
+
     def make_params(self, bank: EnvState) -> EnvParams:
         """Parameters with this bank of reset states."""
         mjx_model = mjx.put_model(self.mj_model, impl="jax")
@@ -137,9 +146,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         """A start drawn uniformly from the bank. Consumes `key`."""
         return self.reset_env_at(jax.random.randint(key, (), 0, params.bank_size), params)
 
-    def reset_env_at(
-        self, index: int | Int[Array, ""], params: EnvParams
-    ) -> tuple[Float[Array, " O"], EnvState]:
+    def reset_env_at(self, index: int | Int[Array, ""], params: EnvParams) -> tuple[Float[Array, " O"], EnvState]:
         """The start at `index` of the bank, for environments that keep one frozen start."""
         state = jax.tree.map(lambda leaf: leaf[index], params.bank)
         return self.get_obs(state, params), state
@@ -211,9 +218,7 @@ def simulate(
     return qpos, qvel, qacc_warmstart, poses_of(mjx.kinematics(model, data.replace(qpos=qpos)))
 
 
-def place_mocap_bodies(
-    model: mjx.Model, mocap_pos: Float[Array, "M 3"], mocap_quat: Float[Array, "M 4"]
-) -> mjx.Model:
+def place_mocap_bodies(model: mjx.Model, mocap_pos: Float[Array, "M 3"], mocap_quat: Float[Array, "M 4"]) -> mjx.Model:
     """The model with its mocap bodies' own frames where they are.
 
     C MuJoCo moves the children of a mocap body with it. MJX's `jax` backend puts only the body itself there

@@ -1,0 +1,154 @@
+"""The gymnax interface around the physics. Oracle: gymnax 1.0's own contract, and the numbers put in."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnax.environments.environment import Environment
+
+from rcjax import envs
+from rcjax.types import GeomPoses
+
+
+def keys(seed, n):
+    return jax.random.split(jax.random.key(seed), n)
+
+
+def test_is_a_gymnax_environment(drawer):
+    env, params = drawer
+    assert isinstance(env, Environment)
+    assert env.name == "drawer-close"
+    assert env.num_actions == 4
+    assert env.action_space(params).shape == (4,)
+    assert env.observation_space(params).shape == (39,)
+    assert env.state_space(params).spaces["qpos"].shape == (10,)
+    assert env.default_params.bank_size == 50
+    assert env.default_params.max_steps_in_episode == 128
+    assert env.prompt == "robot closing green drawer"
+    assert env.mj_model.camera(env.camera).id >= 0
+    assert env.episode_fixed_bodies == ("drawer", "goal")
+
+
+def test_step_returns_gymnax_six_and_obs_are_in_the_space(still):
+    env, params = still
+    obs, state = env.reset(jax.random.key(0), params)
+    assert env.observation_space(params).contains(obs)
+    obs, state, reward, terminated, truncated, info = env.step(jax.random.key(1), state, jnp.zeros(4), params)
+    assert env.observation_space(params).contains(obs)
+    assert reward.shape == terminated.shape == truncated.shape == ()
+    assert not terminated
+    assert not truncated
+    assert {"success", "nonfinite", "obj_to_target", "terminated", "truncated", "final_observation"} <= set(info)
+    assert state.time == 1
+    np.testing.assert_array_equal(env.observe(jax.random.key(2), state, None, params), obs)
+
+
+def test_episode_is_truncated_at_the_limit_and_starts_again(still):
+    env, params = still
+    reset = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))
+    step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, 0, None)))
+    _, state = reset(keys(0, 3), params)
+    state = state.replace(time=jnp.array([125, 126, 127], jnp.int32))
+    up = jnp.tile(jnp.array([0.0, 0.0, 1.0, 0.0]), (3, 1))
+    obs, state, _, terminated, truncated, info = step(keys(1, 3), state, up, params)
+    np.testing.assert_array_equal(truncated, [False, False, True])
+    assert not terminated.any()
+    np.testing.assert_array_equal(state.time, [126, 127, 0])
+    starts = np.asarray(params.bank.mocap_pos)
+    np.testing.assert_allclose(state.mocap_pos[0, 0, 2], 0.21, atol=1e-6)  # moved 1 cm up from 0.2
+    assert (np.asarray(state.mocap_pos[2]) == starts).all((1, 2)).any()  # back at a start of the bank
+    assert not np.array_equal(obs[2], info["final_observation"][2]) or np.array_equal(obs[2, :18], obs[2, 18:36])
+
+
+def test_max_steps_option_reaches_the_limit(still):
+    env, params = still
+    _, state = env.reset(jax.random.key(0), params)
+    shorter = params.replace(max_steps_in_episode=1)
+    *_, truncated, _ = env.step(jax.random.key(1), state, jnp.zeros(4), shorter)
+    assert truncated
+
+
+def test_goal_is_shown_or_hidden(drawer):
+    env, params = drawer
+    shown, _ = envs.make("drawer-close", seeds=(0,), goal_hidden=False)
+    _, state = env.reset_env_at(0, params)
+    np.testing.assert_array_equal(env.get_obs(state)[36:], np.zeros(3))
+    np.testing.assert_array_equal(shown.get_obs(state)[36:], state.task.target_pos)
+    np.testing.assert_array_equal(env.obs_with_goal(state), shown.get_obs(state))
+    np.testing.assert_array_equal(shown.get_obs(state)[:36], env.get_obs(state)[:36])
+
+
+def test_previous_frame_follows_the_current(still):
+    env, params = still
+    _, state = env.reset_env_at(0, params)
+    moved = state.poses.replace(body_pos=state.poses.body_pos + 0.01)
+    task = env.advance_task(state.task, moved)
+    np.testing.assert_array_equal(task.previous_frame, state.task.frame)
+    np.testing.assert_allclose(task.frame[:3], state.task.frame[:3] + 0.01, atol=1e-6)
+
+
+def test_hand_is_clipped_in_the_observation_but_not_in_the_state(still):
+    env, params = still
+    _, state = env.reset_env_at(0, params)
+    far = state.replace(task=state.task.replace(frame=state.task.frame.at[1].set(2.0)))
+    assert env.get_obs(far)[1] == np.float32(1.025)
+    assert far.task.frame[1] == 2.0
+
+
+def test_control_moves_the_mocap_by_a_centimetre_inside_its_box(drawer):
+    env, params = drawer
+    _, state = env.reset_env_at(0, params)
+    pos, quat, ctrl = env.control(state, jnp.array([5.0, -0.5, 0.0, 0.3]))
+    hand = env.mocap_id("mocap")
+    np.testing.assert_allclose(pos[hand] - state.mocap_pos[hand], [0.01, -0.005, 0.0], atol=1e-7)
+    np.testing.assert_array_equal(quat[hand], [1, 0, 1, 0])
+    np.testing.assert_allclose(ctrl, [0.3, -0.3])
+    at_edge = state.replace(mocap_pos=state.mocap_pos.at[hand].set(jnp.array(env.mocap_high)))
+    pos, _, _ = env.control(at_edge, jnp.ones(4))
+    np.testing.assert_allclose(pos[hand], env.mocap_high, atol=1e-7)
+    others = [i for i in range(env.mj_model.nmocap) if i != hand]
+    np.testing.assert_array_equal(pos[np.array(others)], state.mocap_pos[np.array(others)])
+
+
+def test_frozen_reset_is_the_bank_entry_and_random_resets_cover_the_bank(drawer):
+    env, params = drawer
+    _, state = jax.vmap(env.reset_env_at, in_axes=(0, None))(jnp.array([3, 3, 5]), params)
+    for row, entry in zip(range(3), (3, 3, 5), strict=True):
+        jax.tree.map(lambda a, b, r=row, e=entry: np.testing.assert_array_equal(a[r], b[e]), state, params.bank)
+    _, drawn = jax.vmap(env.reset_env, in_axes=(0, None))(keys(0, 400), params)
+    drawers_at = np.unique(np.asarray(drawn.mocap_pos[:, env.mocap_id("drawer"), 0]))
+    assert len(drawers_at) == params.bank_size  # 400 draws miss one of 20 with probability 2.5e-8
+
+
+def test_geom_poses_are_those_of_c_mujoco(drawer):
+    """Oracle: C MuJoCo's kinematics of the same model. float32 against float64 over ten bodies: 1e-6."""
+    import mujoco
+
+    env, params = drawer
+    _, state = env.reset_env_at(4, params)
+    data = mujoco.MjData(env.mj_model)
+    data.qpos[:], data.mocap_pos[:], data.mocap_quat[:] = state.qpos, state.mocap_pos, state.mocap_quat
+    mujoco.mj_kinematics(env.mj_model, data)
+    poses = env.geom_poses(state)
+    assert isinstance(poses, GeomPoses)
+    np.testing.assert_allclose(poses.pos, data.geom_xpos, atol=2e-6)
+    np.testing.assert_allclose(poses.mat, data.geom_xmat.reshape(-1, 3, 3), atol=2e-6)
+
+
+def test_unknown_task_names_the_nearest_and_how_to_list_all():
+    with pytest.raises(ValueError, match=r"drawer-clsoe.*nearest is 'drawer-close'.*rcjax\.envs\.TASKS"):
+        envs.make("drawer-clsoe")
+    with pytest.raises(ValueError, match="'jax'"):
+        envs.make("drawer-close", backend="vulkan")
+    with pytest.raises(ValueError, match="seeds is empty"):
+        envs.make("drawer-close", seeds=())
+
+
+@pytest.mark.parametrize("alias", ["drawer-close", "drawer-close-v3", "drawer_close-v2-goal-hidden", "Drawer-Close"])
+def test_canonical_name(alias):
+    assert envs.canonical_name(alias) == "drawer-close"
+
+
+def test_equal_options_share_the_environment_and_so_its_compiled_programs(drawer):
+    assert envs.make("drawer-close-v3", seeds=(1, 2))[0] is drawer[0]
+    assert envs.make("drawer-close", seeds=(1,), goal_hidden=False)[0] is not drawer[0]

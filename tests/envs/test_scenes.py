@@ -1,0 +1,98 @@
+"""The edited scene against the official XML, both loaded by MuJoCo."""
+
+import mujoco
+import numpy as np
+import pytest
+
+from rcjax.envs import scenes
+
+
+@pytest.fixture(scope="module")
+def official_model(drawer):
+    return mujoco.MjModel.from_xml_path(str(scenes.asset_path(drawer[0].scene.xml)))
+
+
+def added(model, i):
+    return model.geom(i).name.startswith((scenes.PROXY_PREFIX, scenes.MARKER_PREFIX))
+
+
+def look(model, i):
+    """Everything that a renderer reads of a geom but its place."""
+    geom = model.geom(i)
+    material, mesh = int(geom.matid[0]), int(geom.dataid[0])
+    return (
+        geom.name,
+        int(geom.type[0]),
+        int(geom.group[0]),
+        geom.rgba.tolist(),
+        geom.size.tolist(),
+        model.material(material).name if material >= 0 else None,
+        model.mesh(mesh).name if mesh >= 0 else None,
+    )
+
+
+def places(model):
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    return np.hstack([data.geom_xpos, data.geom_xmat])
+
+
+def test_official_geoms_keep_their_looks_and_places(drawer, official_model):
+    """Fusing static bodies, and making a base a mocap body, reorders geoms but moves none and changes no look."""
+    model = drawer[0].mj_model
+    ours, theirs = places(model), places(official_model)
+    left = [i for i in range(model.ngeom) if not added(model, i)]
+    for j in range(official_model.ngeom):
+        same = [
+            i for i in left
+            if look(model, i) == look(official_model, j) and np.abs(ours[i] - theirs[j]).max() < 1e-9  # float64
+        ]  # fmt: skip
+        assert same, f"{look(official_model, j)} is not there"
+        left.remove(same[0])
+    assert not left
+
+
+def test_collisions_are_the_explicit_pairs_only(drawer):
+    model = drawer[0].mj_model
+    assert not model.geom_contype.any()
+    assert not model.geom_conaffinity.any()
+    names = {model.geom(i).name for i in {*model.pair_geom1, *model.pair_geom2}}
+    assert all(name.startswith(scenes.PROXY_PREFIX) for name in names)
+    assert all(model.geom(name).group[0] == scenes.PROXY_GROUP for name in names)
+    assert names == {model.geom(i).name for i in range(model.ngeom) if "proxy:" in model.geom(i).name}
+    exact = {"sphere-box", "capsule-capsule", "sphere-sphere", "plane-sphere", "box-sphere", "sphere-plane"}
+    shapes = {mujoco.mjtGeom.mjGEOM_SPHERE: "sphere", mujoco.mjtGeom.mjGEOM_BOX: "box"}
+    shapes |= {mujoco.mjtGeom.mjGEOM_CAPSULE: "capsule", mujoco.mjtGeom.mjGEOM_PLANE: "plane"}
+    for a, b in zip(model.pair_geom1, model.pair_geom2, strict=True):
+        kinds = (shapes[mujoco.mjtGeom(model.geom_type[g])] for g in (a, b))
+        assert "-".join(kinds) in exact  # the shapes that MJX and C MuJoCo agree on
+
+
+def test_contacts_stay_few(drawer):
+    """What a step costs in MJX, which computes every pair always."""
+    from mujoco import mjx
+
+    _, params = drawer
+    data = mjx.make_data(params.mjx_model)
+    assert data._impl.ncon == 16
+    assert data._impl.nefc == 65
+
+
+def test_visible_sites_have_markers_where_the_sites_are(drawer):
+    env, params = drawer
+    model = env.mj_model
+    _, state = env.reset_env_at(2, params)
+    for i in range(model.nsite):
+        site = model.site(i)
+        visible = site.rgba[3] > 0 and site.group[0] < 3
+        assert visible == any(model.geom(g).name == f"marker:{site.name}" for g in range(model.ngeom))
+        if visible and site.name != "goal":
+            place = state.poses.geom_pos[model.geom(f"marker:{site.name}").id]
+            np.testing.assert_allclose(place, state.poses.site_pos[i], atol=1e-6)
+    goal = state.poses.geom_pos[model.geom("marker:goal").id]
+    np.testing.assert_allclose(goal, state.task.target_pos, atol=1e-6)
+
+
+def test_weld_is_the_official_one(drawer):
+    model = drawer[0].mj_model
+    np.testing.assert_array_equal(model.eq_data[0, :11], [0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 5])
