@@ -25,6 +25,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 Frames: TypeAlias = UInt8[np.ndarray, "F H W 3"]
 Frame: TypeAlias = UInt8[np.ndarray, "H W 3"]
+Clip: TypeAlias = UInt8[np.ndarray, "{n_frames} {size} {size} 3"]  # by the function's own arguments
 Fit: TypeAlias = Literal["resize", "crop", "stretch"]
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
@@ -59,7 +60,7 @@ def read_video(path: str | os.PathLike[str]) -> Frames:
     return np.stack(frames)
 
 
-def read_clip(path: str | os.PathLike[str], n_frames: int, size: int, fit: Fit = "resize") -> Frames:
+def read_clip(path: str | os.PathLike[str], n_frames: int, size: int, fit: Fit = "resize") -> Clip:
     """`fit_clip(read_video(path), n_frames, size, fit)`, but holding only the frames it keeps.
 
     Decodes the file twice, as the number of frames a file states is not always the number it holds.
@@ -80,7 +81,7 @@ def frame_indices(n_available: int, n_frames: int) -> Int[np.ndarray, " F"]:
     return np.arange(n_frames) * n_available // n_frames
 
 
-def fit_clip(frames: Frames, n_frames: int, size: int, fit: Fit = "resize") -> Frames:
+def fit_clip(frames: Frames, n_frames: int, size: int, fit: Fit = "resize") -> Clip:
     """A clip [n_frames size size 3] of any video; frames are picked by `frame_indices`.
 
     `resize`: the largest centred square, scaled. `stretch`: the whole frame, scaled, its shape not kept.
@@ -93,7 +94,7 @@ def fit_clip(frames: Frames, n_frames: int, size: int, fit: Fit = "resize") -> F
     return np.stack([fitted[i] for i in picks.tolist()])
 
 
-def write_video(path: str | os.PathLike[str], frames: Frames, fps: float) -> None:
+def write_video(path: str | os.PathLike[str], frames: Frames, fps: float | int) -> None:
     """Write a `.gif` (256 colours a frame, at most 50 fps) or an `.mp4` (H.264, plays everywhere).
 
     H.264 needs even sizes: an odd frame gets its last row or column twice. The file appears when it is
@@ -116,7 +117,11 @@ def require_writable(path: str | os.PathLike[str]) -> None:
 
 
 def side_by_side(
-    a: Frames, b: Frames, labels: tuple[str, str] | None = None, gap: int = 8, min_height: int = 256
+    a: UInt8[np.ndarray, "Fa Ha Wa 3"],
+    b: UInt8[np.ndarray, "Fb Hb Wb 3"],
+    labels: tuple[str, str] | None = None,
+    gap: int = 8,
+    min_height: int = 256,
 ) -> Frames:
     """Two videos beside each other on white, each under its label, for people to compare.
 
@@ -316,7 +321,7 @@ def _ebml_box(head: bytes) -> int | None:
     return None if value == all_ones else id_bytes + size_bytes + value
 
 
-def _fit_frame(frame: Frame, size: int, fit: Fit) -> Frame:
+def _fit_frame(frame: Frame, size: int, fit: Fit) -> UInt8[np.ndarray, "{size} {size} 3"]:
     height, width = frame.shape[:2]
     if size < 1:
         raise ValueError(f"size={size}; frames have at least 1 pixel on a side.")
@@ -348,7 +353,7 @@ def _write_atomically(path: pathlib.Path, write: Callable[[pathlib.Path], None])
         part.unlink(missing_ok=True)
 
 
-def _write_mp4(path: pathlib.Path, frames: Frames, fps: float) -> None:
+def _write_mp4(path: pathlib.Path, frames: Frames, fps: float | int) -> None:
     _, height, width, _ = frames.shape
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rate = Fraction(fps).limit_denominator(1000)
@@ -366,7 +371,7 @@ def _write_mp4(path: pathlib.Path, frames: Frames, fps: float) -> None:
         container.mux(stream.encode())
 
 
-def _write_gif(path: pathlib.Path, frames: Frames, fps: float) -> None:
+def _write_gif(path: pathlib.Path, frames: Frames, fps: float | int) -> None:
     """Through FFmpeg, as Pillow drops a frame that equals the one before."""
     if fps > GIF_MAX_FPS:
         raise ValueError(f"fps={fps}; a GIF plays at most {GIF_MAX_FPS}: write an .mp4 or lower fps.")
@@ -393,7 +398,7 @@ def _quantize(frame: Frame) -> tuple[UInt8[np.ndarray, "H W"], UInt8[np.ndarray,
     return np.asarray(image), palette
 
 
-def _nearest(frames: Frames, height: int) -> Frames:
+def _nearest(frames: Frames, height: int) -> UInt8[np.ndarray, "F {height} width 3"]:
     _, old_height, old_width, _ = frames.shape
     width = max(1, round(old_width * height / old_height))
     rows = np.arange(height) * old_height // height
@@ -401,7 +406,7 @@ def _nearest(frames: Frames, height: int) -> Frames:
     return frames[:, rows[:, None], columns]
 
 
-def _label(text: str, below: Frames) -> Frames:
+def _label(text: str, below: Frames) -> UInt8[np.ndarray, "F strip W 3"]:
     """A white strip with black text, as wide as the frames below it; text that is too long ends in dots."""
     n_frames, _, width, _ = below.shape
     font = ImageFont.load_default(size=16)

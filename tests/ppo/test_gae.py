@@ -16,15 +16,17 @@ def episode():
     terminated = np.zeros((T, N), bool)
     terminated[3, 1] = terminated[0, 2] = terminated[5, 2] = terminated[T - 1, 3] = True
     return {
-        "reward": rng.normal(size=(T, N)).astype(np.float32),
-        "value": rng.normal(size=(T, N)).astype(np.float32),
-        "terminated": terminated,
-        "final_value": rng.normal(size=N).astype(np.float32),
+        "reward": jnp.asarray(rng.normal(size=(T, N)), jnp.float32),
+        "value": jnp.asarray(rng.normal(size=(T, N)), jnp.float32),
+        "terminated": jnp.asarray(terminated),
+        "final_value": jnp.asarray(rng.normal(size=N), jnp.float32),
     }
 
 
-def slow_advantage(reward, value, terminated, final_value, gamma, gae_lambda):
+def slow_advantage(gamma, gae_lambda, **episode):
     """A_t as the lambda-weighted mean of k-step advantages, each of which is summed from the rewards."""
+    names = ("reward", "value", "terminated", "final_value")
+    reward, value, terminated, final_value = (np.asarray(episode[name]) for name in names)
     advantage = np.zeros((T, N))
     for n in range(N):
         for t in range(T):
@@ -60,17 +62,18 @@ def test_lambda_0_is_one_step_td(episode):
 
 
 def test_reward_at_the_last_step_only_reaches_the_first_step_discounted():
-    reward = np.zeros((T, N), np.float32)
-    reward[-1] = 2.0
-    _, returns = gae(reward, jnp.zeros((T, N)), np.zeros((T, N), bool), np.ones(N, np.float32), 0.9, 1.0)
+    reward = jnp.zeros((T, N)).at[-1].set(2.0)
+    _, returns = gae(reward, jnp.zeros((T, N)), jnp.zeros((T, N), bool), jnp.ones(N), 0.9, 1.0)
     np.testing.assert_allclose(returns[0], 0.9 ** (T - 1) * (2.0 + 0.9 * 1.0), rtol=ROUNDING)
 
 
 def test_time_limit_is_gamma_v_in_the_last_reward_and_a_done(episode):
-    at_limit = {**episode, "terminated": np.zeros((T, N), bool)}
-    done = {**at_limit, "reward": episode["reward"].copy(), "terminated": np.zeros((T, N), bool)}
-    done["reward"][-1] += 0.99 * episode["final_value"]
-    done["terminated"][-1] = True
+    at_limit = {**episode, "terminated": jnp.zeros((T, N), bool)}
+    done = {
+        **episode,
+        "reward": episode["reward"].at[-1].add(0.99 * episode["final_value"]),
+        "terminated": at_limit["terminated"].at[-1].set(True),
+    }
     ours = gae(**at_limit, gamma=0.99, gae_lambda=0.95)
     sb3s = gae(**done, gamma=0.99, gae_lambda=0.95)
     np.testing.assert_allclose(ours, sb3s, atol=ROUNDING)
@@ -88,7 +91,9 @@ def test_agrees_with_stable_baselines3(sb3):
     config, record = sb3
     names = ("reward", "value", "terminated", "final_value")
     advantage, returns = gae(
-        *(record[f"rollout/{name}"] for name in names), gamma=config.gamma, gae_lambda=config.gae_lambda
+        *(jnp.asarray(record[f"rollout/{name}"]) for name in names),
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
     )
     np.testing.assert_allclose(advantage, record["buffer/advantage"], atol=ROUNDING)
     np.testing.assert_allclose(returns, record["buffer/returns"], atol=ROUNDING)

@@ -50,7 +50,7 @@ def test_policy_value_is_two_tanh_networks(params):
             x = np.tanh(x @ np.asarray(layers[name]["kernel"]) + np.asarray(layers[name]["bias"]))
         return x @ np.asarray(layers["out"]["kernel"]) + np.asarray(layers["out"]["bias"])
 
-    mean, log_std, value = policy_value(params, obs)
+    mean, log_std, value = policy_value(params, jnp.asarray(obs))
     assert mean.shape == (4, 5, 3) and log_std.shape == (3,) and value.shape == (4, 5)
     np.testing.assert_allclose(mean, forward(params["actor"]), atol=1e-5)  # float32 sums of 32 terms
     np.testing.assert_allclose(value, forward(params["critic"])[..., 0], atol=1e-5)
@@ -69,8 +69,8 @@ def test_policy_value_vmaps_over_seeds(params):
 
 def test_log_prob_and_entropy_are_those_of_independent_normals():
     rng = np.random.default_rng(1)
-    action, mean = rng.normal(size=(2, 6, 3)).astype(np.float32)
-    log_std = np.array([-1.0, 0.0, 0.7], np.float32)
+    action, mean = jnp.asarray(rng.normal(size=(2, 6, 3)), jnp.float32)
+    log_std = jnp.array([-1.0, 0.0, 0.7])
     normal = scipy.stats.norm(mean, np.exp(log_std))
     np.testing.assert_allclose(log_prob(action, mean, log_std), normal.logpdf(action).sum(-1), rtol=1e-5)
     np.testing.assert_allclose(entropy(log_std), normal.entropy()[0].sum(), rtol=1e-6)  # float32 rounding
