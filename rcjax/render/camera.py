@@ -95,6 +95,11 @@ def make_camera(model: mujoco.MjModel, data: mujoco.MjData, view: View) -> Camer
     )
 
 
+def place_camera(camera: Camera, pos: Float[Array, "*batch 3"], mat: Float[Array, "*batch 3 3"]) -> Camera:
+    """The same camera elsewhere."""
+    return camera.replace(pos=pos, mat=mat)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def _pixel_rays(view: View, fovy: float, turned: bool) -> tuple[float, float, float, float]:
     """x0, dx, y0, dy of `Camera`; `fovy` (degrees) spans the full picture's height."""
     per_pixel = 2 * np.tan(np.radians(fovy) / 2) / view.frame_height
@@ -115,9 +120,7 @@ def _free_camera_pose(model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
     camera = mujoco.MjvCamera()
     mujoco.mjv_defaultFreeCamera(model, camera)
     azimuth, elevation = np.radians(camera.azimuth), np.radians(camera.elevation)
-    forward = np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-    )
+    forward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     right = np.array([np.sin(azimuth), -np.cos(azimuth), 0.0])
     mat = np.stack([right, np.cross(right, forward), -forward], axis=1)
     return camera.lookat - camera.distance * forward, mat

@@ -13,12 +13,13 @@ _CREASE_COSINE = 0.8  # faces that differ by more are not averaged; MuJoCo's own
 
 
 def geom_triangles(
-    model: mujoco.MjModel, geom: int, *, segments: int, mesh_budget: int, plane_half_side: float
+    model: mujoco.MjModel, geom: int, *, segments: int, mesh_budget: int, mesh_cell: float, plane_half_side: float
 ) -> Triangles:
     """The triangles that stand for one geom.
 
-    `segments` is the number of facets round a full circle, `mesh_budget` the most triangles a mesh keeps,
-    `plane_half_side` (metres) where an infinite plane is cut off. ValueError for a type that has no triangles here.
+    `segments` is the number of facets round a full circle, `mesh_budget` and `mesh_cell` bound a mesh's detail (see
+    `mesh_triangles`), `plane_half_side` (metres) is where an infinite plane is cut off. ValueError for a type that
+    has no triangles here.
     """
     kind, size = _GEOM(model.geom_type[geom]), model.geom_size[geom]
     if kind == _GEOM.mjGEOM_PLANE:
@@ -35,27 +36,43 @@ def geom_triangles(
     if kind == _GEOM.mjGEOM_CAPSULE:
         return _capsule(size[0], size[1], segments)
     if kind == _GEOM.mjGEOM_MESH:
-        return mesh_triangles(model, int(model.geom_dataid[geom]), mesh_budget)
-    name = model.geom(geom).name or f"number {geom}"
+        return mesh_triangles(model, int(model.geom_dataid[geom]), mesh_budget, mesh_cell)
+    name = repr(model.geom(geom).name) if model.geom(geom).name else f"number {geom}"
     raise ValueError(
-        f"geom {name!r} is a {kind.name[7:].lower()}, which cannot be drawn; "
+        f"geom {name} is a {kind.name[7:].lower()}, which cannot be drawn; "
         "use a plane, box, sphere, capsule, cylinder, ellipsoid or mesh, or move it to a geom group above 2."
     )
 
 
-def mesh_triangles(model: mujoco.MjModel, mesh: int, budget: int) -> Triangles:
-    """A mesh with at most about `budget` triangles; one that has no more keeps its own normals."""
-    vertices = _rows(model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_vertnum[mesh])
+def mesh_triangles(model: mujoco.MjModel, mesh: int, budget: int, cell: float) -> Triangles:
+    """A mesh with about `budget` triangles; one that has no more keeps its own corners and normals.
+
+    Vertices in one cube of side `cell` (metres) are merged first: quadric decimation stops early on meshes of many
+    small or unconnected pieces, and what is smaller than a pixel need not be kept.
+    """
+    vertices = _rows(model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]).astype(np.float64)
     faces = _rows(model.mesh_face, model.mesh_faceadr[mesh], model.mesh_facenum[mesh])
     if len(faces) <= budget:
         normals = _rows(model.mesh_normal, model.mesh_normaladr[mesh], model.mesh_normalnum[mesh])
         normal_faces = _rows(model.mesh_facenormal, model.mesh_faceadr[mesh], model.mesh_facenum[mesh])
-        return vertices[faces].astype(np.float64), normals[normal_faces].astype(np.float64)
-    points, faces = fast_simplification.simplify(
-        _as_float32(vertices), np.ascontiguousarray(faces, np.int32), target_count=budget
-    )
-    corners = points[faces].astype(np.float64)
-    return corners, _creased_normals(corners, faces, len(points))
+        return vertices[faces], normals[normal_faces].astype(np.float64)
+    vertices, faces = _merge_vertices(vertices, faces, cell)
+    if len(faces) > budget:
+        vertices, faces = fast_simplification.simplify(vertices, faces.astype(np.int32), target_count=budget)[:2]
+    corners = vertices[faces].astype(np.float64)
+    return corners, _creased_normals(corners, faces, len(vertices))
+
+
+def _merge_vertices(vertices: np.ndarray, faces: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray]:
+    """One vertex, the mean, for all in a grid cell; faces that lose a corner or come twice go."""
+    _, place, count = np.unique(np.round(vertices / cell), axis=0, return_inverse=True, return_counts=True)
+    place = place.reshape(-1)
+    mean = np.stack([np.bincount(place, weights=axis) for axis in vertices.T], axis=-1) / count[:, None]
+    faces = place[faces]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (c != a)]
+    turned = np.take_along_axis(faces, (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3, axis=1)
+    return mean, np.unique(turned, axis=0)
 
 
 def mesh_area(model: mujoco.MjModel, mesh: int) -> float:
@@ -67,10 +84,6 @@ def mesh_area(model: mujoco.MjModel, mesh: int) -> float:
 
 def _rows(array: np.ndarray, start: int, count: int) -> np.ndarray:
     return array[start : start + count]
-
-
-def _as_float32(vertices: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(vertices, np.float32)
 
 
 def _face_normals(corners: np.ndarray) -> np.ndarray:

@@ -13,12 +13,13 @@ from jax import Array
 from jaxtyping import Float, Int, UInt8
 
 from rcjax.render import meshes, raster, shade
-from rcjax.render.camera import Camera, View, find_camera, make_camera
+from rcjax.render.camera import Camera, View, find_camera, make_camera, place_camera
 from rcjax.types import GeomPoses
 
 _DRAWN_GROUPS = (0, 1, 2)  # what mujoco.Renderer draws by default
-_MESH_DETAIL = 10.0  # triangles per pixel of a mesh's size; see `_mesh_budget`
+_MESH_DETAIL = 15.0  # triangles per pixel of a mesh's size; see `_mesh_budget`
 _MIN_MESH_TRIANGLES = 64
+_MERGED_PIXELS = 0.5  # vertices of a decimated mesh that lie in a cube of this side become one
 
 
 class _Moves(enum.IntEnum):
@@ -29,10 +30,13 @@ class _Moves(enum.IntEnum):
 
 @chex.dataclass(frozen=True)
 class Layer:
-    """K clusters of B triangles, each cluster of one geom: geom-frame corners and normals [.., corner, xyz, B]."""
+    """K clusters of B triangles, each cluster of one geom: in the geom's frame.
+
+    Corners are [.., corner, xyz, B], as the inner loops go over B; normals [.., B, corner, xyz], as single triangles
+    are looked up."""
 
     corners: Float[Array, "K 3 3 B"]
-    normals: Float[Array, "K 3 3 B"]
+    normals: Float[Array, "K B 3 3"]
     geom: Int[Array, " K"]  # row of the scene's fixed poses, then of the poses given
     surface: shade.Surface
 
@@ -88,8 +92,8 @@ def build_scene(
     initial state). `layered=False` draws everything in every frame, as a check. A mesh keeps about
     `mesh_detail` triangles per pixel of its extent. ValueError for a camera, light or geom that cannot be drawn.
     """
-    data = _placed(model, data)
-    camera = make_camera(model, data, view)
+    placed = _placed(model, data)
+    camera = make_camera(model, placed, view)
     moves = body_moves(model, episode_fixed_bodies)
     camera_id = find_camera(model, view.camera)
     camera_body = int(model.cam_bodyid[camera_id]) if camera_id >= 0 else 0
@@ -104,10 +108,10 @@ def build_scene(
     row = {g: i for i, g in enumerate([*fixed, *pose_geoms])}
     layer_of = {g: moves_of[g] if layered and not camera_moves else _Moves.PER_FRAME for g in drawn}
 
-    parts = {g: _geom_part(model, data, camera, g, mesh_detail) for g in drawn}
+    parts = {g: _geom_part(model, placed, camera, g, mesh_detail) for g in drawn}
     layers = [make_layer(model, {g: parts[g] for g in drawn if layer_of[g] == kind}, row) for kind in _Moves]
     if camera_moves:
-        camera = _relative_camera(camera, data, carrier)
+        camera = _relative_camera(camera, placed, carrier)
     static = SceneStatic(
         size=view.size,
         pose_geoms=tuple(pose_geoms),
@@ -117,18 +121,18 @@ def build_scene(
     scene = Scene(
         static=static,
         camera=camera,
-        lights=shade.collect_lights(model, data),
+        lights=shade.collect_lights(model, placed),
         backdrop=_sky(model, camera, view.size, camera_moves),
         fixed_poses=GeomPoses(
-            pos=data.geom_xpos[fixed].astype(np.float32),
-            mat=data.geom_xmat[fixed].reshape(-1, 3, 3).astype(np.float32),
+            pos=placed.geom_xpos[fixed].astype(np.float32),
+            mat=placed.geom_xmat[fixed].reshape(-1, 3, 3).astype(np.float32),
         ),
         episode_layer=layers[_Moves.PER_EPISODE],
         frame_layer=layers[_Moves.PER_FRAME],
     )
     scene = jax.tree.map(jnp.asarray, scene)
     backdrop = jax.jit(_draw_backdrop)(scene, jax.tree.map(jnp.asarray, layers[_Moves.NEVER]))
-    return scene.replace(backdrop=backdrop)
+    return dataclasses.replace(scene, backdrop=backdrop)
 
 
 def take_poses(scene: Scene, poses: GeomPoses) -> GeomPoses:
@@ -168,7 +172,8 @@ def body_moves(model: mujoco.MjModel, episode_fixed_bodies: Sequence[str] = ()) 
     names = [model.body(b).name for b in range(model.nbody)]
     unknown = sorted(set(episode_fixed_bodies) - set(names))
     if unknown:
-        raise ValueError(f"episode_fixed_bodies {unknown} are not in the model; it has {', '.join(filter(None, names))}.")
+        known = ", ".join(filter(None, names))
+        raise ValueError(f"episode_fixed_bodies {unknown} are not in the model; it has {known}.")
     moves = [_Moves.NEVER]
     for body in range(1, model.nbody):
         parent = moves[model.body_parentid[body]]
@@ -193,11 +198,9 @@ def make_layer(model: mujoco.MjModel, parts: dict[int, meshes.Triangles], row: d
     for geom, (points, directions) in parts.items():
         for cluster in cluster_triangles(points, raster.CLUSTER):
             corners.append(_padded(points[cluster]))
-            normals.append(_padded(directions[cluster]))
+            normals.append(_padded(directions[cluster]).transpose(2, 0, 1))
             geoms.append(geom)
     spare = -len(geoms) % raster.WORD
-    shape = (0, 3, 3, raster.CLUSTER)
-    empty = np.zeros((spare, *shape[1:]))
     surfaces = [shade.geom_surface(model, g) for g in geoms]
     if geoms:
         surfaces += [surfaces[0]] * spare
@@ -205,8 +208,8 @@ def make_layer(model: mujoco.MjModel, parts: dict[int, meshes.Triangles], row: d
     else:
         surface = jax.tree.map(lambda x: np.zeros((0, *x.shape), x.dtype), shade.geom_surface(model, 0))
     return Layer(
-        corners=np.concatenate([np.reshape(corners, (-1, *shape[1:])), empty]).astype(np.float32),
-        normals=np.concatenate([np.reshape(normals, (-1, *shape[1:])), empty]).astype(np.float32),
+        corners=_stack(corners, (3, 3, raster.CLUSTER), spare),
+        normals=_stack(normals, (raster.CLUSTER, 3, 3), spare),
         geom=np.array([row[g] for g in geoms] + [0] * spare, np.int32),
         surface=surface,
     )
@@ -239,6 +242,10 @@ def _padded(rows: Float[np.ndarray, "c 3 3"]) -> Float[np.ndarray, "3 3 B"]:
     full = np.zeros((raster.CLUSTER, 3, 3))
     full[: len(rows)] = rows
     return full.transpose(1, 2, 0)
+
+
+def _stack(rows: list[np.ndarray], shape: tuple[int, ...], spare: int) -> np.ndarray:
+    return np.concatenate([np.reshape(rows, (-1, *shape)), np.zeros((spare, *shape))]).astype(np.float32)
 
 
 def _placed(model: mujoco.MjModel, data: mujoco.MjData | None) -> mujoco.MjData:
@@ -277,10 +284,8 @@ def _camera_carrier(model: mujoco.MjModel, body: int, camera: str) -> int:
 
 def _relative_camera(camera: Camera, data: mujoco.MjData, geom: int) -> Camera:
     mat = data.geom_xmat[geom].reshape(3, 3)
-    return camera.replace(
-        pos=(mat.T @ (camera.pos - data.geom_xpos[geom])).astype(np.float32),
-        mat=(mat.T @ camera.mat).astype(np.float32),
-    )
+    pos = mat.T @ (camera.pos - data.geom_xpos[geom])
+    return place_camera(camera, pos.astype(np.float32), (mat.T @ camera.mat).astype(np.float32))
 
 
 def _geom_part(model, data, camera: Camera, geom: int, detail: float) -> meshes.Triangles:
@@ -294,6 +299,7 @@ def _geom_part(model, data, camera: Camera, geom: int, detail: float) -> meshes.
         geom,
         segments=_segments(float(model.geom_size[geom].max()) * per_metre),
         mesh_budget=budget,
+        mesh_cell=_MERGED_PIXELS / per_metre,
         plane_half_side=float(camera.far),
     )
 
@@ -325,7 +331,7 @@ def _sky(model: mujoco.MjModel, camera: Camera, size: int, camera_moves: bool) -
         x, y = np.broadcast_arrays(camera.x0 + camera.dx * index, (camera.y0 + camera.dy * index)[:, None])
         rays = np.stack([x, y, -np.ones_like(x)], axis=-1) @ camera.mat.T
         colour = _cube_colour(shade.texture_pixels(model, int(skies[0])), rays)
-    packed = np.asarray(shade.pack_colour(jnp.asarray(colour, jnp.float32)))
+    packed = np.asarray(shade.pack_colour(tuple(jnp.asarray(colour[..., c], jnp.float32) for c in range(3))))
     packed = packed.reshape(tiles, raster.TILE, tiles, raster.TILE).swapaxes(1, 2).reshape(1, tiles**2, -1)
     key = np.full(packed.shape, np.float32(1 / camera.far).view(np.int32) & ~(raster.CLUSTER - 1), np.int32)
     return raster.Picture(colour=packed, key=key)
@@ -373,15 +379,18 @@ def _draw_layer(
 
     def colour(hits: raster.Hits):
         cluster = jnp.maximum(hits.cluster, 0)
-        inverse_depth = hits.edges.sum(-1)
-        normals = layer.normals[cluster, :, :, hits.lane]  # [C pixels 3 3]
-        normal = (hits.edges[..., None] * normals).sum(-2)
-        normal = (mat[hits.picture[:, None], layer.geom[cluster]] * normal[..., None, :]).sum(-1)
+        seen = hits.cluster >= 0
+        edges = [jnp.where(seen, hits.edges[..., k], 1.0) for k in range(3)]
+        corner_normals = layer.normals.reshape(-1, 9)[cluster * raster.CLUSTER + hits.lane]
+        local = [shade.dot(edges, [corner_normals[..., 3 * k + axis] for k in range(3)]) for axis in range(3)]
+        turn = mat[hits.picture[:, None], layer.geom[cluster]]
+        normal = tuple(shade.dot([turn[..., row, axis] for axis in range(3)], local) for row in range(3))
+        depth = 1 / (edges[0] + edges[1] + edges[2])
         x = camera.x0 + camera.dx * hits.column
         y = camera.y0 + camera.dy * hits.row
-        point = jnp.stack([x, y, -jnp.ones_like(x)], axis=-1) / inverse_depth[..., None]
         surface = jax.tree.map(lambda a: a[cluster], layer.surface)
         per_tile = (light_pos[hits.picture, None], light_direction[hits.picture, None])
+        point = (x * depth, y * depth, -depth)
         return shade.pack_colour(shade.light_surface(point, normal, surface, scene.lights, *per_tile))
 
     return raster.draw(
@@ -398,7 +407,7 @@ def _place_camera(scene: Scene, poses: GeomPoses) -> Camera:
         held = poses.mat[:, carrier]
         pos = poses.pos[:, carrier] + (held * scene.camera.pos).sum(-1)
         mat = _matmul(held, scene.camera.mat)
-    return scene.camera.replace(pos=pos, mat=mat)
+    return place_camera(scene.camera, pos, mat)
 
 
 def _in_camera(camera: Camera, poses: GeomPoses) -> tuple[Float[Array, "J G 3 3"], Float[Array, "J G 3"]]:

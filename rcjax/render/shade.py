@@ -6,7 +6,10 @@ lights that cast shadows are added in a pass of their own, and each pass is clip
 No shadows, reflections or fog.
 """
 
+from collections.abc import Sequence
+
 import chex
+import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -14,6 +17,9 @@ from jax import Array
 from jaxtyping import Bool, Float, UInt32
 
 from rcjax.render.camera import Camera
+
+Vector = tuple[Array, ...]
+"""Three arrays: x, y, z, or red, green, blue."""
 
 _LIGHT = mujoco.mjtLightType
 _NO_LIGHT_AMBIENT = 0.3  # MuJoCo's, where a scene has no light at all
@@ -72,9 +78,7 @@ def collect_lights(model: mujoco.MjModel, data: mujoco.MjData) -> Lights:
             )
         elif kind == _LIGHT.mjLIGHT_DIRECTIONAL:
             rows.append(
-                _light_row(
-                    light, direction=data.light_xdir[i], directional=True, casts_shadow=light.castshadow[0]
-                )
+                _light_row(light, direction=data.light_xdir[i], directional=True, casts_shadow=light.castshadow[0])
             )
         else:
             raise ValueError(
@@ -135,9 +139,7 @@ def geom_rgba(model: mujoco.MjModel, geom: int) -> np.ndarray:
 
 def texture_pixels(model: mujoco.MjModel, texture: int) -> Float[np.ndarray, "h w c"]:
     """A texture's picture in [0, 1]; cube and sky textures have their six faces below each other."""
-    height, width, channels = (
-        int(size[texture]) for size in (model.tex_height, model.tex_width, model.tex_nchannel)
-    )
+    height, width, channels = (int(size[texture]) for size in (model.tex_height, model.tex_width, model.tex_nchannel))
     start = int(model.tex_adr[texture])
     data = model.tex_data[start : start + height * width * channels]
     return data.reshape(height, width, channels) / 255.0
@@ -161,55 +163,68 @@ def lights_in_camera(lights: Lights, camera: Camera) -> tuple[Float[Array, "J L 
 
 
 def light_surface(
-    point: Float[Array, "*batch 3"],
-    normal: Float[Array, "*batch 3"],
-    surface: Surface,
-    lights: Lights,
-    light_pos: Float[Array, "*batch L 3"],
-    light_direction: Float[Array, "*batch L 3"],
-) -> Float[Array, "*batch 3"]:
-    """Colours in [0, 1] of points seen from the origin. Positions and directions are in the camera's frame."""
-    to_eye, normal = _unit(-point), _unit(normal)
-    passes = [surface.emission[..., None] * surface.rgb, jnp.zeros_like(surface.rgb)]
+    point: Vector, normal: Vector, surface: Surface, lights: Lights, light_pos: Array, light_direction: Array
+) -> Vector:
+    """Colour channels in [0, 1] of points seen from the origin; everything is in the camera's frame.
+
+    `light_pos` and `light_direction` are [.. L 3], and what is [..] must broadcast. Vectors are three arrays each: all
+    of it is then one elementwise loop over pixels.
+    """
+    to_eye, normal = _unit(tuple(-p for p in point)), _unit(normal)
+    rgb, texture = _channels(surface.rgb), _channels(surface.texture)
+    lit, lit_with_shadow = [surface.emission * c for c in rgb], [jnp.zeros_like(c) for c in rgb]
     for i in range(lights.ambient.shape[0]):
-        to_light, strength = _incoming(lights, i, point, light_pos[..., i, :], light_direction[..., i, :])
-        facing = (normal * to_light).sum(-1)
-        half = (normal * _unit(to_light + to_eye)).sum(-1)
+        pos, direction = _channels(light_pos[..., i, :]), _channels(light_direction[..., i, :])
+        to_light, strength = _incoming(lights, i, point, pos, direction)
+        facing = dot(normal, to_light)
+        half = dot(normal, _unit(tuple(a + b for a, b in zip(to_light, to_eye, strict=True))))
         shine = jnp.where(facing > 0, _power(half, 128 * surface.shininess) * surface.specular, 0.0)
-        colour = (
-            surface.rgb * (lights.ambient[i] + jnp.maximum(facing, 0.0)[..., None] * lights.diffuse[i])
-            + shine[..., None] * lights.specular[i]
-        ) * strength[..., None]
-        shadowed = lights.casts_shadow[i]
-        passes = [passes[0] + jnp.where(shadowed, 0.0, colour), passes[1] + jnp.where(shadowed, colour, 0.0)]
-    return jnp.minimum(sum(jnp.minimum(p, 1.0) for p in passes) * surface.texture, 1.0)
+        facing = jnp.maximum(facing, 0.0)
+        for c in range(3):
+            diffuse = rgb[c] * (lights.ambient[i, c] + facing * lights.diffuse[i, c])
+            colour = strength * (diffuse + shine * lights.specular[i, c])
+            lit[c] += jnp.where(lights.casts_shadow[i], 0.0, colour)
+            lit_with_shadow[c] += jnp.where(lights.casts_shadow[i], colour, 0.0)
+    passes = zip(lit, lit_with_shadow, texture, strict=True)
+    return tuple(jnp.minimum((jnp.minimum(a, 1.0) + jnp.minimum(b, 1.0)) * t, 1.0) for a, b, t in passes)
 
 
-def _incoming(lights: Lights, i: int, point, pos, direction):
+def _incoming(lights: Lights, i: int, point: Vector, pos: Vector, direction: Vector) -> tuple[Vector, Array]:
     """Unit vector towards light i, and its strength at the point."""
-    towards = jnp.where(lights.directional[i], -direction, pos - point)
-    distance = jnp.sqrt((towards * towards).sum(-1))
-    towards = _unit(towards)
-    cosine = -(towards * direction).sum(-1)
+    directional = lights.directional[i]
+    offset = tuple(jnp.where(directional, -d, p - q) for d, p, q in zip(direction, pos, point, strict=True))
+    distance = jnp.sqrt(dot(offset, offset))
+    towards = _unit(offset)
+    cosine = -dot(towards, direction)
     spot = jnp.where(cosine >= lights.cutoff_cosine[i], _power(cosine, lights.exponent[i]), 0.0)
-    a = lights.attenuation[i]
-    strength = spot / (a[0] + a[1] * distance + a[2] * distance * distance)
-    return towards, jnp.where(lights.directional[i], 1.0, strength)
+    constant, linear, quadratic = _channels(lights.attenuation[i])
+    strength = spot / (constant + linear * distance + quadratic * distance * distance)
+    return towards, jnp.where(directional, 1.0, strength)
 
 
-def _power(base, exponent):
+def _power(base: Array, exponent: Array) -> Array:
     """max(base, 0) ** exponent, with 0 ** 0 = 1."""
     return jnp.exp2(exponent * jnp.log2(jnp.maximum(base, 1e-20)))
 
 
-def _unit(vector):
-    return vector / jnp.sqrt(jnp.maximum((vector * vector).sum(-1, keepdims=True), 1e-20))
+def _channels(array: Array) -> Vector:
+    return array[..., 0], array[..., 1], array[..., 2]
 
 
-def pack_colour(colour: Float[Array, "*batch 3"]) -> UInt32[Array, "*batch"]:
-    """[0, 1] colours to 8 bits a channel, in one word."""
-    levels = (colour * 255 + 0.5).astype(jnp.uint32)
-    return levels[..., 0] | (levels[..., 1] << 8) | (levels[..., 2] << 16)
+def dot(a: Sequence[Array], b: Sequence[Array]) -> Array:
+    """Scalar product of vectors given as three arrays each."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _unit(vector: Vector) -> Vector:
+    scale = jax.lax.rsqrt(jnp.maximum(dot(vector, vector), 1e-20))
+    return vector[0] * scale, vector[1] * scale, vector[2] * scale
+
+
+def pack_colour(channels: Vector) -> UInt32[Array, "*batch"]:
+    """Red, green, blue in [0, 1] to 8 bits a channel, in one word."""
+    red, green, blue = ((c * 255 + 0.5).astype(jnp.uint32) for c in channels)
+    return red | (green << 8) | (blue << 16)
 
 
 def unpack_colour(packed: UInt32[Array, "*batch"]) -> Array:

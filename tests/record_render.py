@@ -1,0 +1,66 @@
+"""Record what MuJoCo's own renderer shows of the drawer scene: tests/data/render_drawer.npz.
+
+Run once with `MUJOCO_GL=osmesa python -m tests.record_render`. Sites are left out, as the package draws geoms only.
+`flat` has textures at their mean colour and neither shadows, reflections nor multisampling.
+"""
+
+import pathlib
+
+import mujoco
+import numpy as np
+
+from tests.render.drawer import drawer_model, drawer_states
+
+DATA = pathlib.Path(__file__).parent / "data" / "render_drawer.npz"
+CENTRE = (slice(115, 365), slice(195, 445))  # the official crop of 480 x 640
+
+
+def flatten_textures(model: mujoco.MjModel) -> None:
+    """Set every pixel of every 2D texture to the texture's mean colour."""
+    for i in range(model.ntex):
+        if model.tex_type[i] == mujoco.mjtTexture.mjTEXTURE_SKYBOX:
+            continue
+        shape = (-1, int(model.tex_nchannel[i]))
+        start = int(model.tex_adr[i])
+        stop = start + int(model.tex_height[i]) * int(model.tex_width[i]) * shape[1]
+        pixels = model.tex_data[start:stop].reshape(shape)
+        model.tex_data[start:stop] = np.broadcast_to(np.round(pixels.mean(0)), pixels.shape).reshape(-1)
+
+
+def _draw(renderer: mujoco.Renderer, data: mujoco.MjData, effects: bool = True) -> np.ndarray:
+    option = mujoco.MjvOption()
+    option.sitegroup[:] = 0
+    renderer.update_scene(data, camera="corner2", scene_option=option)
+    for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+        renderer.scene.flags[flag] = effects
+    return renderer.render()[CENTRE].copy()
+
+
+def main() -> None:
+    states = drawer_states()
+    model = drawer_model()
+    data = mujoco.MjData(model)
+    rows = {"colour": [], "flat": [], "depth": [], "geom": []}
+    with mujoco.Renderer(model, 480, 640) as renderer:
+        for qpos in states.qpos:
+            data.qpos[:] = qpos
+            mujoco.mj_forward(model, data)
+            rows["colour"].append(_draw(renderer, data))
+            renderer.enable_depth_rendering()
+            rows["depth"].append(_draw(renderer, data).astype(np.float32)[::2, ::2])
+            renderer.disable_depth_rendering()
+            renderer.enable_segmentation_rendering()
+            rows["geom"].append(_draw(renderer, data)[..., 0].astype(np.int8))
+            renderer.disable_segmentation_rendering()
+    flatten_textures(model)
+    model.vis.quality.offsamples = 0
+    with mujoco.Renderer(model, 480, 640) as renderer:
+        for qpos in states.qpos:
+            data.qpos[:] = qpos
+            mujoco.mj_forward(model, data)
+            rows["flat"].append(_draw(renderer, data, effects=False))
+    np.savez_compressed(DATA, **{key: np.stack(value) for key, value in rows.items()})
+
+
+if __name__ == "__main__":
+    main()

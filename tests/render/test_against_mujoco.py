@@ -1,0 +1,72 @@
+"""The drawer scene against recorded pictures of MuJoCo's own renderer, with its numbers printed under -s."""
+
+import jax
+import numpy as np
+import pytest
+
+from rcjax.render import View, build_scene, render_frames, take_poses
+
+
+def psnr(a, b):
+    """Peak signal to noise ratio of 8-bit pictures, in dB."""
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
+
+
+def test_depth_is_mujocos(full_detail, recorded):
+    ours = full_detail.depth[:, ::2, ::2]
+    near = np.abs(ours / recorded.depth - 1) < 1e-3
+    print("depth within 0.1 %:", near.mean())
+    # pixels on outlines: MuJoCo's depth is read from a multisampled buffer
+    assert near.mean() > 0.985
+
+
+def test_colour_of_flat_materials_is_mujocos(full_detail, recorded):
+    """Textures at their mean, no shadows, reflections or multisampling: what both are meant to show alike."""
+    value = psnr(full_detail.flat, recorded.flat)
+    print("PSNR, flat:", value)
+    assert value > 38  # 41.4 measured: outline pixels, and light per pixel instead of per vertex
+    inside = np.median(np.abs(full_detail.flat.astype(int) - recorded.flat))
+    assert inside <= 1  # one level: rounding
+
+
+def test_picture_is_near_mujocos(full_detail, recorded):
+    """With its textures, shadows, reflections and antialiasing, which are not drawn here."""
+    value = psnr(full_detail.frames, recorded.colour)
+    print("PSNR, complete:", value)
+    assert value > 26  # 27.8 measured
+
+
+@pytest.mark.parametrize("size, least_iou, least_psnr", [(64, 0.92, 25), (250, 0.96, 26)])
+def test_decimated_picture_is_near_mujocos(drawer, recorded, size, least_iou, least_psnr):
+    """Shapes of the red arm, and colours, against MuJoCo's picture averaged down to the size drawn."""
+    scene = build_scene(drawer.model, view=View(size=size, upright=False), episode_fixed_bodies=("drawer",))
+    frames = np.asarray(jax.jit(render_frames)(scene, take_poses(scene, drawer.states.poses)))[0]
+    reference = np.stack([_resize(picture, size) for picture in recorded.colour])
+    ours, theirs = _is_red(frames), _is_red(reference)
+    iou = (ours & theirs).sum() / (ours | theirs).sum()
+    print(f"{size}: IoU of the arm {iou}, PSNR {psnr(frames, reference)}")
+    assert iou > least_iou  # 0.945 and 0.976 measured: an outline half a pixel off all round costs 0.1 at 64 pixels
+    assert psnr(frames, reference) > least_psnr  # 26.4 and 27.7 measured
+
+
+@pytest.mark.parametrize("mirror, upright", [(False, True), (True, True), (True, False)])
+def test_mirror_and_upright_flip_the_picture(drawer, full_detail, mirror, upright):
+    view = View(size=250, mirror=mirror, upright=upright)
+    scene = build_scene(drawer.model, view=view, episode_fixed_bodies=("drawer",), mesh_detail=1e9)
+    ours = np.asarray(jax.jit(render_frames)(scene, take_poses(scene, drawer.states.poses)))[0]
+    expected = full_detail.frames
+    expected = expected[:, ::-1, ::-1] if upright else expected
+    expected = expected[:, :, ::-1] if mirror else expected
+    differing = (np.abs(ours.astype(int) - expected).max(-1) > 8).mean()
+    assert differing < 2e-3  # pixels whose centre an edge meets, in float32
+
+
+def _is_red(picture):
+    red, green, blue = np.moveaxis(picture.astype(int), -1, 0)
+    return (red > 2 * green) & (red > 2 * blue) & (red > 30)
+
+
+def _resize(picture, size):
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BOX))

@@ -1,0 +1,149 @@
+"""Layers, poses and the shape of a batch."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
+from rcjax.render.scene import body_moves
+from rcjax.types import GeomPoses
+from tests.render.primitives import all_poses, model_of
+
+VIEW = View(size=64)
+
+
+@pytest.fixture(scope="module")
+def layered(drawer):
+    return build_scene(drawer.model, view=VIEW, episode_fixed_bodies=("drawer",))
+
+
+@pytest.fixture(scope="module")
+def draw():
+    return jax.jit(render_frames)
+
+
+@pytest.fixture(scope="module")
+def batch(drawer):
+    """[3 2 G]: three episodes with the drawer's base in different places."""
+    poses = drawer.states.poses
+    under = np.isin(drawer.model.geom_bodyid, [drawer.model.body(b).id for b in _DRAWER_BODIES])
+    shift = jnp.array([[0.0, 0, 0], [0.1, -0.05, 0], [-0.1, 0.02, 0]])
+    pos = poses.pos + jnp.where(under[:, None], shift[:, None, None], 0)
+    return GeomPoses(pos=pos, mat=jnp.repeat(poses.mat, 3, axis=0))
+
+
+_DRAWER_BODIES = ("drawer", "drawercase_link", "drawer_link")
+
+
+def test_layered_frames_are_those_drawn_whole(drawer, layered, draw, batch):
+    frames = np.asarray(draw(layered, take_poses(layered, batch)))
+    whole = build_scene(drawer.model, view=VIEW, episode_fixed_bodies=("drawer",), layered=False)
+    assert whole.frame_layer.geom.shape[0] > layered.frame_layer.geom.shape[0]
+    expected = np.asarray(draw(whole, take_poses(whole, batch)))
+    assert frames.shape == (3, 2, 64, 64, 3) and frames.dtype == np.uint8
+    differing = (np.abs(frames.astype(int) - expected).max(-1) > 2).mean()
+    assert differing < 2e-4  # depths that agree to 4e-6, the key's last 4 bits, may fall either way
+    assert len({frame.tobytes() for frame in frames.reshape(6, -1)}) == 6
+
+
+def test_frames_do_not_depend_on_their_batch(layered, draw, batch):
+    poses = take_poses(layered, batch)
+    together = np.asarray(draw(layered, poses))
+    alone = np.asarray(draw(layered, jax.tree.map(lambda x: x[1:2, :1], poses)))
+    np.testing.assert_array_equal(alone[0, 0], together[1, 0])
+
+
+def test_chunk_changes_no_pixel(layered, draw, batch):
+    poses = take_poses(layered, batch)
+    other = layered.replace(static=dataclasses.replace(layered.static, chunk=1000))
+    np.testing.assert_array_equal(draw(other, poses), draw(layered, poses))
+
+
+def test_episode_fixed_geoms_stay_where_the_first_frame_has_them(drawer, layered, draw, batch):
+    kept = take_poses(layered, batch)
+    case = layered.pose_geoms.index(_geom_of(drawer.model, "drawercase_link"))
+    moved = kept.replace(pos=kept.pos.at[:, 1, case].add(0.5))
+    np.testing.assert_array_equal(draw(layered, moved), draw(layered, kept))
+    from_start = kept.replace(pos=kept.pos.at[:, 0, case].add(0.5))
+    assert (np.asarray(draw(layered, from_start)) != np.asarray(draw(layered, kept)))[:, 1].any()
+
+
+def _geom_of(model, body):
+    groups = np.flatnonzero((model.geom_bodyid == model.body(body).id) & (model.geom_group <= 2))
+    return int(groups[0])
+
+
+def test_layers_of_bodies(drawer):
+    moves = dict(zip(_names(drawer.model), body_moves(drawer.model, ("drawer",)), strict=True))
+    assert [moves[b].name for b in ("tablelink", "drawercase_link", "drawer_link", "right_hand", "mocap")] == [
+        "NEVER", "PER_EPISODE", "PER_FRAME", "PER_FRAME", "PER_FRAME",
+    ]  # fmt: skip
+
+
+def _names(model):
+    return [model.body(b).name for b in range(model.nbody)]
+
+
+def test_pose_geoms_are_what_moves_and_is_seen(drawer, layered):
+    bodies = {drawer.model.body(drawer.model.geom_bodyid[g]).name for g in layered.pose_geoms}
+    assert "tablelink" not in bodies and {"drawercase_link", "drawer_link", "right_hand"} <= bodies
+    assert (drawer.model.geom_group[list(layered.pose_geoms)] <= 2).all()
+    unnamed = build_scene(drawer.model, view=View(size=16))
+    assert set(unnamed.pose_geoms) < set(layered.pose_geoms)
+
+
+def test_unknown_or_jointed_episode_body_is_refused(drawer):
+    with pytest.raises(ValueError, match=r"'cupboard'.* are not in the model.*tablelink"):
+        build_scene(drawer.model, view=VIEW, episode_fixed_bodies=("cupboard",))
+    with pytest.raises(ValueError, match="'drawer_link' has a joint of its own"):
+        build_scene(drawer.model, view=VIEW, episode_fixed_bodies=("drawer_link",))
+
+
+def test_camera_on_a_moving_body_moves_with_it():
+    """A camera carried by a body sees what a fixed camera at that place sees."""
+    world = '<geom type="box" size=".3 .3 .3" pos="0 2 0"/><geom type="sphere" size=".2" pos=".6 1.5 .2"/>'
+    held = mujoco.MjModel.from_xml_string(
+        f'<mujoco><statistic extent="4"/><worldbody>{world}<body name="head" pos=".3 -1 .2" euler="10 5 20">'
+        '<freejoint/><geom size=".01" pos="0 .2 -.1" euler="30 0 0" group="3"/>'
+        '<camera name="eye" xyaxes="1 0 0 0 0 1"/></body></worldbody></mujoco>'
+    )
+    data = mujoco.MjData(held)
+    mujoco.mj_forward(held, data)
+    axes = data.cam_xmat[0].reshape(3, 3)
+    still = mujoco.MjModel.from_xml_string(
+        f'<mujoco><statistic extent="4"/><worldbody>{world}<camera name="eye" '
+        f'pos="{_text(data.cam_xpos[0])}" xyaxes="{_text(axes[:, 0])} {_text(axes[:, 1])}"/></worldbody></mujoco>'
+    )
+    view = View(camera="eye", frame_height=480, frame_width=480, crop=480, size=40)
+    start = build_scene(held, view=view)
+    elsewhere = mujoco.MjData(held)
+    elsewhere.qpos[:3] = [2, 2, 2]
+    built_elsewhere = build_scene(held, view=view, data=elsewhere)
+    fixed = build_scene(still, view=view)
+    depth = jax.jit(render_depth)
+    expected = np.asarray(depth(fixed, take_poses(fixed, all_poses(still))))
+    assert (expected < 10).sum() > 50
+    for scene in (start, built_elsewhere):
+        ours = np.asarray(depth(scene, take_poses(scene, all_poses(held))))
+        differing = (np.abs(ours / expected - 1) > 1e-3).sum()
+        assert differing <= 3  # pixels whose centre an outline crosses, in float32
+
+
+def _text(vector):
+    return " ".join(f"{x:.9f}" for x in vector)
+
+
+def test_light_on_a_moving_body_is_refused():
+    with pytest.raises(ValueError, match=r"lamp.*'thing'.*moves"):
+        build_scene(model_of('<geom size=".1"/><light name="lamp"/>'), view=View(camera="eye", size=16, crop=480))
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_the_same_program_lowers_for_accelerators(layered, batch, platform):
+    """Lowering only: nothing in it belongs to one backend."""
+    exported = jax.export.export(jax.jit(render_frames), platforms=[platform])(layered, take_poses(layered, batch))
+    assert exported.out_avals[0].shape == (3, 2, 64, 64, 3)

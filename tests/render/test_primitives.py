@@ -1,0 +1,135 @@
+"""Each primitive against MuJoCo's ray-caster, and by its area."""
+
+import jax
+import numpy as np
+import pytest
+
+from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
+from tests.render.primitives import all_poses, cast_depth, model_of
+
+SIZE = 48
+VIEW = View(camera="eye", frame_height=480, frame_width=480, crop=480, size=SIZE)
+GEOMS = {
+    "sphere": '<geom type="sphere" size=".5"/>',
+    "box": '<geom type="box" size=".4 .3 .5" euler="20 30 40"/>',
+    "capsule": '<geom type="capsule" size=".25 .4" euler="30 50 0"/>',
+    "cylinder": '<geom type="cylinder" size=".35 .4" euler="50 20 0"/>',
+    "ellipsoid": '<geom type="ellipsoid" size=".6 .3 .4" euler="20 30 40"/>',
+    "mesh": '<geom type="mesh" mesh="wedge"/>',
+}
+WEDGE = '<asset><mesh name="wedge" vertex="-.5 -.5 -.4  .5 -.5 -.4  0 .5 -.4  0 0 .6"/></asset>'
+
+
+def _draw(model, **settings):
+    scene = build_scene(model, view=VIEW, **settings)
+    poses = take_poses(scene, all_poses(model))
+    depth = jax.jit(render_depth)(scene, poses)
+    return scene, np.asarray(depth)[0, 0]
+
+
+def _model(kind):
+    if kind != "mesh":
+        return model_of(GEOMS[kind])
+    import mujoco
+
+    from tests.render.primitives import CAMERA
+
+    return mujoco.MjModel.from_xml_string(
+        f'<mujoco><statistic extent="4"/>{WEDGE}<worldbody>{CAMERA}'
+        f"<body><freejoint/>{GEOMS[kind]}</body></worldbody></mujoco>"
+    )
+
+
+@pytest.mark.parametrize("kind", GEOMS)
+def test_depth_is_the_ray_casters(kind):
+    model = _model(kind)
+    scene, depth = _draw(model)
+    expected = cast_depth(model, scene.camera, SIZE)
+    ours = depth < float(scene.camera.far) * 0.99
+    theirs = np.isfinite(expected)
+    # facets lie within an eighth of a pixel of a round surface, so only pixels on the outline may differ
+    outline = 2 * sum(np.abs(np.diff(theirs.astype(int), axis=axis)).sum() for axis in (0, 1))
+    assert theirs.sum() > 100
+    assert (ours != theirs).sum() <= 0.08 * outline
+    both = ours & theirs
+    error = np.abs(depth - expected)[both]
+    assert np.median(error) < 0.012  # metres: an eighth of a pixel is 6 mm at 3 m, and facets sag both ways
+    flat = kind in ("box", "mesh")
+    assert np.quantile(error, 0.95) < (1e-4 if flat else 0.05)  # float32; facets seen at a slant
+
+
+def test_floor_under_the_camera_is_clipped_not_lost():
+    """A plane that reaches behind the camera, of which no corner is in the picture."""
+    model = model_of('<geom size=".01"/>', world='<geom type="plane" size="0 0 1" pos="0 0 -.5"/>')
+    scene, depth = _draw(model)
+    expected = cast_depth(model, scene.camera, SIZE)
+    seen = np.isfinite(expected) & (expected < 50)
+    assert seen.sum() > 500
+    np.testing.assert_allclose(depth[seen], expected[seen], rtol=2e-4)  # float32 at a grazing angle
+
+
+def test_sphere_has_no_cracks_and_a_discs_area():
+    model = model_of('<geom type="sphere" size=".8"/>', world='<geom type="box" size="9 .1 9" pos="0 3 0"/>')
+    scene, depth = _draw(model)
+    rows, columns = np.nonzero(depth < 4.0)
+    distance = float(np.linalg.norm(np.asarray(scene.camera.pos)))
+    radius = 0.8 / np.sqrt(distance**2 - 0.64) / abs(float(scene.camera.dx))  # pixels, towards the centre
+    assert abs(len(rows) / (np.pi * radius**2) - 1) < 0.04  # it is off the axis: a slightly larger ellipse; facets
+    for row in np.unique(rows):
+        line = np.sort(columns[rows == row])
+        assert (np.diff(line) == 1).all()  # no hole shows the wall
+
+
+def test_back_faces_are_culled():
+    """From inside a closed box one looks out, as in MuJoCo."""
+    model = model_of('<geom type="sphere" size=".3"/>', world='<geom type="box" size="9 9 9"/>')
+    _, depth = _draw(model)
+    assert 2.5 < depth[SIZE // 2, SIZE // 2] < 3.1
+
+
+def test_near_plane_hides_what_touches_the_lens():
+    """MuJoCo's znear is 0.01 of the extent: 4 cm here."""
+    near = model_of("<geom type='box' size='.5 .001 .5' pos='0 -2.97 .4'/>")
+    beyond = model_of("<geom type='box' size='.5 .001 .5' pos='0 -2.9 .4'/>")
+    assert _draw(near)[1].min() > 100
+    assert _draw(beyond)[1].min() < 0.12
+
+
+@pytest.mark.parametrize("kind", ["hfield", "sdf"])
+def test_a_geom_that_has_no_triangles_is_named(kind):
+    import mujoco
+
+    if kind == "hfield":
+        model = mujoco.MjModel.from_xml_string(
+            '<mujoco><asset><hfield name="h" nrow="3" ncol="3" size="1 1 1 1"/></asset><worldbody>'
+            '<camera name="eye" pos="0 -3 0"/><geom name="hills" type="hfield" hfield="h"/></worldbody></mujoco>'
+        )
+    else:
+        model = _model("mesh")
+        model.geom_type[0] = mujoco.mjtGeom.mjGEOM_SDF
+    with pytest.raises(ValueError, match="hills.*hfield" if kind == "hfield" else "geom number 0 is a sdf"):
+        build_scene(model, view=VIEW)
+
+
+def test_invisible_geoms_are_not_drawn():
+    model = model_of(
+        '<geom type="sphere" size=".5" rgba="1 0 0 0"/><geom type="sphere" size=".5" group="3"/>'
+        '<geom type="sphere" size=".1" rgba="1 0 0 1" group="2"/>'
+    )
+    scene, depth = _draw(model)
+    assert scene.pose_geoms == (2,)
+    assert 0 < (depth < 10).sum() < 60
+
+
+def test_headlight_lights_a_facing_wall_by_the_formula():
+    """One directional light at the camera, a wall that faces it: ambient + diffuse + specular, by hand."""
+    model = model_of(
+        '<geom type="box" size="4 .1 4" pos="0 .1 0" rgba=".5 .25 .125 1"/>',
+    )
+    model.cam_pos[0], model.cam_quat[0] = [0, -3, 0], [0.5**0.5, 0.5**0.5, 0, 0]
+    model.vis.headlight.ambient[:], model.vis.headlight.diffuse[:] = 0.1, 0.4
+    model.vis.headlight.specular[:] = 0.3
+    scene = build_scene(model, view=View(camera="eye", frame_height=480, frame_width=480, crop=11, size=11))
+    frame = np.asarray(jax.jit(render_frames)(scene, take_poses(scene, all_poses(model))))[0, 0]
+    expected = (np.array([0.5, 0.25, 0.125]) * (0.1 + 0.4) + 0.5 * 0.3) * 255  # default specular 0.5, on axis
+    np.testing.assert_allclose(frame[5, 5], expected, atol=1)  # one level: rounding
