@@ -53,6 +53,7 @@ class VideoConfig:
     mirror: bool = False  # left and right swapped, as the release's old offscreen renderer did
     pixel_scale: float = 1 / 255  # frames are multiplied by it; S3D was trained on [0, 1], the release feeds 0-255
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # activations of S3D; auto: float32 on a CPU
+    graph: Literal["auto", "native", "cpu"] = "auto"  # how S3D's layers are computed; auto: by the default backend
 
     def __post_init__(self):
         if self.episode_length % self.frame_stride:

@@ -21,7 +21,9 @@ def activation_dtype(video: VideoConfig) -> jnp.dtype:
 
 
 def embed_frames(encoder: Any, frames_u8: Array, video: VideoConfig) -> Float[Array, "n D"]:
-    return embed_video(encoder, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale)
+    return embed_video(
+        encoder, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale, graph=video.graph
+    )
 
 
 def embed_episodes(

@@ -1,0 +1,145 @@
+"""The whole training iteration compiled for a TPU, on a machine that has none: does it compile, and what does it take?
+
+Environments are sharded over all of the topology's devices. Prints memory per device, FLOPs and the compiler's own
+estimate of cycles. Needs the extra `tpu-aot` (libtpu); the TPU itself is never looked for.
+"""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before jax is imported: libtpu is only compiled with
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+
+import dataclasses
+import functools
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from benchmarks.stages import benchmark_config, random_inputs
+from rcjax.config import TrainConfig
+from rcjax.envs import TASKS
+from rcjax.loop import initial_state, iterate, train_mode
+from rcjax.render import View, build_scene
+from rcjax.world import World
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compile the iteration for a TPU topology."""
+
+    topology: str = "v5e:2x2"
+    """As the TPU compiler names it: v5e:2x2, v5e:2x4, v4:2x2x1, v5p:2x2x1, v6e:2x2."""
+    n_envs: int = 64
+    """Environments, over all devices."""
+    micro_batch: int = 8
+    """Episodes that each device renders and embeds at a time."""
+    size: int = 64
+    """Side of the frames, pixels."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Activations of S3D."""
+    effort: float = 0.0
+    """The compiler's effort: -1.0 compiles sooner and takes more memory, so judge memory at 0."""
+    out: Path | None = None
+    """Also write the result here, as JSON."""
+
+
+def tpu_devices(topology: str) -> np.ndarray:
+    """Raises ValueError if libtpu is not there or does not know the topology."""
+    try:
+        described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+    except Exception as error:
+        raise ValueError(
+            f"no TPU topology {topology!r} ({str(error).splitlines()[0]}); is libtpu installed "
+            "(pip install 'rcjax[tpu-aot]'), and the name one like v5e:2x2?"
+        ) from error
+    return np.array(described.devices)
+
+
+def tpu_world(config: TrainConfig) -> World:
+    """The world as it would be built on a TPU, where the choices made for a CPU are wrong."""
+    env = TASKS[config.env.task](max_steps=config.video.episode_length, chain_barriers=False)
+    params = env.make_params(env.build_reset_bank(config.env.train_seeds))
+    view = View(camera=env.camera, size=config.video.size)
+    scene = build_scene(env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, chunk=2048)
+    return World(env, params, params, scene)
+
+
+def abstract(tree: Any, sharding: NamedSharding) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x), sharding=sharding), tree)
+
+
+def compile_iteration(options: Options) -> dict:
+    devices = tpu_devices(options.topology)
+    config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.dtype)
+    config = dataclasses.replace(config, video=dataclasses.replace(config.video, graph="native"))
+    if options.n_envs % (len(devices) * options.micro_batch):
+        raise ValueError(
+            f"n_envs={options.n_envs} is not a multiple of {len(devices)} devices x micro_batch={options.micro_batch}."
+        )
+    mesh = Mesh(devices, ("env",))
+    world = tpu_world(config)
+    arguments = (initial_state(config, world.env), random_inputs(config, world), train_mode(config))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    function = functools.partial(iterate, env=world.env, config=config, mesh=mesh)
+
+    begun = time.perf_counter()
+    lowered = jax.jit(function).lower(*abstract(arguments, replicated))
+    traced = time.perf_counter()
+    compiled = lowered.compile(compiler_options={"exec_time_optimization_effort": options.effort})
+    done = time.perf_counter()
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    return {
+        "topology": options.topology,
+        "devices": len(devices),
+        "jax": jax.__version__,
+        "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
+        "trace_s": traced - begun,
+        "compile_s": done - traced,
+        "argument_bytes": memory.argument_size_in_bytes,
+        "output_bytes": memory.output_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "program_bytes": memory.generated_code_size_in_bytes,
+        "flops_once_through": cost.get("flops") if cost else None,
+        "estimated_cycles_once_through": sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', compiled.as_text()))),
+        "collectives": _collectives(compiled.as_text()),
+    }
+
+
+def _collectives(text: str) -> dict[str, int]:
+    kinds = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
+    counts = {kind: len(re.findall(rf" {kind}(?:-start)?\(", text)) for kind in kinds}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def main() -> int:
+    options = tyro.cli(Options, description=__doc__)
+    try:
+        result = compile_iteration(options)
+    except ValueError as error:
+        print(f"benchmarks.aot: error: {error}", file=sys.stderr)
+        return 2
+    mib = {k: v / 2**20 for k, v in result.items() if k.endswith("_bytes")}
+    print(f"{result['topology']} ({result['devices']} devices), {options.n_envs} environments, "
+          f"{options.size}x{options.size} frames, S3D in {options.dtype}")  # fmt: skip
+    print(f"traced in {result['trace_s']:.0f} s, compiled in {result['compile_s']:.0f} s")
+    print("memory per device: " + ", ".join(f"{k.removesuffix('_bytes')} {v:,.1f} MiB" for k, v in mib.items()))
+    print(f"FLOPs per device, each loop's body counted once: {result['flops_once_through']:.4g}")
+    print(f"compiler's estimate, each loop's body counted once: {result['estimated_cycles_once_through']:,} cycles")
+    print(f"collectives: {result['collectives'] or 'none'}")
+    if options.out is not None:
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
