@@ -83,8 +83,9 @@ def test_sphere_has_no_cracks_and_a_discs_area():
 def test_back_faces_are_culled():
     """From inside a closed box one looks out, as in MuJoCo."""
     model = model_of('<geom type="sphere" size=".3"/>', world='<geom type="box" size="9 9 9"/>')
-    _, depth = _draw(model)
+    scene, depth = _draw(model)
     assert 2.5 < depth[SIZE // 2, SIZE // 2] < 3.1
+    np.testing.assert_allclose(depth[0, 0], float(scene.camera.far), rtol=1e-5)  # the key's last 4 bits
 
 
 def test_near_plane_hides_what_touches_the_lens():
