@@ -89,8 +89,9 @@ def build_scene(
 
     Bodies named in `episode_fixed_bodies`, and what hangs on them without a joint, keep their place for an episode:
     their poses are read from its first frame. `data` places what never moves and the camera (default: the model's
-    initial state). `layered=False` draws everything in every frame, as a check. A mesh keeps about
-    `mesh_detail` triangles per pixel of its extent. ValueError for a camera, light or geom that cannot be drawn.
+    initial state). `layered=False` draws everything in every frame, as a check. A mesh keeps about `mesh_detail`
+    triangles per pixel of its extent. Sites are not drawn, and half-transparent geoms are drawn opaque. ValueError
+    for a camera, light or geom that cannot be drawn.
     """
     placed = _placed(model, data)
     camera = make_camera(model, placed, view)
