@@ -95,9 +95,10 @@ def compile_iteration(options: Options) -> dict:
     begun = time.perf_counter()
     lowered = jax.jit(function).lower(*abstract(arguments, replicated))
     traced = time.perf_counter()
-    compiled = lowered.compile(compiler_options={"exec_time_optimization_effort": options.effort})
+    compiled = lowered.compile(compiler_options={"exec_time_optimization_effort": str(options.effort)})
     done = time.perf_counter()
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    memory, cost, text = compiled.memory_analysis(), compiled.cost_analysis(), compiled.as_text()
+    assert memory is not None and cost is not None and text is not None  # the TPU compiler tells all three
     return {
         "topology": options.topology,
         "devices": len(devices),
@@ -109,9 +110,9 @@ def compile_iteration(options: Options) -> dict:
         "output_bytes": memory.output_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
         "program_bytes": memory.generated_code_size_in_bytes,
-        "flops_once_through": cost.get("flops") if cost else None,
-        "estimated_cycles_once_through": sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', compiled.as_text()))),
-        "collectives": _collectives(compiled.as_text()),
+        "flops_once_through": cost.get("flops"),
+        "estimated_cycles_once_through": sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', text))),
+        "collectives": _collectives(text),
     }
 
 

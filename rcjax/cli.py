@@ -34,8 +34,6 @@ class Train:
     """
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
-    preset: str = "demo"
-    """demo: learns on two CPU cores; paper: the paper's text; release: what its code runs. Options override it."""
     text: str | None = None
     """The demonstration as a sentence, e.g. "robot closing green drawer" (needs --encoder)."""
     video: str | None = None
@@ -165,7 +163,7 @@ def training_config(command: Train) -> TrainConfig:
     video = "expert" if command.text is None and command.video is None else command.video
     spec = TaskSpec(text=command.text, video=video)
     env = dataclasses.replace(command.config.env, task=envs.canonical_name(command.config.env.task))
-    return dataclasses.replace(command.config, preset=command.preset, spec=spec, env=env)
+    return dataclasses.replace(command.config, spec=spec, env=env)
 
 
 def eval_command(command: Eval) -> int:

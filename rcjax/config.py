@@ -10,7 +10,9 @@ import difflib
 import json
 import typing
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from rcjax.ppo.config import PPOConfig
 
@@ -100,7 +102,7 @@ class TrainConfig:
     `n_steps` is `video.episode_length`.
     """
 
-    preset: str = "paper"
+    preset: str = "paper"  # demo: learns on two CPU cores; paper: the paper's text; release: what its code runs
     seed: int = 0
     total_env_steps: int = 5_000_000  # release
     n_envs: int = 8  # release
@@ -108,7 +110,7 @@ class TrainConfig:
     encoder: str | None = None  # folder written by `python -m weights_convert`; None: random weights
     eval_every: int = 50  # iterations between deterministic evaluations; 0: only at the end
     checkpoint_every: int = 10  # iterations
-    spec: TaskSpec = dataclasses.field(default_factory=lambda: TaskSpec(video="expert"))
+    spec: Annotated[TaskSpec, tyro.conf.Suppress] = dataclasses.field(default_factory=lambda: TaskSpec(video="expert"))
     env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
     ppo: PPOConfig = dataclasses.field(default_factory=lambda: RELEASE_PPO)

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rcjax.config import EnvConfig, TrainConfig, VideoConfig
+from rcjax.config import EnvConfig, TaskSpec, TrainConfig, VideoConfig
 from rcjax.evaluate import evaluate_run
 from rcjax.loop import Judged
 from rcjax.ppo import PPOConfig
 from rcjax.render import render_frames
 from rcjax.storage import RunFolder
-from rcjax.taskspec import demonstration_frames
+from rcjax.taskspec import EXPERT, expert_clip, given_clip
 from rcjax.types import GeomPoses
 from rcjax.video_io import read_video, side_by_side, write_video
 from rcjax.world import World, make_env, task_scene
@@ -26,10 +26,11 @@ def people_video(video: VideoConfig) -> VideoConfig:
     return dataclasses.replace(video, size=SIZE, mirror=False)
 
 
-def demonstration_for_people(config: TrainConfig, env: Any, env_params: Any) -> np.ndarray | None:
+def demonstration_for_people(spec: TaskSpec, video: VideoConfig, env: Any, env_params: Any) -> np.ndarray | None:
     """The demonstration at a size for people; None for a sentence."""
-    video = people_video(config.video)
-    return demonstration_frames(config.spec, video, env, env_params, lambda: task_scene(env, video))
+    if spec.video != EXPERT:
+        return given_clip(spec, people_video(video))
+    return expert_clip(env, env_params, task_scene(env, people_video(video)), people_video(video))
 
 
 def draw_for_people(world: World, video: VideoConfig, poses: GeomPoses) -> np.ndarray:
@@ -47,9 +48,8 @@ def record_expert(task: str, episode_length: int, path: Path) -> None:
     video = VideoConfig(episode_length=episode_length)
     config = TrainConfig(env=EnvConfig(task=task), video=video, ppo=PPOConfig(batch_size=episode_length))
     env, params = make_env(config)
-    frames = demonstration_for_people(config, env, params)
-    assert frames is not None  # the default task specification is the expert's video
-    write_video(path, frames, fps=video.frames_per_second)
+    scene = task_scene(env, people_video(video))
+    write_video(path, expert_clip(env, params, scene, people_video(video)), fps=video.frames_per_second)
 
 
 def record_policy(run: RunFolder, path: Path) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,20 +26,20 @@ from rcjax.video_io import read_clip
 EXPERT = "expert"
 
 
-def demonstration_frames(
-    spec: TaskSpec, video: VideoConfig, env: Any, env_params: Any, scene: Callable[[], Scene]
-) -> UInt8[np.ndarray, "F H W 3"] | None:
-    """The demonstration's clip as the encoder will see it; None for a sentence.
+def given_clip(spec: TaskSpec, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"] | None:
+    """The demonstration's clip if it is a file: any length and size, brought to the encoder's frames and size.
 
-    A file of any length and size becomes `video.n_frames` frames of the encoder's size. `expert` is an episode of
-    Metaworld's own expert policy in our environment, drawn in `scene()`.
-    Raises ValueError on a file that is missing or unreadable.
+    None for a sentence, and for the expert's video, which has to be recorded (`expert_clip`). Raises ValueError
+    on a file that is missing or unreadable.
     """
-    if spec.video is None:
+    if spec.video is None or spec.video == EXPERT:
         return None
-    if spec.video == EXPERT:
-        return draw_episode(scene(), expert_poses(env, env_params, video.episode_length), video)
     return read_clip(spec.video, video.n_frames, video.size)
+
+
+def expert_clip(env: Any, env_params: Any, scene: Scene, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:
+    """An episode of Metaworld's own expert policy in our environment, as `scene` shows it."""
+    return draw_episode(scene, expert_poses(env, env_params, video.episode_length), video)
 
 
 def embed_spec(
@@ -50,7 +49,7 @@ def embed_spec(
     if spec.text is not None:
         return embed_sentence(spec.text, encoder)
     if clip is None:
-        raise ValueError("a video specification needs its clip; make it with demonstration_frames.")
+        raise ValueError("a video specification needs its clip; make it with given_clip or expert_clip.")
     return embed_clip(clip, encoder, video)
 
 
@@ -58,13 +57,21 @@ def embed_clip(clip: UInt8[np.ndarray, "F H W 3"], encoder: Encoder, video: Vide
     return jax.jit(embed_frames, static_argnums=2)(encoder.params, jnp.asarray(clip)[None], video)[0]
 
 
-def embed_sentence(text: str, encoder: Encoder) -> Float[Array, " D"]:
-    if encoder.vocabulary is None:
+def require_vocabulary(text: str, encoder: Encoder | None) -> dict[str, int]:
+    """The vocabulary that `text` will be read with. Raises ValueError for an encoder without one, or none at all."""
+    if encoder is None or encoder.vocabulary is None:
+        which = "a randomly initialised S3D" if encoder is None else f"the encoder ({encoder.provenance})"
         raise ValueError(
-            f"the encoder ({encoder.provenance}) has random weights and no vocabulary, so it cannot read {text!r}; "
-            "give converted weights with --encoder (see `python -m weights_convert --help`), or a --video."
+            f"{which} has no vocabulary, so it cannot read {text!r}; give converted weights with --encoder "
+            "(see `python -m weights_convert --help`), or a --video."
         )
-    return embed_text(encoder.params, jnp.asarray(tokenize([text], encoder.vocabulary)))[0]
+    tokenize([text], encoder.vocabulary)
+    return encoder.vocabulary
+
+
+def embed_sentence(text: str, encoder: Encoder) -> Float[Array, " D"]:
+    ids = tokenize([text], require_vocabulary(text, encoder))
+    return embed_text(encoder.params, jnp.asarray(ids))[0]
 
 
 def draw_episode(scene: Scene, poses: GeomPoses, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:

@@ -15,13 +15,19 @@ from rcjax.config import TrainConfig
 from rcjax.figures import learning_curve
 from rcjax.loop import TrainState
 from rcjax.program import Program, Row
-from rcjax.s3d import Encoder
+from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import demonstration_for_people, policy_video
 from rcjax.storage import Checkpoints, Metrics, RunFolder, read_metrics, refuse_existing
-from rcjax.taskspec import demonstration_frames, embed_spec
-from rcjax.world import World, build_encoder, build_world
+from rcjax.taskspec import EXPERT, embed_spec, expert_clip, given_clip, require_vocabulary
+from rcjax.world import World, build_world, calibrated_encoder
 
 Say = Callable[[str], None]
+
+
+RANDOM_ENCODER_NOTICE = (
+    "No converted S3D weights were named (--encoder), so S3D is randomly initialised: such a reward can guide, "
+    "but it does not understand. How to convert the published weights: python -m weights_convert --help"
+)
 
 
 class Stopped(Exception):
@@ -35,12 +41,19 @@ class Stopped(Exception):
 def start(config: TrainConfig, path: Path, say: Say = print) -> RunFolder:
     """Trains a new run into `path`. Raises ValueError on bad input before anything is written."""
     refuse_existing(path)
+    encoder = None if config.encoder is None else load_encoder(config.encoder)
+    if config.spec.text is not None:
+        require_vocabulary(config.spec.text, encoder)
+    clip = given_clip(config.spec, config.video)
     world = build_world(config)
-    say_encoder(config, say)
-    clip = demonstration_frames(config.spec, config.video, world.env, world.train_params, lambda: world.scene)
-    encoder = build_encoder(config, world)
+    if config.spec.video == EXPERT:
+        say(f"Recording an episode of {config.env.task}'s expert policy as the demonstration ...")
+        clip = expert_clip(world.env, world.train_params, world.scene, config.video)
+    if encoder is None:
+        say(RANDOM_ENCODER_NOTICE)
+        encoder = calibrated_encoder(config, world)
     target = embed_spec(config.spec, clip, encoder, config.video)
-    shown = demonstration_for_people(config, world.env, world.train_params)
+    shown = demonstration_for_people(config.spec, config.video, world.env, world.train_params)
     run = RunFolder.create(path, config, np.asarray(target), encoder, shown)
     return train(run, world, encoder, say)
 
@@ -49,14 +62,6 @@ def resume(path: Path, say: Say = print) -> RunFolder:
     """Continues a run from its newest checkpoint, to the same metrics as if it had never stopped."""
     run = RunFolder.open(path)
     return train(run, build_world(run.config), run.encoder(), say)
-
-
-def say_encoder(config: TrainConfig, say: Say) -> None:
-    if config.encoder is None:
-        say(
-            "No converted S3D weights were named (--encoder), so S3D is randomly initialised: such a reward can guide, "
-            "but it does not understand. Convert the published weights with `python -m weights_convert --help`."
-        )
 
 
 def train(run: RunFolder, world: World, encoder: Encoder, say: Say = print) -> RunFolder:

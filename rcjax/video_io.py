@@ -135,8 +135,7 @@ def side_by_side(
     columns = [_nearest(frames, height)[frame_indices(len(frames), n_frames)] for frames in (a, b)]
     if labels is not None:
         columns = [
-            np.concatenate([_label(text, column), column], axis=1)
-            for text, column in zip(labels, columns, strict=True)
+            np.concatenate([_label(text, column), column], axis=1) for text, column in zip(labels, columns, strict=True)
         ]
     space = np.full((n_frames, columns[0].shape[1], gap, 3), 255, np.uint8)
     return np.concatenate([columns[0], space, columns[1]], axis=2)
@@ -420,9 +419,7 @@ def _label(text: str, below: Frames) -> UInt8[np.ndarray, "F strip W 3"]:
 
 def _check_frames(frames: Frames) -> None:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
-        raise ValueError(
-            f"got frames of {frames.dtype} {list(frames.shape)}; expected uint8 [F H W 3], not empty."
-        )
+        raise ValueError(f"got frames of {frames.dtype} {list(frames.shape)}; expected uint8 [F H W 3], not empty.")
 
 
 def _damaged(path: pathlib.Path, reason: object) -> ValueError:

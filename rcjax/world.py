@@ -1,7 +1,6 @@
 """What a config names, built on the host: the environment, its starts, its scene, the encoder."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ from rcjax import envs
 from rcjax.config import TrainConfig, VideoConfig
 from rcjax.envs.experts import run_policy
 from rcjax.render import Scene, View, build_scene
-from rcjax.s3d import Encoder, load_encoder, random_encoder
+from rcjax.s3d import Encoder, random_encoder
 from rcjax.taskspec import draw_episode
 
 CALIBRATION_EPISODES = 8
@@ -51,14 +50,12 @@ def task_scene(env: Any, video: VideoConfig, size: int | None = None) -> Scene:
     return build_scene(env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies)
 
 
-def build_encoder(config: TrainConfig, world: World) -> Encoder:
-    """Converted weights if the config names them, else random ones. Raises ValueError for unusable ones.
+def calibrated_encoder(config: TrainConfig, world: World) -> Encoder:
+    """A randomly initialised S3D, drawn with the config's seed.
 
-    Random weights are calibrated on an untrained policy's episodes of this very task, so that the embedding tells
+    Its weights are calibrated on an untrained policy's episodes of this very task, so that the embedding tells
     such episodes apart instead of showing what all of them have in common.
     """
-    if config.encoder is not None:
-        return load_encoder(Path(config.encoder))
     key_encoder, key_actions = jax.random.split(jax.random.key(config.seed))
     return random_encoder(key_encoder, untrained_clips(world, config.video, key_actions))
 

@@ -55,9 +55,9 @@ def tiny_world(tiny_config):
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tiny_config, tiny_world):
-    from rcjax.world import build_encoder
+    from rcjax.world import calibrated_encoder
 
-    return build_encoder(tiny_config, tiny_world)
+    return calibrated_encoder(tiny_config, tiny_world)
 
 
 @pytest.fixture(scope="session")

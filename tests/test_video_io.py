@@ -90,9 +90,7 @@ def test_transparent_background_of_a_gif_is_white(tmp_path):
 def test_grey_gif_becomes_rgb(tmp_path):
     grey = np.arange(60, dtype=np.uint8).reshape(6, 10) * 4
     Image.fromarray(grey).save(tmp_path / "a.gif")
-    np.testing.assert_array_equal(
-        read_video(tmp_path / "a.gif"), np.repeat(grey[None, ..., None], 3, axis=-1)
-    )
+    np.testing.assert_array_equal(read_video(tmp_path / "a.gif"), np.repeat(grey[None, ..., None], 3, axis=-1))
 
 
 def test_folder_in_natural_order(tmp_path, frames):
@@ -128,9 +126,7 @@ def test_rotation_of_a_phone_picture_is_applied(tmp_path, frames):
     assert mean_error(read_video(tmp_path)[0], np.rot90(frames[0], -1)) < LOSSY
 
 
-@pytest.mark.parametrize(
-    ("matrix", "quarter_turns"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2)]
-)
+@pytest.mark.parametrize(("matrix", "quarter_turns"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2)])
 def test_rotation_of_a_phone_video_is_applied(tmp_path, frames, matrix, quarter_turns):
     """The matrix (a b c d) of the track header maps x to ax + cy and y to bx + dy (ISO/IEC 14496-12, 8.3.2)."""
     path = tmp_path / "a.mp4"
@@ -342,9 +338,7 @@ def test_impossible_clips(frames, arguments, message):
 
 
 @TYPECHECKED
-@pytest.mark.parametrize(
-    "bad", [np.zeros((2, 4, 4)), np.zeros((0, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.uint8)]
-)
+@pytest.mark.parametrize("bad", [np.zeros((2, 4, 4)), np.zeros((0, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.uint8)])
 def test_only_rgb_bytes_are_frames(bad):
     with pytest.raises(ValueError, match="expected uint8"):
         fit_clip(bad, 2, 2)
@@ -397,9 +391,7 @@ def test_mp4_keeps_colours(tmp_path):
     colours = np.array([[255, 0, 0], [0, 200, 30], [40, 40, 220], [255, 255, 255], [0, 0, 0]], np.uint8)
     frames = np.broadcast_to(colours[:, None, None], (5, 32, 32, 3))
     write_video(tmp_path / "a.mp4", frames, 10)
-    assert (
-        np.abs(read_video(tmp_path / "a.mp4").astype(int) - frames).max() <= 6
-    )  # 8-bit YUV and quantisation
+    assert np.abs(read_video(tmp_path / "a.mp4").astype(int) - frames).max() <= 6  # 8-bit YUV and quantisation
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert container.streams.video[0].codec_context.colorspace == 1  # BT.709 (ISO/IEC 23091-2)
 
