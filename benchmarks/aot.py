@@ -95,7 +95,8 @@ def compile_iteration(options: Options) -> dict:
     begun = time.perf_counter()
     lowered = jax.jit(function).lower(*abstract(arguments, replicated))
     traced = time.perf_counter()
-    compiled = lowered.compile(compiler_options={"exec_time_optimization_effort": str(options.effort)})
+    effort: dict[str, Any] = {"exec_time_optimization_effort": options.effort}
+    compiled = lowered.compile(compiler_options=effort)
     done = time.perf_counter()
     memory, cost, text = compiled.memory_analysis(), compiled.cost_analysis(), compiled.as_text()
     assert memory is not None and cost is not None and text is not None  # the TPU compiler tells all three

@@ -107,6 +107,7 @@ class TrainConfig:
     total_env_steps: int = 5_000_000  # release
     n_envs: int = 8  # release
     micro_batch: int = 8  # episodes rendered and embedded at a time
+    encoder_seed: int = 0  # of random weights, where there is no `encoder`
     encoder: str | None = None  # folder written by `python -m weights_convert`; None: random weights
     eval_every: int = 50  # iterations between deterministic evaluations; 0: only at the end
     checkpoint_every: int = 10  # iterations
@@ -173,12 +174,14 @@ def demo() -> TrainConfig:
     """Small frames and a quick learner: drawer-close on two CPU cores in minutes."""
     return TrainConfig(
         preset="demo",
-        total_env_steps=409_600,
+        total_env_steps=60 * 64 * 128,
         n_envs=64,
         micro_batch=8,
         eval_every=10,
-        video=VideoConfig(size=64),
-        ppo=PPOConfig(learning_rate=3e-4, n_epochs=10, batch_size=512, ent_coef=0.0),
+        encoder_seed=4,
+        video=VideoConfig(size=48, frame_stride=8),
+        # The reward comes once an episode: nearly undiscounted, and credit over the whole of it.
+        ppo=PPOConfig(learning_rate=1e-3, n_epochs=10, batch_size=1024, gamma=0.999, gae_lambda=0.99),
     )
 
 

@@ -51,13 +51,15 @@ def task_scene(env: Any, video: VideoConfig, size: int | None = None) -> Scene:
 
 
 def calibrated_encoder(config: TrainConfig, world: World) -> Encoder:
-    """A randomly initialised S3D, drawn with the config's seed.
+    """A randomly initialised S3D, drawn with the config's encoder_seed.
 
     Its weights are calibrated on an untrained policy's episodes of this very task, so that the embedding tells
     such episodes apart instead of showing what all of them have in common.
     """
-    key_encoder, key_actions = jax.random.split(jax.random.key(config.seed))
-    return random_encoder(key_encoder, untrained_clips(world, config.video, key_actions))
+    key_encoder, key_actions = jax.random.split(jax.random.key(config.encoder_seed))
+    clips = untrained_clips(world, config.video, key_actions)
+    name = f"randomly initialised S3D, seed {config.encoder_seed}"
+    return random_encoder(key_encoder, clips, provenance=name, pixel_scale=config.video.pixel_scale)
 
 
 def untrained_clips(world: World, video: VideoConfig, key: jax.Array) -> np.ndarray:

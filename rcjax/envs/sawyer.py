@@ -151,7 +151,7 @@ class SawyerEnv(mjx_env.MjxEnv):
             raise ValueError("seeds is empty; a bank needs at least one seed, for example range(50).")
         held = self._hold_hand()
         states = [self._reset_state(held, self.random_vector(seed, source)) for seed in seeds]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *states)
 
     def _hold_hand(self) -> mujoco.MjData:
         """C data after the official 50 control steps that pull the hand to its start and open the gripper.

@@ -17,9 +17,7 @@ class PPOConfig:
     gamma: float = 0.99
     gae_lambda: float = 0.95
     clip_range: float = 0.2  # of the probability ratio, around 1
-    clip_range_vf: float | None = (
-        None  # of the value around the old one, in units of reward; None: not clipped
-    )
+    clip_range_vf: float | None = None  # of the value around the old one, in units of reward; None: not clipped
     normalize_advantage: bool = True  # in each minibatch
     ent_coef: float = 0.0
     vf_coef: float = 0.5
@@ -47,9 +45,7 @@ class PPOConfig:
                 "batch_size=1 with normalize_advantage=True; one sample has no standard deviation: "
                 "raise batch_size or set normalize_advantage=False."
             )
-        _require(
-            "net_arch", self.net_arch, all(width >= 1 for width in self.net_arch), "positive layer widths"
-        )
+        _require("net_arch", self.net_arch, all(width >= 1 for width in self.net_arch), "positive layer widths")
 
     def minibatches(self, n_samples: int) -> tuple[int, int, int]:
         """Number of full minibatches of an epoch, their size, and that of the truncated last one (0: none).

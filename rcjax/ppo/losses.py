@@ -9,9 +9,7 @@ from rcjax.ppo.config import PPOConfig
 from rcjax.ppo.networks import Params, entropy, log_prob, policy_value
 
 
-def ppo_loss(
-    params: Params, batch: Batch, config: PPOConfig
-) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+def ppo_loss(params: Params, batch: Batch, config: PPOConfig) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Loss of one minibatch, to be minimised, and its parts under Stable-Baselines3's names.
 
     `policy_gradient_loss + ent_coef * entropy_loss + vf_coef * value_loss`, where `entropy_loss` is minus the

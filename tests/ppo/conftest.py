@@ -7,17 +7,13 @@ import sys
 import numpy as np
 import pytest
 
-_spec = importlib.util.spec_from_file_location(
-    "record_ppo", pathlib.Path(__file__).parents[1] / "record_ppo.py"
-)
+_spec = importlib.util.spec_from_file_location("record_ppo", pathlib.Path(__file__).parents[1] / "record_ppo.py")
 record_ppo = importlib.util.module_from_spec(_spec)
 sys.modules["record_ppo"] = record_ppo
 _spec.loader.exec_module(record_ppo)
 
 _RECORDED = [pytest.param((name, "recorded"), id=name) for name in record_ppo.CASES]
-_LIVE = [
-    pytest.param((name, "live"), id=f"{name}-live", marks=pytest.mark.parity) for name in record_ppo.CASES
-]
+_LIVE = [pytest.param((name, "live"), id=f"{name}-live", marks=pytest.mark.parity) for name in record_ppo.CASES]
 
 
 @pytest.fixture(scope="session", params=_RECORDED + _LIVE)

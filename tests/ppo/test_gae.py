@@ -43,9 +43,7 @@ def slow_advantage(gamma, gae_lambda, **episode):
     return advantage
 
 
-@pytest.mark.parametrize(
-    ("gamma", "gae_lambda"), [(0.99, 0.95), (0.8, 0.5), (1.0, 1.0), (0.9, 0.0), (0.0, 0.7)]
-)
+@pytest.mark.parametrize(("gamma", "gae_lambda"), [(0.99, 0.95), (0.8, 0.5), (1.0, 1.0), (0.9, 0.0), (0.0, 0.7)])
 def test_is_the_weighted_mean_of_k_step_advantages(episode, gamma, gae_lambda):
     advantage, returns = gae(**episode, gamma=gamma, gae_lambda=gae_lambda)
     expected = slow_advantage(**episode, gamma=gamma, gae_lambda=gae_lambda)
@@ -56,9 +54,7 @@ def test_is_the_weighted_mean_of_k_step_advantages(episode, gamma, gae_lambda):
 def test_lambda_0_is_one_step_td(episode):
     advantage, _ = gae(**episode, gamma=0.9, gae_lambda=0.0)
     next_value = np.vstack([episode["value"][1:], episode["final_value"]]) * ~episode["terminated"]
-    np.testing.assert_allclose(
-        advantage, episode["reward"] + 0.9 * next_value - episode["value"], atol=ROUNDING
-    )
+    np.testing.assert_allclose(advantage, episode["reward"] + 0.9 * next_value - episode["value"], atol=ROUNDING)
 
 
 def test_reward_at_the_last_step_only_reaches_the_first_step_discounted():

@@ -60,9 +60,7 @@ def first_minibatch(config, record):
 
 
 def parameters(record, prefix):
-    flat = {
-        k.removeprefix(f"{prefix}/"): jnp.asarray(v) for k, v in record.items() if k.startswith(f"{prefix}/")
-    }
+    flat = {k.removeprefix(f"{prefix}/"): jnp.asarray(v) for k, v in record.items() if k.startswith(f"{prefix}/")}
     return unflatten_dict(flat, sep="/")
 
 

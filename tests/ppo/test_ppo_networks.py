@@ -61,9 +61,7 @@ def test_policy_value_vmaps_over_seeds(params):
     seeds = [jax.tree.map(lambda x, scale=scale: scale * x, params) for scale in (1.0, 0.5, 2.0)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seeds)
     value = jax.vmap(policy_value, in_axes=(0, None))(stacked, obs)[2]
-    np.testing.assert_allclose(
-        value, np.stack([policy_value(p, obs)[2] for p in seeds]), atol=1e-6
-    )  # sum order
+    np.testing.assert_allclose(value, np.stack([policy_value(p, obs)[2] for p in seeds]), atol=1e-6)  # sum order
     assert len(np.unique(value[:, 0])) == 3
 
 

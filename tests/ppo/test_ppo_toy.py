@@ -58,9 +58,7 @@ def train(key, config):
         state, metrics = update(state, make_batch(rollout, reward, config), key_shuffle, config)
         return state, {**metrics, "return": jnp.mean(jnp.sum(reward, axis=0))}
 
-    return jax.lax.scan(
-        iteration, init_state(key_init, 5, 2, config), jax.random.split(key_train, ITERATIONS)
-    )[1]
+    return jax.lax.scan(iteration, init_state(key_init, 5, 2, config), jax.random.split(key_train, ITERATIONS))[1]
 
 
 @pytest.fixture(scope="module")

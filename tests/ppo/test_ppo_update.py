@@ -95,9 +95,7 @@ def test_gradients_are_clipped_by_their_global_norm(max_norm, scale):
     gradients = {"a": jnp.array([3.0, 0.0]), "b": jnp.array(4.0)}
     clipped, norm = clip_gradients(gradients, max_norm)
     assert norm == 5.0
-    assert_trees_close(
-        clipped, jax.tree.map(lambda g: scale * g, gradients), rtol=1e-6
-    )  # torch's 1e-6 / norm
+    assert_trees_close(clipped, jax.tree.map(lambda g: scale * g, gradients), rtol=1e-6)  # torch's 1e-6 / norm
 
 
 def test_shuffle_gives_a_fresh_permutation_per_epoch_and_key():
@@ -141,9 +139,7 @@ def test_a_target_kl_never_reached_changes_nothing(state, batch, jitted):
 
 
 def test_vmap_over_seeds_is_each_seed_alone(state, batch, jitted):
-    config = dataclasses.replace(
-        CONFIG, batch_size=10, target_kl=0.02
-    )  # each seed stops at a step of its own
+    config = dataclasses.replace(CONFIG, batch_size=10, target_kl=0.02)  # each seed stops at a step of its own
     keys = jax.random.split(jax.random.key(3), 3)
     params = jax.tree.map(lambda x: jnp.stack([x, 0.9 * x, 1.1 * x]), state.params)
     states = PPOState(params=params, opt_state=jax.vmap(optimizer(config).init)(params))
