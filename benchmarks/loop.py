@@ -9,7 +9,7 @@ import json
 import statistics
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import tyro
@@ -47,13 +47,16 @@ class Timing:
     slowest_s: float
 
 
-def time_stage(stage: Stage, repeats: int) -> Timing:
+def time_stage(stage: Stage, outputs: dict[str, Any], repeats: int) -> Timing:
+    """Times a stage, and adds its output to `outputs` for those after it."""
+    arguments = stage.arguments(outputs)
     begun = time.perf_counter()
-    lowered = jax.jit(stage.function).lower(*stage.arguments)
+    lowered = jax.jit(stage.function).lower(*arguments)
     traced = time.perf_counter()
     compiled = lowered.compile()
     done = time.perf_counter()
-    runs = [_seconds(compiled, stage.arguments) for _ in range(repeats + 1)][1:]
+    outputs[stage.name] = compiled(*arguments)
+    runs = [_seconds(compiled, arguments) for _ in range(repeats + 1)][1:]
     return Timing(stage.name, traced - begun, done - traced, statistics.median(runs), min(runs), max(runs))
 
 
@@ -65,7 +68,8 @@ def _seconds(function, arguments) -> float:
 
 def report(options: Options) -> dict:
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.dtype)
-    timings = [time_stage(stage, options.repeats) for stage in loop_stages(config)]
+    outputs: dict[str, Any] = {}
+    timings = [time_stage(stage, outputs, options.repeats) for stage in loop_stages(config)]
     whole = timings[-1]
     device = jax.devices()[0]
     return {
@@ -106,6 +110,7 @@ def table(result: dict) -> str:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
+    jax.config.update("jax_enable_compilation_cache", False)  # compile times are those of a first run
     result = report(options)
     print(table(result))
     if options.out is not None:

@@ -21,11 +21,11 @@ from rcjax.world import World, build_world
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A function to be compiled, and the arguments to time it with."""
+    """A function to be compiled, and the arguments to time it with, made from earlier stages' outputs by name."""
 
     name: str
     function: Callable[..., Any]
-    arguments: tuple[Any, ...]
+    arguments: Callable[[dict[str, Any]], tuple[Any, ...]]
 
 
 def benchmark_config(n_envs: int, micro_batch: int, size: int, dtype: str) -> TrainConfig:
@@ -73,15 +73,15 @@ def loop_stages(config: TrainConfig) -> list[Stage]:
             take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
         )  # fmt: skip
 
-    episodes = jax.jit(physics)(state, inputs, key)
-    micro_batches = jax.tree.map(lambda x: x.reshape(-1, config.micro_batch, *x.shape[1:]), episodes.poses)
+    def micro_batches(outputs: dict[str, Any]) -> Any:
+        return jax.tree.map(lambda x: x.reshape(-1, config.micro_batch, *x.shape[1:]), outputs["physics"].poses)
 
     def rendering(scene: Any, micro_batches: Any):
         """A sum of every frame, as frames of all episodes are never held at once."""
         return jax.lax.map(lambda poses: render_frames(scene, poses).sum(dtype=jnp.uint32), micro_batches)
 
-    first = jax.tree.map(lambda x: x[0], micro_batches)
-    frames = jax.jit(render_frames)(inputs.scene, first)
+    def frames(outputs: dict[str, Any]) -> jax.Array:
+        return jax.jit(render_frames)(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)))
 
     def embedding(encoder: Any, frames: jax.Array):
         """The same micro-batch again and again, a shade brighter each time so that no pass can be left out."""
@@ -94,9 +94,9 @@ def loop_stages(config: TrainConfig) -> list[Stage]:
 
     iteration = functools.partial(iterate, env=world.env, config=config)
     return [
-        Stage("physics", physics, (state, inputs, key)),
-        Stage("rendering", rendering, (inputs.scene, micro_batches)),
-        Stage("embedding", embedding, (inputs.encoder, frames)),
-        Stage("update", update, (state, episodes.rollout, key)),
-        Stage("iteration", iteration, (state, inputs, mode)),
+        Stage("physics", physics, lambda _: (state, inputs, key)),
+        Stage("rendering", rendering, lambda outputs: (inputs.scene, micro_batches(outputs))),
+        Stage("embedding", embedding, lambda outputs: (inputs.encoder, frames(outputs))),
+        Stage("update", update, lambda outputs: (state, outputs["physics"].rollout, key)),
+        Stage("iteration", iteration, lambda _: (state, inputs, mode)),
     ]

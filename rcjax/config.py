@@ -178,6 +178,8 @@ def demo() -> TrainConfig:
         n_envs=64,
         micro_batch=8,
         eval_every=10,
+        # Whether a random encoder guides depends on its draw. Of the seeds 0 to 4, tried for 14 to 60 iterations,
+        # this one leads to a shut drawer, 1, 2 and 3 lead away from it, 0 does neither.
         encoder_seed=4,
         video=VideoConfig(size=48, frame_stride=8),
         # The reward comes once an episode: nearly undiscounted, and credit over the whole of it.

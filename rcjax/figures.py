@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import EngFormatter
 
 PANELS = {
     "video_reward": "video reward (all the policy learns from)",
@@ -31,6 +32,7 @@ def learning_curve(rows: list[dict[str, float]], path: Path, title: str) -> None
             "o--", markersize=5, label="evaluation, policy's mean",
         )  # fmt: skip
         axis.set(xlabel="environment steps", title=label)
+        axis.xaxis.set_major_formatter(EngFormatter())
         axis.grid(alpha=0.3)
     axes[-1].set_ylim(-0.03, 1.03)
     axes[0].legend()

@@ -5,10 +5,15 @@ prepared by the official procedure, and what RoboCLIP needs besides: `env.mj_mod
 `env.prompt`, `env.camera`.
 """
 
+import contextlib
 import difflib
 import functools
+import io
 import re
 from collections.abc import Sequence
+
+with contextlib.redirect_stdout(io.StringIO()):  # without the optional warp, importing MJX prints two complaints
+    import mujoco.mjx  # noqa: F401
 
 from rcjax.envs.metaworld.drawer_close import DrawerClose
 from rcjax.envs.mjx_env import DEFAULT_SEEDS, EnvParams, EnvState, MjxEnv, Poses

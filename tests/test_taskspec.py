@@ -1,0 +1,100 @@
+"""Demonstrations of every kind, brought to one vector."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rcjax import envs, taskspec
+from rcjax.config import TaskSpec, VideoConfig
+from rcjax.envs.experts import run_expert, run_policy
+from rcjax.s3d import Encoder, embed_text, params_from_torch, random_encoder, tokenize
+from rcjax.types import GeomPoses
+from rcjax.world import task_scene
+from tests.s3d import synthetic
+
+N = 20  # the batch that tests/envs compiles too
+VIDEO = VideoConfig(size=48, frame_stride=8)
+
+
+@pytest.fixture(scope="module")
+def drawer():
+    return envs.make("drawer-close", seeds=range(N))
+
+
+@pytest.fixture(scope="module")
+def expert_poses(drawer):
+    return taskspec.expert_poses(*drawer, 128, n_tries=N)
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """An encoder with a text tower and a small vocabulary."""
+    params = jax.tree.map(jnp.asarray, params_from_torch(synthetic.random_state()))
+    words = {word: i + 1 for i, word in enumerate(synthetic.WORDS)}
+    return Encoder(params=params, vocabulary=words, provenance="synthetic")
+
+
+def test_expert_poses_are_a_successful_episode_and_are_kept(drawer, expert_poses, monkeypatch):
+    env, params = drawer
+    assert expert_poses.pos.shape == (128, env.mj_model.ngeom, 3)
+    handle = env.mj_model.geom("objGeom").id
+    assert expert_poses.pos[-1, handle, 1] - expert_poses.pos[0, handle, 1] > 0.08  # pushed shut, metres along y
+
+    def not_again(*_):
+        raise AssertionError("recorded twice")
+
+    monkeypatch.setattr(taskspec, "run_expert", not_again)
+    again = taskspec.expert_poses(env, params, 128, n_tries=N)
+    np.testing.assert_array_equal(again.pos, expert_poses.pos)
+
+
+def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses):
+    """With the calibrated random encoder, calibrated on other untrained episodes than those it is judged on."""
+    env, params = drawer
+    scene = task_scene(env, VIDEO)
+
+    def clips(poses):
+        episodes = [jax.tree.map(lambda x, i=i: x[:, i], poses) for i in range(N)]
+        return np.stack([taskspec.draw_episode(scene, episode, VIDEO) for episode in episodes])
+
+    draw = np.random.default_rng(0)
+    untrained = clips(run_policy(env, params, lambda obs: draw.standard_normal((N, 4)), range(N)).poses)
+    experts = clips(run_expert(env, params, range(N)).poses)
+    encoder = random_encoder(jax.random.key(0), untrained[:8])
+    target = taskspec.embed_clip(taskspec.draw_episode(scene, expert_poses, VIDEO), encoder, VIDEO)
+    own = float(target @ target)
+    untrained_rewards = [float(taskspec.embed_clip(clip, encoder, VIDEO) @ target) for clip in untrained[8:]]
+    expert_rewards = [float(taskspec.embed_clip(clip, encoder, VIDEO) @ target) for clip in experts]
+    assert own > max(untrained_rewards)
+    # Other drawer positions, the same policy: better than untrained ones on the whole.
+    assert np.median(expert_rewards) > max(untrained_rewards)
+
+
+def test_a_file_becomes_the_encoders_clip(tiny_video):
+    clip = taskspec.given_clip(TaskSpec(video=str(tiny_video)), VIDEO)
+    assert clip is not None and clip.shape == (16, 48, 48, 3) and clip.dtype == np.uint8
+    assert taskspec.given_clip(TaskSpec(video="expert"), VIDEO) is None
+    assert taskspec.given_clip(TaskSpec(text="anything"), VIDEO) is None
+
+
+def test_a_sentence_is_embedded_by_the_text_tower(reader):
+    text = " ".join(synthetic.WORDS[:3])
+    got = taskspec.embed_spec(TaskSpec(text=text), None, reader, VIDEO)
+    expected = embed_text(reader.params, tokenize([text], reader.vocabulary))[0]
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_a_sentence_of_unknown_words_is_refused(reader):
+    with pytest.raises(ValueError, match="xyzzy"):
+        taskspec.require_vocabulary("xyzzy plugh", reader)
+
+
+def test_no_success_no_demonstration(drawer, monkeypatch):
+    class Failed:
+        success = np.zeros((128, 4), bool)
+        poses = GeomPoses(pos=np.zeros((128, 4, 1, 3)), mat=np.zeros((128, 4, 1, 3, 3)))
+
+    monkeypatch.setattr(taskspec, "run_expert", lambda *_: Failed)
+    with pytest.raises(ValueError, match="did not succeed in 4 episodes"):
+        taskspec.expert_poses(*drawer, 100, n_tries=4)
