@@ -12,7 +12,7 @@ import numpy as np
 from rcjax import ppo
 from rcjax.config import TaskSpec, TrainConfig, demo
 from rcjax.embedding import embed_frames
-from rcjax.loop import Inputs, TrainState, initial_state, iterate, train_mode
+from rcjax.loop import Inputs, TrainState, actor, initial_state, iterate, train_mode
 from rcjax.render import render_frames, take_poses
 from rcjax.rollout import run_episodes
 from rcjax.s3d import EMBEDDING_SIZE, random_encoder
@@ -63,13 +63,8 @@ def loop_stages(config: TrainConfig) -> list[Stage]:
     mode, key, env_ids = train_mode(config), jax.random.key(1), jnp.arange(config.n_envs)
 
     def physics(state: TrainState, inputs: Inputs, key: jax.Array):
-        def act(keys: jax.Array, obs: jax.Array):
-            mean, log_std, value = ppo.policy_value(state.ppo.params, obs)
-            action = jax.vmap(ppo.sample_action, in_axes=(0, 0, None))(keys, mean, log_std)
-            return action, ppo.log_prob(action, mean, log_std), value
-
         return run_episodes(
-            world.env, inputs.env_params, act, key, env_ids, frozen=mode.frozen,
+            world.env, inputs.env_params, actor(state.ppo.params, mode), key, env_ids, frozen=mode.frozen,
             take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
         )  # fmt: skip
 

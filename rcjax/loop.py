@@ -124,7 +124,7 @@ def judge_episodes(
 ) -> Judged:
     """Episodes of the policy in the environments `env_ids`, and their video rewards."""
     episodes = run_episodes(
-        env, inputs.env_params, _actor(params, mode), key, env_ids, frozen=mode.frozen,
+        env, inputs.env_params, actor(params, mode), key, env_ids, frozen=mode.frozen,
         take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
     )  # fmt: skip
     embedding = embed_episodes(inputs.scene, inputs.encoder, episodes.poses, config.video, config.micro_batch)
@@ -141,7 +141,9 @@ def _judged_spec() -> Judged:
     return Judged(episodes=episodes, video_reward=first)
 
 
-def _actor(params: networks.Params, mode: Mode) -> Act:
+def actor(params: networks.Params, mode: Mode) -> Act:
+    """Acts by the policy of these parameters: a draw, or its mean."""
+
     def act(keys: Array, obs: Array):
         mean, log_std, value = ppo.policy_value(params, obs)
         drawn = jax.vmap(ppo.sample_action, in_axes=(0, 0, None))(keys, mean, log_std)
