@@ -45,6 +45,8 @@ class Options:
     """Episodes that each device renders and embeds at a time."""
     size: int = 64
     """Side of the frames, pixels."""
+    frame_stride: int = 4
+    """Control steps per frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Activations of S3D."""
     effort: float = 0.0
@@ -80,7 +82,7 @@ def abstract(tree: Any, sharding: NamedSharding) -> Any:
 
 def compile_iteration(options: Options) -> dict:
     devices = tpu_devices(options.topology)
-    config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.dtype)
+    config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
     config = dataclasses.replace(config, video=dataclasses.replace(config.video, graph="native"))
     if options.n_envs % (len(devices) * options.micro_batch):
         raise ValueError(

@@ -28,7 +28,7 @@ class Stage:
     arguments: Callable[[dict[str, Any]], tuple[Any, ...]]
 
 
-def benchmark_config(n_envs: int, micro_batch: int, size: int, dtype: str) -> TrainConfig:
+def benchmark_config(n_envs: int, micro_batch: int, size: int, frame_stride: int, dtype: str) -> TrainConfig:
     """The `demo` preset at another scale; its minibatches keep their share of the batch."""
     config = demo()
     steps = n_envs * config.video.episode_length
@@ -39,7 +39,7 @@ def benchmark_config(n_envs: int, micro_batch: int, size: int, dtype: str) -> Tr
         micro_batch=micro_batch,
         total_env_steps=max(config.total_env_steps, steps),
         spec=TaskSpec(video="expert"),
-        video=dataclasses.replace(config.video, size=size, dtype=dtype),
+        video=dataclasses.replace(config.video, size=size, frame_stride=frame_stride, dtype=dtype),
         ppo=dataclasses.replace(config.ppo, batch_size=max(2, int(steps * share))),
     )
 
