@@ -20,7 +20,7 @@ from rcjax import envs
 from rcjax.config import TaskSpec, TrainConfig, VideoConfig, preset
 from rcjax.s3d import load_encoder
 from rcjax.storage import RunFolder
-from rcjax.taskspec import cache_folder
+from rcjax.taskspec import EXPERT, cache_folder
 from rcjax.video_io import require_writable
 
 
@@ -159,11 +159,20 @@ def train_command(command: Train) -> int:
 
 
 def training_config(command: Train) -> TrainConfig:
-    """The config with the demonstration that --text or --video names; Metaworld's expert if neither does."""
-    video = "expert" if command.text is None and command.video is None else command.video
-    spec = TaskSpec(text=command.text, video=video)
-    env = dataclasses.replace(command.config.env, task=envs.canonical_name(command.config.env.task))
-    return dataclasses.replace(command.config, spec=spec, env=env)
+    """The config with the demonstration that --text or --video names; Metaworld's expert if neither does.
+
+    Paths become absolute, so that the run can be resumed from any folder.
+    """
+    config = command.config
+    video = EXPERT if command.text is None and command.video is None else command.video
+    if video not in (None, EXPERT):
+        video = str(Path(video).absolute())
+    return dataclasses.replace(
+        config,
+        spec=TaskSpec(text=command.text, video=video),
+        env=dataclasses.replace(config.env, task=envs.canonical_name(config.env.task)),
+        encoder=None if config.encoder is None else str(Path(config.encoder).absolute()),
+    )
 
 
 def eval_command(command: Eval) -> int:
