@@ -6,7 +6,7 @@ import json
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.stages import random_inputs
 from rcjax.config import EnvConfig, VideoConfig, demo
@@ -29,7 +29,8 @@ def main() -> None:
     for n_devices in (1, 2):
         mesh = Mesh(np.array(jax.devices()[:n_devices]), ("env",))
         step = jax.jit(functools.partial(iterate, env=world.env, config=config, mesh=mesh if n_devices > 1 else None))
-        state, metrics, judged = step(*arguments)
+        replicated = jax.device_put(arguments, NamedSharding(mesh, PartitionSpec()))
+        state, metrics, judged = step(*replicated)
         rows[n_devices] = {
             "devices": len(judged.video_reward.sharding.device_set),
             "video_reward": np.asarray(judged.video_reward).tolist(),
