@@ -15,7 +15,7 @@ from tests.envs.official import joint_values, make_official
 # Ours is float32 and positions are about 1 m, through ten bodies: rounding is 1e-7, and 1e-6 after the chain.
 OBS_TOLERANCE = 1e-5
 # The reward's slope turns float32's rounding of positions, 1e-7 m, into 1e-5: of 400 states one is off by 1.6e-5
-# (6e-6 of its value). Hence 1e-5 of the value where that is above 1.
+# (6e-6 of its value). Hence 1e-5 and 1e-5 of the value.
 REWARD_TOLERANCE = 1e-5
 
 STEPS = 100
