@@ -170,7 +170,8 @@ class Metrics:
         rows = [row for row in read_metrics(run) if row["iteration"] <= from_iteration]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self.file = self.path.open("a")
-        self.events = SummaryWriter(str(run.path), purge_step=from_iteration + 1 if from_iteration else None)
+        # Events are numbered by environment steps, so that is what tells TensorBoard which ones are run again.
+        self.events = SummaryWriter(str(run.path), purge_step=int(rows[-1]["env_steps"]) + 1 if rows else None)
 
     def write(self, row: dict[str, float]) -> None:
         """Values that are not finite, such as an explained variance of nothing, are null in the file."""

@@ -24,6 +24,13 @@ def rows_of(path):
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
+def tensorboard_steps(path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = event_accumulator.EventAccumulator(str(path))
+    events.Reload()
+    return [scalar.step for scalar in events.Scalars("video_reward")]
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, tiny_config):
     """An uninterrupted run of four iterations."""
@@ -77,6 +84,7 @@ def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path
     train.resume(path, say=lambda _: None)
     assert rows_of(path) == rows_of(whole)
     assert len(calls) == 4  # nothing was run twice
+    assert tensorboard_steps(path) == [row["env_steps"] for row in rows_of(path)]
 
 
 @pytest.mark.slow
