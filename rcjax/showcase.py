@@ -59,14 +59,12 @@ def record_policy(run: RunFolder, path: Path) -> None:
     write_video(path, frames, fps=run.config.video.frames_per_second)
 
 
-def policy_video(run: RunFolder, world: World, judged: Judged, path: Path | None = None) -> Path:
-    """The first evaluation episode, beside the demonstration if that is a video; returns where it was written."""
-    path = path or run.path / "policy.mp4"
+def policy_video(run: RunFolder, world: World, judged: Judged) -> None:
+    """Writes policy.mp4: the first evaluation episode, beside the demonstration if that is a video."""
     video = run.config.video
     frames = draw_for_people(world, video, first_episode(judged))
     label = f"policy: video reward {float(judged.video_reward[0]):.3g}"
     demonstration = run.path / "demonstration.mp4"
     if demonstration.exists():
         frames = side_by_side(read_video(demonstration), frames, labels=("demonstration", label))
-    write_video(path, frames, fps=video.frames_per_second)
-    return path
+    write_video(run.path / "policy.mp4", frames, fps=video.frames_per_second)
