@@ -1,15 +1,29 @@
 """Triangles of MuJoCo geoms in the geom's own frame: primitives tessellated, meshes decimated. Host, NumPy."""
 
+from typing import NamedTuple
+
 import fast_simplification
 import mujoco
 import numpy as np
 from jaxtyping import Float, Int
 
-Triangles = tuple[Float[np.ndarray, "K 3 3"], Float[np.ndarray, "K 3 3"]]
-"""Corners (metres) and unit normals at the corners; counter-clockwise seen from outside."""
+
+class Triangles(NamedTuple):
+    """K triangles of one geom, counter-clockwise seen from outside.
+
+    `unit` is where MuJoCo draws its unit shape, before scaling; texture coordinates are made from it. Primitives:
+    the corner divided by the geom's size. A capsule's body and its two caps are scaled each by itself: the caps are
+    half spheres about z = 1 and z = -1. A plane's infinite side, and a mesh, are drawn in metres as they are.
+    """
+
+    corners: Float[np.ndarray, "K 3 3"]  # metres, in the geom's frame
+    normals: Float[np.ndarray, "K 3 3"]  # unit, at the corners
+    unit: Float[np.ndarray, "K 3 3"]
+    uv: Float[np.ndarray, "K 3 2"]  # a mesh's own texture coordinates; zeros where there are none
+
 
 _GEOM = mujoco.mjtGeom
-_CREASE_COSINE = 0.8  # faces that differ by more are not averaged; MuJoCo's own bound when it makes normals
+_CREASE_COSINE = 0.8  # faces that differ by more are not averaged; MuJoCo draws such corners with the face's normal
 
 
 def geom_triangles(
@@ -23,16 +37,15 @@ def geom_triangles(
     """
     kind, size = _GEOM(model.geom_type[geom]), model.geom_size[geom]
     if kind == _GEOM.mjGEOM_PLANE:
-        half = [s if s > 0 else plane_half_side for s in size[:2]]
-        return _plane(*half)
+        return _plane(size[:2], plane_half_side)
     if kind == _GEOM.mjGEOM_BOX:
-        return _box(size)
+        return _scaled(_unit_box(), size)
     if kind == _GEOM.mjGEOM_SPHERE:
-        return _ellipsoid(np.full(3, size[0]), segments)
+        return _scaled(_unit_sphere(segments), np.full(3, size[0]))
     if kind == _GEOM.mjGEOM_ELLIPSOID:
-        return _ellipsoid(size, segments)
+        return _scaled(_unit_sphere(segments), size)
     if kind == _GEOM.mjGEOM_CYLINDER:
-        return _cylinder(size[0], size[1], segments)
+        return _scaled(_unit_cylinder(segments), size[[0, 0, 1]])
     if kind == _GEOM.mjGEOM_CAPSULE:
         return _capsule(size[0], size[1], segments)
     if kind == _GEOM.mjGEOM_MESH:
@@ -53,14 +66,35 @@ def mesh_triangles(model: mujoco.MjModel, mesh: int, budget: int, cell: float) -
     vertices = _rows(model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]).astype(np.float64)
     faces = _rows(model.mesh_face, model.mesh_faceadr[mesh], model.mesh_facenum[mesh])
     if len(faces) <= budget:
-        normals = _rows(model.mesh_normal, model.mesh_normaladr[mesh], model.mesh_normalnum[mesh])
-        normal_faces = _rows(model.mesh_facenormal, model.mesh_faceadr[mesh], model.mesh_facenum[mesh])
-        return vertices[faces], normals[normal_faces].astype(np.float64)
+        return whole_mesh(model, mesh)
     vertices, faces = _merge_vertices(vertices, faces, cell)
     if len(faces) > budget:
         vertices, faces = fast_simplification.simplify(vertices, faces.astype(np.int32), target_count=budget)[:2]
     corners = vertices[faces].astype(np.float64)
-    return corners, _creased_normals(corners, faces, len(vertices))
+    return _in_metres(corners, _creased_normals(corners, faces, len(vertices)), np.zeros((len(corners), 3, 2)))
+
+
+def whole_mesh(model: mujoco.MjModel, mesh: int) -> Triangles:
+    """Every triangle of a mesh, shaded as MuJoCo draws it, with its own texture coordinates if it has them.
+
+    Without texture coordinates a corner whose normal is off its face's by more than the crease angle is drawn with
+    the face's (`mjr_uploadMesh`).
+    """
+    faces = slice(model.mesh_faceadr[mesh], model.mesh_faceadr[mesh] + model.mesh_facenum[mesh])
+    corners = _rows(model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_vertnum[mesh])[model.mesh_face[faces]]
+    normals = _rows(model.mesh_normal, model.mesh_normaladr[mesh], model.mesh_normalnum[mesh])
+    normals = normals[model.mesh_facenormal[faces]].astype(np.float64)
+    corners = corners.astype(np.float64)
+    if model.mesh_texcoordnum[mesh]:
+        uv = _rows(model.mesh_texcoord, model.mesh_texcoordadr[mesh], model.mesh_texcoordnum[mesh])
+        return _in_metres(corners, normals, uv[model.mesh_facetexcoord[faces]].astype(np.float64))
+    flat = _normalise(_face_normals(corners))[:, None]
+    creased = (normals * flat).sum(-1, keepdims=True) < _CREASE_COSINE
+    return _in_metres(corners, np.where(creased, flat, normals), np.zeros((len(corners), 3, 2)))
+
+
+def _in_metres(corners: np.ndarray, normals: np.ndarray, uv: np.ndarray) -> Triangles:
+    return Triangles(corners=corners, normals=normals, unit=corners, uv=uv)
 
 
 def _merge_vertices(vertices: np.ndarray, faces: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray]:
@@ -113,24 +147,33 @@ def _normalise(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
-def _quads(corners: np.ndarray, normals: np.ndarray) -> Triangles:
-    """Two triangles for each quad; both arguments are [Q 4 3]."""
+def _quads(corners: Float[np.ndarray, "Q 4 3"], normals: Float[np.ndarray, "Q 4 3"]) -> Triangles:
+    """Two triangles for each quad of a unit shape."""
     split = np.array([[0, 1, 2], [0, 2, 3]])
-    return corners[:, split].reshape(-1, 3, 3), normals[:, split].reshape(-1, 3, 3)
+    unit = corners[:, split].reshape(-1, 3, 3)
+    return Triangles(unit, normals[:, split].reshape(-1, 3, 3), unit, np.zeros((len(unit), 3, 2)))
 
 
 def _join(*parts: Triangles) -> Triangles:
-    corners, normals = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    area = np.linalg.norm(_face_normals(corners), axis=-1)
-    return corners[area > 0], normals[area > 0]
+    """All of them in one, less those without area."""
+    joined = Triangles(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    keep = np.linalg.norm(_face_normals(joined.corners), axis=-1) > 0
+    return Triangles(*(array[keep] for array in joined))
 
 
-def _plane(half_x: float, half_y: float) -> Triangles:
-    corners = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], float) * [half_x, half_y, 1]
-    return _quads(corners[None], np.broadcast_to([0.0, 0.0, 1.0], (1, 4, 3)))
+def _scaled(shape: Triangles, size: Float[np.ndarray, " 3"]) -> Triangles:
+    return shape._replace(corners=shape.corners * size, normals=_normalise(shape.normals / size))
 
 
-def _box(half: np.ndarray) -> Triangles:
+def _plane(half: Float[np.ndarray, " 2"], infinite: float) -> Triangles:
+    square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]], float)
+    shape = _quads(square[None], np.broadcast_to([0.0, 0.0, 1.0], (1, 4, 3)))
+    drawn = np.append(np.where(half > 0, half, infinite), 1.0)
+    unit_scale = np.append(np.where(half > 0, 1.0, infinite), 1.0)
+    return _scaled(shape, drawn)._replace(unit=shape.unit * unit_scale)
+
+
+def _unit_box() -> Triangles:
     corners, normals = [], []
     for axis in range(3):
         for sign in (-1.0, 1.0):
@@ -138,7 +181,7 @@ def _box(half: np.ndarray) -> Triangles:
             normal[axis], u[(axis + 1) % 3], v[(axis + 2) % 3] = sign, sign, 1.0
             corners.append([normal - u - v, normal + u - v, normal + u + v, normal - u + v])
             normals.append([normal] * 4)
-    return _quads(np.array(corners) * half, np.array(normals))
+    return _quads(np.array(corners), np.array(normals))
 
 
 def _revolve(radius: np.ndarray, height: np.ndarray, slope: np.ndarray, segments: int) -> Triangles:
@@ -168,23 +211,28 @@ def _arc(start: float, stop: float, segments: int) -> np.ndarray:
     return around
 
 
-def _ellipsoid(radii: np.ndarray, segments: int) -> Triangles:
+def _unit_sphere(segments: int) -> Triangles:
     arc = _arc(-np.pi / 2, np.pi / 2, segments)
-    corners, normals = _revolve(arc[:, 0], arc[:, 1], arc, segments)
-    return corners * radii, _normalise(normals / radii)
+    return _revolve(arc[:, 0], arc[:, 1], arc, segments)
 
 
-def _cylinder(radius: float, half_length: float, segments: int) -> Triangles:
-    side = np.array([[1.0, 0.0]] * 2)
-    wall = _revolve(np.full(2, radius), np.array([-half_length, half_length]), side, segments)
-    disc = np.array([radius, 0.0])
-    top = _revolve(disc, np.full(2, half_length), np.array([[0.0, 1.0]] * 2), segments)
-    bottom = _revolve(disc[::-1], np.full(2, -half_length), np.array([[0.0, -1.0]] * 2), segments)
-    return _join(wall, top, bottom)
+def _unit_wall(segments: int) -> Triangles:
+    """An open cylinder."""
+    return _revolve(np.ones(2), np.array([-1.0, 1.0]), np.array([[1.0, 0.0]] * 2), segments)
+
+
+def _unit_cylinder(segments: int) -> Triangles:
+    disc = np.array([1.0, 0.0])
+    top = _revolve(disc, np.ones(2), np.array([[0.0, 1.0]] * 2), segments)
+    bottom = _revolve(disc[::-1], -np.ones(2), np.array([[0.0, -1.0]] * 2), segments)
+    return _join(_unit_wall(segments), top, bottom)
 
 
 def _capsule(radius: float, half_length: float, segments: int) -> Triangles:
-    low, high = _arc(-np.pi / 2, 0, segments), _arc(0, np.pi / 2, segments)
-    arc = np.concatenate([low, high])
-    height = np.concatenate([radius * low[:, 1] - half_length, radius * high[:, 1] + half_length])
-    return _revolve(radius * arc[:, 0], height, arc, segments)
+    parts = [_scaled(_unit_wall(segments), np.array([radius, radius, half_length]))] if half_length > 0 else []
+    for sign in (-1.0, 1.0):
+        arc = _arc(*sorted((0.0, sign * np.pi / 2)), segments)
+        cap = _scaled(_revolve(arc[:, 0], arc[:, 1], arc, segments), np.full(3, radius))
+        up = sign * np.array([0.0, 0.0, 1.0])
+        parts.append(cap._replace(corners=cap.corners + half_length * up, unit=cap.unit + up))
+    return _join(*parts)

@@ -196,10 +196,10 @@ def body_moves(model: mujoco.MjModel, episode_fixed_bodies: Sequence[str] = ()) 
 def make_layer(model: mujoco.MjModel, parts: dict[int, meshes.Triangles], row: dict[int, int]) -> Layer:
     """The triangles of some geoms in clusters; `row` is each geom's place among all poses."""
     corners, normals, geoms = [], [], []
-    for geom, (points, directions) in parts.items():
-        for cluster in cluster_triangles(points, raster.CLUSTER):
-            corners.append(_padded(points[cluster]))
-            normals.append(_padded(directions[cluster]).transpose(2, 0, 1))
+    for geom, part in parts.items():
+        for cluster in cluster_triangles(part.corners, raster.CLUSTER):
+            corners.append(_padded(part.corners[cluster]))
+            normals.append(_padded(part.normals[cluster]).transpose(2, 0, 1))
             geoms.append(geom)
     spare = -len(geoms) % raster.WORD
     surfaces = [shade.geom_surface(model, g) for g in geoms]
