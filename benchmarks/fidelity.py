@@ -1,0 +1,278 @@
+"""How near our pictures are to `mujoco.Renderer`'s: the same poses drawn by both, and what S3D makes of them.
+
+For every task the kept frames of the expert's episode, and the start of FrankaKitchen where gymnasium-robotics is
+installed, with shadows off and on. Needs the extra `bench` and an OpenGL context (MUJOCO_GL=osmesa does). S3D's weights
+are random, calibrated on untrained episodes of the task as in training, so the cosines say how much the reward of such
+an encoder feels the difference, and nothing of the published weights.
+"""
+
+import dataclasses
+import inspect
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import mujoco
+import numpy as np
+import tyro
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from benchmarks import kitchen, metrics
+from benchmarks.opengl import OpenGL
+from rcjax.config import EnvConfig, TrainConfig, VideoConfig
+from rcjax.embedding import embed_frames
+from rcjax.envs import TASKS
+from rcjax.envs.experts import run_expert
+from rcjax.render import Scene, View, build_scene, render_frames, take_poses
+from rcjax.taskspec import draw_episode, expert_poses
+from rcjax.types import GeomPoses
+from rcjax.world import CALIBRATION_EPISODES, World, calibrated_encoder, make_env, untrained_clips
+
+GOALS = {"psnr": 30.0, "ssim": 0.95, "cosine": 0.98}
+"""PSNR in dB; SSIM without shadows at 250 pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compare our pictures with MuJoCo's."""
+
+    size: int = 250
+    """Side of the pictures, pixels."""
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Tasks to compare; none leaves the Kitchen alone."""
+    kitchen: bool = True
+    """Compare FrankaKitchen's start, too."""
+    frame_stride: int = 4
+    """Control steps per frame: of 128 steps, 4 keeps 32 frames."""
+    shadows: Literal["both", "off", "on"] = "both"
+    """Whether both renderers cast shadows."""
+    samples: int = 4
+    """Samples per pixel of both renderers; 1 draws without anti-aliasing."""
+    embed: bool = True
+    """Compare S3D's embeddings, which takes a minute or two per task."""
+    out_dir: Path = Path("benchmarks/results/fidelity")
+    """Where the side-by-side pictures go."""
+    out: Path | None = None
+    """Also write the result here, as JSON."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A scene before a view, and the poses `[F G]` to compare it in."""
+
+    name: str
+    model: mujoco.MjModel
+    view: View
+    poses: GeomPoses
+    episode_fixed_bodies: tuple[str, ...] = ()
+
+    def scene(self, options: Options, shadows: bool) -> Scene:
+        effects = known_effects(shadows=shadows, samples=options.samples)
+        return build_scene(self.model, view=self.view, episode_fixed_bodies=self.episode_fixed_bodies, **effects)
+
+
+def known_effects(**effects: Any) -> dict[str, Any]:
+    """Those of the effects that `build_scene` can draw."""
+    return {key: value for key, value in effects.items() if key in inspect.signature(build_scene).parameters}
+
+
+def task_config(task: str, options: Options) -> TrainConfig:
+    """The paper's clips of this task, at the size and stride asked for; as many starts as calibration needs."""
+    return TrainConfig(
+        env=EnvConfig(task=task, bank_size=CALIBRATION_EPISODES),
+        video=VideoConfig(size=options.size, frame_stride=options.frame_stride),
+    )
+
+
+def task_subject(env: Any, env_params: Any, video: VideoConfig) -> Subject:
+    poses = expert_poses(env, env_params, video.episode_length)
+    kept = jax.tree.map(lambda x: x[:: video.frame_stride], poses)
+    view = View(camera=env.camera, size=video.size)
+    return Subject(env.name, env.mj_model, view, kept, tuple(env.episode_fixed_bodies))
+
+
+def kitchen_subject(size: int) -> Subject | None:
+    """FrankaKitchen's start; None, with a printed line, where gymnasium-robotics is not installed."""
+    path = kitchen.kitchen_path()
+    if path is None:
+        print("FrankaKitchen is left out: gymnasium-robotics is not installed (extra `bench`).")
+        return None
+    model = kitchen.kitchen_model(path)
+    return Subject("franka-kitchen", model, kitchen.kitchen_view(size), kitchen.start_poses(model))
+
+
+def our_frames(subject: Subject, scene: Scene) -> UInt8[np.ndarray, "F H W 3"]:
+    poses = jax.tree.map(lambda x: np.asarray(x, np.float32)[None], subject.poses)
+    return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, poses))[0])
+
+
+def opengl_frames(subject: Subject, options: Options, shadows: bool) -> UInt8[np.ndarray, "F H W 3"]:
+    with OpenGL(subject.model, subject.view, shadows=shadows, samples=options.samples) as renderer:
+        return renderer.draw(subject.poses)
+
+
+def compare_frames(theirs: UInt8[np.ndarray, "F H W 3"], ours: UInt8[np.ndarray, "F H W 3"]) -> dict[str, float]:
+    """Mean and worst over the frames; edge distances in pixels, their 95th percentile over all edge pixels."""
+    pairs = list(zip(theirs, ours, strict=True))
+    noise = [metrics.psnr(a, b) for a, b in pairs]
+    structure = [metrics.ssim(a, b) for a, b in pairs]
+    distances = [metrics.edge_distances(a, b) for a, b in pairs]
+    means = [float(d.mean()) if len(d) else 0.0 for d in distances]
+    every = np.concatenate(distances)
+    return {
+        "psnr": float(np.mean(noise)),
+        "psnr_worst": min(noise),
+        "ssim": float(np.mean(structure)),
+        "ssim_worst": min(structure),
+        "edge_px": float(np.mean(means)),
+        "edge_px_worst": max(means),
+        "edge_px_p95": float(np.percentile(every, 95)) if len(every) else 0.0,
+    }
+
+
+def compare_embeddings(
+    world: World, config: TrainConfig, theirs: UInt8[np.ndarray, "F H W 3"], ours: UInt8[np.ndarray, "F H W 3"]
+) -> dict[str, float]:
+    """Cosine between both videos of the expert's episode, and as its scale those between different episodes.
+
+    The latter are means over the expert's episodes from different starts, and of this one with an untrained policy's,
+    all in our pictures and none of them among those that the encoder is calibrated on.
+    """
+    encoder = calibrated_encoder(config, world)
+    embed = jax.jit(embed_frames, static_argnums=2)
+
+    def embeddings(clips: Any) -> Float[np.ndarray, "n D"]:
+        return np.concatenate([np.asarray(embed(encoder.params, clip[None], config.video)) for clip in clips])
+
+    theirs_z, ours_z = embeddings([theirs, ours])
+    experts = embeddings(expert_clips(world, config))
+    untrained = embeddings(untrained_clips(world, config.video, jax.random.key(config.encoder_seed + 1)))
+    pairs = itertools.combinations(experts, 2)
+    return {
+        "cosine": metrics.cosine(theirs_z, ours_z),
+        "cosine_other_start": float(np.mean([metrics.cosine(a, b) for a, b in pairs])),
+        "cosine_untrained": float(np.mean([metrics.cosine(ours_z, b) for b in untrained])),
+        "relative_difference": float(np.linalg.norm(theirs_z - ours_z) / np.linalg.norm(theirs_z)),
+    }
+
+
+def expert_clips(world: World, config: TrainConfig) -> list[UInt8[np.ndarray, "F H W 3"]]:
+    """The expert's episodes from different starts; as many as calibration has, so that the step compiles once."""
+    starts = range(CALIBRATION_EPISODES)
+    poses = run_expert(world.env, world.train_params, starts, config.video.episode_length).poses
+    episodes = [jax.tree.map(lambda x, i=i: x[:, i], poses) for i in starts]
+    return [draw_episode(world.scene, episode, config.video) for episode in episodes]
+
+
+def side_by_side(theirs: UInt8[np.ndarray, "H W 3"], ours: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H w 3"]:
+    """OpenGL, ours, and four times their difference."""
+    difference = np.minimum(4 * np.abs(theirs.astype(int) - ours), 255).astype(np.uint8)
+    return np.concatenate([theirs, ours, difference], axis=1)
+
+
+def compare(options: Options) -> Iterator[dict[str, Any]]:
+    """One row for each scene and shadow setting; writes the pictures of each one's worst frame."""
+    settings = {"both": (False, True), "off": (False,), "on": (True,)}[options.shadows]
+    for task in options.tasks:
+        config = task_config(task, options)
+        env, params = make_env(config)
+        subject = task_subject(env, params, config.video)
+        for shadows in settings:
+            scene = subject.scene(options, shadows)
+            world = World(env, params, params, scene) if options.embed else None
+            yield compare_subject(subject, scene, options, shadows, config, world)
+    subject = kitchen_subject(options.size) if options.kitchen else None
+    if subject is not None:
+        for shadows in settings:
+            yield compare_subject(subject, subject.scene(options, shadows), options, shadows)
+
+
+def compare_subject(
+    subject: Subject,
+    scene: Scene,
+    options: Options,
+    shadows: bool,
+    config: TrainConfig | None = None,
+    world: World | None = None,
+) -> dict[str, Any]:
+    """One row of the result; with embeddings where a world is given."""
+    theirs, ours = opengl_frames(subject, options, shadows), our_frames(subject, scene)
+    effects = known_effects(shadows=shadows, samples=options.samples)
+    row: dict[str, Any] = {
+        "scene": subject.name,
+        "frames": len(theirs),
+        "shadows": shadows,
+        "ours_draws_shadows": effects.get("shadows", False),
+        "ours_samples": effects.get("samples", 1),
+        **compare_frames(theirs, ours),
+    }
+    if world is not None and config is not None:
+        row |= compare_embeddings(world, config, theirs, ours)
+    worst = int(np.argmin([metrics.psnr(a, b) for a, b in zip(theirs, ours, strict=True)]))
+    options.out_dir.mkdir(parents=True, exist_ok=True)
+    path = options.out_dir / f"{subject.name}-{'shadows' if shadows else 'plain'}-{options.size}.png"
+    picture = Image.fromarray(side_by_side(theirs[worst], ours[worst]))
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)  # a palette halves the file
+    return row | {"picture": path.name}
+
+
+def report(options: Options) -> dict[str, Any]:
+    return {
+        "jax": jax.__version__,
+        "mujoco": mujoco.__version__,
+        "platform": jax.devices()[0].platform,
+        "size": options.size,
+        "samples": options.samples,
+        "frame_stride": options.frame_stride,
+        "encoder": "S3D, random weights, seed 0, calibrated on untrained episodes",
+        "goals": GOALS,
+        "rows": list(compare(options)),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['size']}x{result['size']}, OpenGL with {result['samples']} samples per pixel; in brackets: worst.",
+        f"Goals: PSNR {GOALS['psnr']:.0f} dB, SSIM {GOALS['ssim']} (250x250, no shadows), cosine {GOALS['cosine']}.",
+        "S3D's weights are random.",
+        "",
+        "| scene | shadows | PSNR dB | SSIM | edges apart px (95 %) | cosine | other start / untrained |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join(lines + [_line(row) for row in result["rows"]])
+
+
+def _line(row: dict[str, Any]) -> str:
+    shadows = "on" if row["shadows"] else "off"
+    if row["shadows"] and not row["ours_draws_shadows"]:
+        shadows = "on, ours off"
+    cells = [
+        row["scene"],
+        shadows,
+        f"{row['psnr']:.1f} ({row['psnr_worst']:.1f}){_missed(row, 'psnr')}",
+        f"{row['ssim']:.3f} ({row['ssim_worst']:.3f}){'' if row['shadows'] else _missed(row, 'ssim')}",
+        f"{row['edge_px']:.2f} ({row['edge_px_p95']:.1f})",
+        f"{row['cosine']:.4f}{_missed(row, 'cosine')}" if "cosine" in row else "-",
+        f"{row['cosine_other_start']:.3f} / {row['cosine_untrained']:.3f}" if "cosine" in row else "-",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _missed(row: dict[str, Any], measure: str) -> str:
+    return "" if row[measure] >= GOALS[measure] else " missed"
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    result = report(options)
+    print(table(result))
+    if options.out is not None:
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
