@@ -95,7 +95,7 @@ def test_other_sizes_show_the_same_square(model, poses, camera):
         picture = renderer.draw(poses)[0]
     with OpenGL(model, View(camera=camera, size=120, **FULL), samples=0) as renderer:
         fine = renderer.draw(poses)[0]
-    # the middle one of each 3x3 pixels lies where the coarse pixel does; 1 % may fall across an edge
+    # the middle one of each 3x3 pixels lies where the coarse pixel does: all within 3 measured, edges may round apart
     assert (np.abs(fine[1::3, 1::3].astype(int) - picture).max(-1) > 3).mean() < 0.01
     assert picture.std() > 10
 
@@ -118,7 +118,7 @@ def test_row_of_a_simple_scene(model, poses, tmp_path):
     options = fidelity.Options(size=40, samples=1, out_dir=tmp_path)
     subject = fidelity.Subject("simple", model, View(camera="eye", size=40, **FULL), poses)
     row = fidelity.compare_subject(subject, subject.scene(options, False), options, False)
-    assert row["psnr"] == row["psnr_worst"] > 30  # 34.9 measured: a few pixels on outlines
+    assert row["psnr"] == row["psnr_worst"] > 45  # 57.1 measured: roundings, pixels that an outline just meets
     assert row["edge_px_p95"] <= 1
     assert np.asarray(Image.open(tmp_path / row["picture"]).convert("RGB")).shape == (40, 120, 3)
     assert "cosine" not in row
