@@ -1,7 +1,8 @@
 """Record what MuJoCo's own renderer shows of the drawer scene: tests/data/render_drawer.npz.
 
 Run once with `MUJOCO_GL=osmesa python -m tests.record_render`. Sites are left out, as the package draws geoms only.
-`flat` has textures at their mean colour and neither shadows, reflections nor multisampling.
+`colour` is as MuJoCo draws by default, `plain` the same without shadows; `flat` has textures at their mean colour and
+neither shadows, reflections nor multisampling.
 """
 
 import pathlib
@@ -27,12 +28,12 @@ def flatten_textures(model: mujoco.MjModel) -> None:
         model.tex_data[start:stop] = np.broadcast_to(np.round(pixels.mean(0)), pixels.shape).reshape(-1)
 
 
-def _draw(renderer: mujoco.Renderer, data: mujoco.MjData, effects: bool = True) -> np.ndarray:
+def _draw(renderer: mujoco.Renderer, data: mujoco.MjData, shadows: bool = True, reflections: bool = True) -> np.ndarray:
     option = mujoco.MjvOption()
     option.sitegroup[:] = 0
     renderer.update_scene(data, camera="corner2", scene_option=option)
-    for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-        renderer.scene.flags[flag] = effects
+    renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
+    renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
     return renderer.render()[CENTRE].copy()
 
 
@@ -40,12 +41,13 @@ def main() -> None:
     states = drawer_states()
     model = drawer_model()
     data = mujoco.MjData(model)
-    rows = {"colour": [], "flat": [], "depth": [], "geom": []}
+    rows = {"colour": [], "plain": [], "flat": [], "depth": [], "geom": []}
     with mujoco.Renderer(model, 480, 640) as renderer:
         for qpos in states.qpos:
             data.qpos[:] = qpos
             mujoco.mj_forward(model, data)
             rows["colour"].append(_draw(renderer, data))
+            rows["plain"].append(_draw(renderer, data, shadows=False))
             renderer.enable_depth_rendering()
             rows["depth"].append(_draw(renderer, data).astype(np.float32)[::2, ::2])
             renderer.disable_depth_rendering()
@@ -58,7 +60,7 @@ def main() -> None:
         for qpos in states.qpos:
             data.qpos[:] = qpos
             mujoco.mj_forward(model, data)
-            rows["flat"].append(_draw(renderer, data, effects=False))
+            rows["flat"].append(_draw(renderer, data, shadows=False, reflections=False))
     np.savez_compressed(DATA, **{key: np.stack(value) for key, value in rows.items()})
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt32
 
@@ -32,18 +33,23 @@ _LANE_MASK = CLUSTER - 1
 class Setup:
     """What the inner loop reads: J = pictures, K = clusters (a multiple of `WORD`), B = `CLUSTER`.
 
-    `edges` holds for each triangle the ray's x, y and constant factors, in pixels, of e_0, e_1, e_2.
+    `edges` holds for each triangle the ray's x, y and constant factors, in pixels, of e_0, e_1, e_2. `push` is taken
+    from the inverse depth: None, or what keeps a shadow map from shading its own surface.
     """
 
     edges: Float[Array, "J K 3 3 B"]
     masks: UInt32[Array, "J tiles words"]
+    push: Float[Array, "J K B"] | None = None
 
 
 @chex.dataclass(frozen=True)
 class Picture:
-    """Pictures in tile order: packed colour, and depth key (bits of the inverse depth; larger is nearer)."""
+    """Pictures in tile order: P packed colours, and depth key (bits of the inverse depth; larger is nearer).
 
-    colour: UInt32[Array, "J tiles pixels"]
+    P is 1; with shadows one more for each light that casts them, which is what that light adds; 0 for depth alone.
+    """
+
+    colour: UInt32[Array, "J tiles pixels P"]
     key: Int[Array, "J tiles pixels"]
 
 
@@ -53,6 +59,7 @@ class Hits(NamedTuple):
     picture: Int[Array, " C"]
     cluster: Int[Array, "C pixels"]  # -1 where the base stays visible
     lane: Int[Array, "C pixels"]
+    planes: Float[Array, "C pixels 3 3"]  # factors of the pixel's column, its row and one, of e_0, e_1, e_2
     edges: Float[Array, "C pixels 3"]  # e_0, e_1, e_2 at the pixel
     column: Float[Array, "C pixels"]
     row: Float[Array, "C pixels"]
@@ -63,40 +70,47 @@ def tiles_per_side(size: int) -> int:
     return -(-size // TILE)
 
 
-def set_up(corners: Float[Array, "J K 3 3 B"], camera: Camera, tiles: int) -> Setup:
+def set_up(
+    corners: Float[Array, "J K 3 3 B"], camera: Camera, tiles: int, *, cull: bool = True, push: float = 0.0
+) -> Setup:
     """Edge functions and tile masks of triangles given by camera-frame corners [.., corner, xyz, B].
 
-    Triangles seen from behind, and padding, get edge functions that are negative everywhere.
+    Triangles seen from behind (if `cull`), and padding, get edge functions that are negative everywhere. Depths are
+    pushed back by `push` times what they change from one pixel to the next.
     """
     second, third = jnp.roll(corners, -1, axis=2), jnp.roll(corners, -2, axis=2)
     normal = _cross(second, third - second)  # second x third, with a smaller rounding error
     face = _cross(second - corners, third - corners)[:, :, 0]  # exactly 0 for padding
     volume = (corners[:, :, 0] * face).sum(axis=2)
-    front = volume < 0
+    front = volume < 0 if cull else volume != 0
     normal = normal / jnp.where(front, volume, 1.0)[:, :, None, None]
     x, y, z = normal[:, :, :, 0], normal[:, :, :, 1], normal[:, :, :, 2]
     constant = jnp.where(front[:, :, None], x * camera.x0 + y * camera.y0 - z, -jnp.inf)
     edges = jnp.stack([x * camera.dx, y * camera.dy, constant], axis=3)
-    return Setup(edges=edges, masks=_tile_masks(corners, front, camera, tiles))
+    slope = edges[:, :, :, :2].sum(axis=2)
+    pushed = push * jnp.abs(slope).sum(axis=2) if push else None
+    return Setup(edges=edges, masks=_tile_masks(corners, front, camera, tiles), push=pushed)
 
 
 def draw(
     setup: Setup,
     base: Picture,
-    shade: Callable[[Hits], UInt32[Array, "C pixels"]],
+    shade: Callable[[Hits], UInt32[Array, "C pixels P"]],
     *,
     base_of: Int[Array, " J"],
     near: Float[Array, ""],
-    tiles: int,
+    size: int,
     chunk: int,
+    below: Int[Array, "J tiles pixels"] | None = None,
 ) -> Picture:
     """Draw each picture's triangles over picture `base_of[j]` of `base`, colouring the visible ones with `shade`.
 
-    `near` is the depth before which nothing is drawn.
-
-    `chunk` is the number of tiles worked on at a time: it changes speed, not the result.
+    Pictures are `size` x `size`. `near` is the depth before which nothing is drawn; with `below`, neither is what is
+    not farther than these depth keys. `chunk` is the number of tiles worked on at a time: it changes speed, not the
+    result.
     """
     n_pictures, n_tiles, n_words = setup.masks.shape
+    tiles = tiles_per_side(size)
     masks = setup.masks.reshape(-1, n_words)
     n_jobs = masks.shape[0]
     chunk = min(chunk, n_jobs)
@@ -104,9 +118,10 @@ def draw(
     order = jnp.argsort(-counts)
     rank = jnp.zeros(n_jobs, jnp.int32).at[order].set(jnp.arange(n_jobs, dtype=jnp.int32), unique_indices=True)
     order = jnp.concatenate([order, jnp.zeros(-n_jobs % chunk, order.dtype)])
-    edges = setup.edges.reshape(-1, *setup.edges.shape[2:])
+    triangles = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (setup.edges, setup.push))
     base_row = (base_of[:, None] * n_tiles + jnp.arange(n_tiles)).reshape(-1)
-    base_colour, base_key = (a.reshape(-1, TILE * TILE) for a in (base.colour, base.key))
+    base_colour, base_key = (a.reshape(a.shape[0] * n_tiles, *a.shape[2:]) for a in (base.colour, base.key))
+    ceiling = None if below is None else below.reshape(-1, TILE * TILE)
 
     def one_chunk(state):
         start, colour, key = state
@@ -114,12 +129,14 @@ def draw(
         picture, tile = jobs // n_tiles, jobs % n_tiles
         origin = jnp.stack([tile % tiles, tile // tiles], axis=-1) * TILE
         first_row = picture * setup.edges.shape[1]
-        best, cluster = _nearest(masks[jobs], edges, first_row, origin, base_key[base_row[jobs]], near)
+        limits = base_key[base_row[jobs]], None if ceiling is None else ceiling[jobs]
+        best, cluster = _nearest(masks[jobs], triangles, first_row, origin, limits, near)
         lane = best & _LANE_MASK
         column, row = _pixels(origin)
-        e = _edges_at(edges, first_row[:, None] + jnp.maximum(cluster, 0), lane, column, row)
-        hits = Hits(picture=picture, cluster=cluster, lane=lane, edges=e, column=column, row=row)
-        drawn = jnp.where(cluster >= 0, shade(hits), base_colour[base_row[jobs]])
+        planes = triangles[0][first_row[:, None] + jnp.maximum(cluster, 0), :, :, lane]  # [C pixels 3 3]
+        e = planes[..., 0] * column[..., None] + planes[..., 1] * row[..., None] + planes[..., 2]
+        hits = Hits(picture=picture, cluster=cluster, lane=lane, planes=planes, edges=e, column=column, row=row)
+        drawn = jnp.where((cluster >= 0)[..., None], shade(hits), base_colour[base_row[jobs]])
         return (
             start + chunk,
             jax.lax.dynamic_update_slice_in_dim(colour, drawn, start, 0),
@@ -127,21 +144,23 @@ def draw(
         )
 
     n_active = (counts > 0).sum()
-    empty = (jnp.zeros((order.shape[0], TILE * TILE), a.dtype) for a in (base_colour, base_key))
+    empty = (jnp.zeros((order.shape[0], *a.shape[1:]), a.dtype) for a in (base_colour, base_key))
     _, colour, key = jax.lax.while_loop(lambda s: s[0] < n_active, one_chunk, (jnp.int32(0), *empty))
-    touched = (counts > 0)[:, None]
-    shape = (n_pictures, n_tiles, TILE * TILE)
-    return Picture(
-        colour=jnp.where(touched, colour[rank], base_colour[base_row]).reshape(shape),
-        key=jnp.where(touched, key[rank], base_key[base_row]).reshape(shape),
-    )
+    touched = counts > 0
+
+    def put_back(drawn, base):
+        whole = jnp.where(touched.reshape(-1, *[1] * (drawn.ndim - 1)), drawn[rank], base[base_row])
+        return whole.reshape(n_pictures, n_tiles, *drawn.shape[1:])
+
+    return Picture(colour=put_back(colour, base_colour), key=put_back(key, base_key))
 
 
-def _nearest(masks, edges, first_row, origin, base_key, near):
-    """Depth key and cluster (-1: the base) of what is nearest at each pixel of C tiles.
+def _nearest(masks, triangles, first_row, origin, limits, near):
+    """Depth key and cluster (-1: the base) of what is nearest at each pixel of C tiles, between the limits' keys.
 
     One round takes from every tile's mask its lowest set bit.
     """
+    (edges, push), (base_key, ceiling) = triangles, limits
     n_tiles = masks.shape[0]
     local = jnp.arange(TILE * TILE)
     local_x, local_y = (local % TILE).astype(jnp.float32), (local // TILE).astype(jnp.float32)
@@ -158,8 +177,12 @@ def _nearest(masks, edges, first_row, origin, base_key, near):
         e0, e1, e2 = e[:, 0], e[:, 1], e[:, 2]
         inverse_depth = e0 + e1 + e2
         inside = (jnp.minimum(jnp.minimum(e0, e1), e2) >= 0) & (inverse_depth * near <= 1)
+        if push is not None:
+            inverse_depth = jnp.maximum(inverse_depth - push[first_row + jnp.maximum(taken, 0)][..., None], 0.0)
         bits = jax.lax.bitcast_convert_type(inverse_depth, jnp.int32)
         keys = jnp.where(inside, (bits & ~_LANE_MASK) | lanes, -1)
+        if ceiling is not None:
+            keys = jnp.where(keys < ceiling[:, None], keys, -1)
         new = jnp.where((taken >= 0)[:, None], keys.max(axis=1), -1)
         nearer = new > key
         return masks, jnp.where(nearer, new, key), jnp.where(nearer, taken[:, None], cluster)
@@ -184,11 +207,6 @@ def _pixels(origin: Int[Array, "C 2"]) -> tuple[Float[Array, "C pixels"], Float[
     local = jnp.arange(TILE * TILE)
     column, row = origin[:, :1] + local % TILE, origin[:, 1:] + local // TILE
     return column.astype(jnp.float32), row.astype(jnp.float32)
-
-
-def _edges_at(edges, cluster_row, lane, column, row) -> Float[Array, "C pixels 3"]:
-    plane = edges[cluster_row, :, :, lane]  # [C pixels 3 3]
-    return plane[..., 0] * column[..., None] + plane[..., 1] * row[..., None] + plane[..., 2]
 
 
 def _tile_masks(corners, front, camera: Camera, tiles: int) -> UInt32[Array, "J tiles words"]:
@@ -223,3 +241,34 @@ def _cross(a: Float[Array, "J K 3 3 B"], b: Float[Array, "J K 3 3 B"]) -> Float[
     ax, ay, az = a[:, :, :, 0], a[:, :, :, 1], a[:, :, :, 2]
     bx, by, bz = b[:, :, :, 0], b[:, :, :, 1], b[:, :, :, 2]
     return jnp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=3)
+
+
+def pixel_index(column: Array, row: Array, size: int) -> Int[Array, "*batch"]:
+    """Where a pixel lies among a picture's [tiles pixels], both flattened."""
+    column, row = column.astype(jnp.int32), row.astype(jnp.int32)
+    tile = (row // TILE) * tiles_per_side(size) + column // TILE
+    return tile * TILE * TILE + (row % TILE) * TILE + column % TILE
+
+
+def pixel_grid(size: int) -> tuple[Float[Array, "tiles pixels"], Float[Array, "tiles pixels"]]:
+    """Column and row of every pixel in tile order."""
+    tiles = tiles_per_side(size)
+    tile = jnp.arange(tiles * tiles)
+    return _pixels(jnp.stack([tile % tiles, tile // tiles], axis=-1) * TILE)
+
+
+def untile(tiled: Array, size: int) -> Array:
+    """Pictures in tile order [J tiles pixels ..] as [J size size ..]."""
+    tiles, rest = tiles_per_side(size), tiled.shape[3:]
+    grid = tiled.reshape(tiled.shape[0], tiles, tiles, TILE, TILE, *rest).swapaxes(2, 3)
+    return grid.reshape(tiled.shape[0], tiles * TILE, tiles * TILE, *rest)[:, :size, :size]
+
+
+def inverse_depth_of(key: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """The inverse depth in a depth key, without its triangle's number."""
+    return jax.lax.bitcast_convert_type(key & ~_LANE_MASK, jnp.float32)
+
+
+def empty_key(camera: Camera, shape: tuple[int, ...]) -> Int[np.ndarray, "*shape"]:
+    """Depth keys of nothing: the far plane's. Host."""
+    return np.full(shape, np.float32(1 / camera.far).view(np.int32) & ~_LANE_MASK, np.int32)

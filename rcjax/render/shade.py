@@ -1,9 +1,8 @@
 """Colours of visible points under MuJoCo's lights: OpenGL's fixed-function model, evaluated at every pixel.
 
 MuJoCo's classic renderer lights vertices and interpolates; here normals are interpolated and pixels are lit, which
-comes to the same on fine meshes and stays smooth on decimated ones. A texture counts by its mean colour. As there,
-lights that cast shadows are added in a pass of their own, and each pass is clipped before the texture multiplies it.
-No shadows, reflections or fog.
+comes to the same on fine meshes and stays smooth on decimated ones. As there, with shadows each light that casts them
+is added in a pass of its own, and each pass is clipped before the texture multiplies it. No reflections or fog.
 """
 
 from collections.abc import Sequence
@@ -44,51 +43,42 @@ class Lights:
 
 @chex.dataclass(frozen=True)
 class Surface:
-    """How a surface answers light; `texture` is the mean colour of its texture, white without one."""
+    """How a surface answers light, but for its texture."""
 
-    rgb: Float[Array, "*batch 3"]
-    texture: Float[Array, "*batch 3"]
+    rgba: Float[Array, "*batch 4"]
     emission: Float[Array, "*batch"]
     specular: Float[Array, "*batch"]
     shininess: Float[Array, "*batch"]
 
 
 def collect_lights(model: mujoco.MjModel, data: mujoco.MjData) -> Lights:
-    """The headlight and the model's active lights as they stand in `data`."""
+    """The headlight and the model's active lights as they stand in `data`.
+
+    A point light shines in all directions with its attenuation, although MuJoCo's classic renderer leaves it out.
+    ValueError for an image light.
+    """
     rows = []
     head = model.vis.headlight
     if head.active:
         rows.append(_light_row(head, direction=[0, 0, -1], directional=True, on_camera=True))
-    for i in range(model.nlight):
-        light = model.light(i)
-        if not model.light_active[i]:
-            continue
-        kind = _LIGHT(model.light_type[i])
-        if kind == _LIGHT.mjLIGHT_SPOT:
-            rows.append(
-                _light_row(
-                    light,
-                    pos=data.light_xpos[i],
-                    direction=data.light_xdir[i],
-                    attenuation=light.attenuation,
-                    cutoff_cosine=np.cos(np.radians(light.cutoff[0])),
-                    exponent=light.exponent[0],
-                    casts_shadow=light.castshadow[0],
-                )
-            )
-        elif kind == _LIGHT.mjLIGHT_DIRECTIONAL:
-            rows.append(
-                _light_row(light, direction=data.light_xdir[i], directional=True, casts_shadow=light.castshadow[0])
-            )
-        else:
-            raise ValueError(
-                f"light {light.name or i!r} is of type {kind.name}, which MuJoCo's own renderer does not place; "
-                "make it directional or a spot."
-            )
+    rows += [_model_light(model, data, i) for i in range(model.nlight) if model.light_active[i]]
     if not rows:
         dark = {"ambient": [_NO_LIGHT_AMBIENT] * 3, "diffuse": [0] * 3, "specular": [0] * 3}
         rows.append(_light_row(dark, directional=True))
     return Lights(**{key: np.stack([row[key] for row in rows]) for key in rows[0]})
+
+
+def _model_light(model: mujoco.MjModel, data: mujoco.MjData, i: int) -> dict[str, np.ndarray]:
+    light, kind = model.light(i), _LIGHT(model.light_type[i])
+    if kind == _LIGHT.mjLIGHT_IMAGE:
+        raise ValueError(f"light {light.name or i!r} is an image; make it directional, a spot or a point.")
+    pose = {"pos": data.light_xpos[i], "direction": data.light_xdir[i], "casts_shadow": light.castshadow[0]}
+    if kind == _LIGHT.mjLIGHT_DIRECTIONAL:
+        return _light_row(light, directional=True, **pose)
+    cone = {"cutoff_cosine": np.cos(np.radians(light.cutoff[0])), "exponent": light.exponent[0]}
+    if kind == _LIGHT.mjLIGHT_POINT:
+        cone, pose["casts_shadow"] = {}, False
+    return _light_row(light, attenuation=light.attenuation, **pose, **cone)
 
 
 def _light_row(light, **given) -> dict[str, np.ndarray]:
@@ -114,19 +104,13 @@ def _light_row(light, **given) -> dict[str, np.ndarray]:
 def geom_surface(model: mujoco.MjModel, geom: int) -> Surface:
     """The surface of a geom: its material's, or MuJoCo's defaults with the geom's own colour."""
     material = int(model.geom_matid[geom])
-    rgba, texture = geom_rgba(model, geom), np.ones(3)
     emission, specular, shininess = 0.0, 0.5, 0.5
     if material >= 0:
         emission = model.mat_emission[material]
         specular, shininess = model.mat_specular[material], model.mat_shininess[material]
-        texture_id = int(model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB])
-        if texture_id >= 0:
-            texture = mean_texture_colour(model, texture_id)
     values = {"emission": emission, "specular": specular, "shininess": shininess}
     return Surface(
-        rgb=rgba[:3].astype(np.float32),
-        texture=texture.astype(np.float32),
-        **{key: np.float32(value) for key, value in values.items()},
+        rgba=geom_rgba(model, geom).astype(np.float32), **{key: np.float32(value) for key, value in values.items()}
     )
 
 
@@ -135,20 +119,6 @@ def geom_rgba(model: mujoco.MjModel, geom: int) -> np.ndarray:
     material, default = int(model.geom_matid[geom]), np.array([0.5, 0.5, 0.5, 1.0], np.float32)
     own = model.geom_rgba[geom]
     return model.mat_rgba[material] if material >= 0 and np.array_equal(own, default) else own
-
-
-def texture_pixels(model: mujoco.MjModel, texture: int) -> Float[np.ndarray, "h w c"]:
-    """A texture's picture in [0, 1]; cube and sky textures have their six faces below each other."""
-    height, width, channels = (int(size[texture]) for size in (model.tex_height, model.tex_width, model.tex_nchannel))
-    start = int(model.tex_adr[texture])
-    data = model.tex_data[start : start + height * width * channels]
-    return data.reshape(height, width, channels) / 255.0
-
-
-def mean_texture_colour(model: mujoco.MjModel, texture: int) -> Float[np.ndarray, "3"]:
-    """The mean over all of a texture, in [0, 1]."""
-    mean = texture_pixels(model, texture).reshape(-1, model.tex_nchannel[texture]).mean(0)
-    return np.resize(mean, 3) if len(mean) < 3 else mean[:3]
 
 
 def lights_in_camera(lights: Lights, camera: Camera) -> tuple[Float[Array, "J L 3"], Float[Array, "J L 3"]]:
@@ -163,17 +133,26 @@ def lights_in_camera(lights: Lights, camera: Camera) -> tuple[Float[Array, "J L 
 
 
 def light_surface(
-    point: Vector, normal: Vector, surface: Surface, lights: Lights, light_pos: Array, light_direction: Array
-) -> Vector:
+    point: Vector,
+    normal: Vector,
+    surface: Surface,
+    texture: Vector,
+    lights: Lights,
+    light_pos: Array,
+    light_direction: Array,
+    shadow_lights: Sequence[int] = (),
+) -> list[Vector]:
     """Colour channels in [0, 1] of points seen from the origin; everything is in the camera's frame.
 
-    `light_pos` and `light_direction` are [.. L 3], and what is [..] must broadcast. Vectors are three arrays each: all
-    of it is then one elementwise loop over pixels.
+    First what is there without the `shadow_lights`, then what each of them adds where no shadow falls. `texture` is
+    the texture's colour, `light_pos` and `light_direction` are [.. L 3], and what is [..] must broadcast. Vectors are
+    three arrays each: all of it is then one elementwise loop over pixels.
     """
     to_eye, normal = _unit(tuple(-p for p in point)), _unit(normal)
-    rgb, texture = _channels(surface.rgb), _channels(surface.texture)
-    lit, lit_with_shadow = [surface.emission * c for c in rgb], [jnp.zeros_like(c) for c in rgb]
+    rgb = _channels(surface.rgba)
+    parts = [[surface.emission * c for c in rgb]] + [[jnp.zeros_like(c) for c in rgb] for _ in shadow_lights]
     for i in range(lights.ambient.shape[0]):
+        lit = parts[1 + list(shadow_lights).index(i) if i in shadow_lights else 0]
         pos, direction = _channels(light_pos[..., i, :]), _channels(light_direction[..., i, :])
         to_light, strength = _incoming(lights, i, point, pos, direction)
         facing = dot(normal, to_light)
@@ -182,11 +161,8 @@ def light_surface(
         facing = jnp.maximum(facing, 0.0)
         for c in range(3):
             diffuse = rgb[c] * (lights.ambient[i, c] + facing * lights.diffuse[i, c])
-            colour = strength * (diffuse + shine * lights.specular[i, c])
-            lit[c] += jnp.where(lights.casts_shadow[i], 0.0, colour)
-            lit_with_shadow[c] += jnp.where(lights.casts_shadow[i], colour, 0.0)
-    passes = zip(lit, lit_with_shadow, texture, strict=True)
-    return tuple(jnp.minimum((jnp.minimum(a, 1.0) + jnp.minimum(b, 1.0)) * t, 1.0) for a, b, t in passes)
+            lit[c] += strength * (diffuse + shine * lights.specular[i, c])
+    return [tuple(jnp.minimum(c, 1.0) * t for c, t in zip(part, texture, strict=True)) for part in parts]
 
 
 def _incoming(lights: Lights, i: int, point: Vector, pos: Vector, direction: Vector) -> tuple[Vector, Array]:
@@ -221,12 +197,23 @@ def _unit(vector: Vector) -> Vector:
     return vector[0] * scale, vector[1] * scale, vector[2] * scale
 
 
-def pack_colour(channels: Vector) -> UInt32[Array, "*batch"]:
-    """Red, green, blue in [0, 1] to 8 bits a channel, in one word."""
-    red, green, blue = ((c * 255 + 0.5).astype(jnp.uint32) for c in channels)
-    return red | (green << 8) | (blue << 16)
+def pack_colour(channels: Vector, alpha: Array | float = 0.0) -> UInt32[Array, "*batch"]:
+    """Red, green, blue and alpha in [0, 1] to 8 bits a channel, in one word."""
+    red, green, blue = (_to_bits(c) for c in channels)
+    packed = red | (green << 8) | (blue << 16)
+    return packed | (_to_bits(jnp.asarray(alpha)) << 24)
+
+
+def _to_bits(channel: Array) -> Array:
+    return (channel * 255 + 0.5).astype(jnp.uint32)
 
 
 def unpack_colour(packed: UInt32[Array, "*batch"]) -> Array:
-    """Packed colours to uint8 [.. 3]."""
+    """Red, green, blue of packed colours, uint8 [.. 3]."""
     return ((packed[..., None] >> jnp.array([0, 8, 16], jnp.uint32)) & 255).astype(jnp.uint8)
+
+
+def unpack_channels(packed: UInt32[Array, "*batch"]) -> tuple[Array, Array, Array, Array]:
+    """Red, green, blue and alpha of packed colours, float32 in [0, 255]."""
+    red, green, blue, alpha = (((packed >> shift) & 255).astype(jnp.float32) for shift in (0, 8, 16, 24))
+    return red, green, blue, alpha

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
+from tests.record_render import flatten_textures
 from tests.render.drawer import drawer_model, drawer_states
 
 DATA = pathlib.Path(__file__).parents[1] / "data" / "render_drawer.npz"
@@ -30,7 +31,7 @@ def recorded():
 def full_detail(drawer):
     """The official square with every triangle, as MuJoCo draws it: rolled camera left upside down."""
     plain = drawer_model()
-    plain.light_castshadow[:] = 0  # MuJoCo adds lights in one pass where it draws no shadows
+    flatten_textures(plain)
     scene, flat = (
         build_scene(model, view=View(upright=False), episode_fixed_bodies=("drawer",), mesh_detail=FULL_DETAIL)
         for model in (drawer.model, plain)

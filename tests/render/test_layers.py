@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
-from rcjax.render.scene import body_moves
+from rcjax.render.motion import body_moves
 from rcjax.types import GeomPoses
 from tests.render.primitives import all_poses, model_of
 

@@ -1,0 +1,219 @@
+"""A MuJoCo model as three layers of triangles before one camera: host, NumPy, but for drawing what never moves."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jaxtyping import Float
+
+from rcjax.render import meshes, raster, shade, textures
+from rcjax.render import shadows as shadow
+from rcjax.render.camera import Camera, View, find_camera, make_camera, place_camera
+from rcjax.render.draw import all_poses, draw_backdrop, draw_shadow_maps, take_poses, view_camera, world_points
+from rcjax.render.layers import Layer, make_layer
+from rcjax.render.motion import Moves, body_moves
+from rcjax.render.scene import Scene, SceneStatic
+from rcjax.render.sky import sky_picture
+from rcjax.types import GeomPoses
+
+DRAWN_GROUPS = (0, 1, 2)  # what mujoco.Renderer draws by default
+_MESH_DETAIL = 15.0  # triangles per pixel of a mesh's size; see `_mesh_budget`
+_MIN_MESH_TRIANGLES = 64
+_MERGED_PIXELS = 0.5  # vertices of a decimated mesh that lie in a cube of this side become one
+_OPAQUE = 0.995  # alpha from which MuJoCo draws a geom as opaque
+
+
+def build_scene(
+    model: mujoco.MjModel,
+    *,
+    view: View,
+    episode_fixed_bodies: Sequence[str] = (),
+    data: mujoco.MjData | None = None,
+    geom_groups: Sequence[int] = DRAWN_GROUPS,
+    samples: int = 1,
+    shadows: bool = False,
+    shadow_size: int = 1024,
+    layered: bool = True,
+    mesh_detail: float = _MESH_DETAIL,
+    chunk: int | None = None,
+) -> Scene:
+    """Tessellate what `mujoco.Renderer` draws of `model`, sort it into layers, and draw what never moves.
+
+    Bodies named in `episode_fixed_bodies`, and what hangs on them without a joint, keep their place for an episode:
+    their poses are read from its first frame. `data` places what never moves and the camera (default: the model's
+    initial state). `samples` a pixel (1, 4, 9 or 16) are averaged; MuJoCo's default is 4. `shadows` lets the lights
+    that cast them do so, by maps of `shadow_size` texels a side. `layered=False` draws everything in every frame, as a
+    check. A mesh keeps about `mesh_detail` triangles per pixel of its extent.
+
+    Sites, reflections, fog and haze are not drawn. ValueError for a camera, light or geom that cannot be drawn, skins
+    and flexes among them.
+    """
+    samples_per_side = _samples_per_side(samples)
+    _refuse_deformables(model)
+    placed = _placed(model, data)
+    camera = make_camera(model, placed, dataclasses.replace(view, size=view.size * samples_per_side))
+    moves = body_moves(model, episode_fixed_bodies)
+    camera_id = find_camera(model, view.camera)
+    camera_body = int(model.cam_bodyid[camera_id]) if camera_id >= 0 else 0
+    camera_moves = moves[camera_body] != Moves.NEVER
+    _refuse_moving_lights(model, moves)
+
+    drawn = [g for g in range(model.ngeom) if model.geom_group[g] in geom_groups and shade.geom_rgba(model, g)[3] > 0]
+    moves_of = {g: moves[model.geom_bodyid[g]] for g in drawn}
+    carrier = _camera_carrier(model, camera_body, view.camera) if camera_moves else -1
+    pose_geoms = sorted({g for g in drawn if moves_of[g] != Moves.NEVER} | ({carrier} if camera_moves else set()))
+    fixed = [g for g in drawn if moves_of[g] == Moves.NEVER]
+    row = {g: i for i, g in enumerate([*fixed, *pose_geoms])}
+
+    opaque = [g for g in drawn if shade.geom_rgba(model, g)[3] >= _OPAQUE]
+    layer_of = {g: moves_of[g] if layered and not camera_moves else Moves.PER_FRAME for g in opaque}
+    atlas, mappings = textures.build_atlas(model, sorted({textures.geom_texture(model, g) for g in drawn} - {-1}))
+    parts = {g: _geom_part(model, placed, camera, g, mesh_detail) for g in drawn}
+
+    def layer(geoms: Sequence[int]) -> Layer:
+        return make_layer(model, {g: parts[g] for g in geoms}, row, mappings)
+
+    never, episode, frame = (layer([g for g in opaque if layer_of[g] == kind]) for kind in Moves)
+    if camera_moves:
+        camera = _relative_camera(camera, placed, carrier)
+    lights = shade.collect_lights(model, placed)
+    static = SceneStatic(
+        size=view.size,
+        samples_per_side=samples_per_side,
+        pose_geoms=tuple(pose_geoms),
+        camera_geom=row[carrier] if camera_moves else -1,
+        shadow_lights=tuple(np.flatnonzero(lights.casts_shadow).tolist()) if shadows else (),
+        shadow_size=shadow_size,
+        chunk=chunk or _default_chunk(),
+    )
+    scene = Scene(
+        static=static,
+        camera=camera,
+        lights=lights,
+        atlas=atlas,
+        backdrop=sky_picture(model, camera, static, camera_moves),
+        shadow_maps=(),
+        fixed_poses=GeomPoses(
+            pos=placed.geom_xpos[fixed].astype(np.float32),
+            mat=placed.geom_xmat[fixed].reshape(-1, 3, 3).astype(np.float32),
+        ),
+        episode_layer=episode,
+        frame_layer=frame,
+        transparent_layer=layer([g for g in drawn if g not in layer_of]),
+    )
+    scene, never = jax.tree.map(jnp.asarray, (scene, never))
+    scene = jax.jit(draw_backdrop)(scene, never)
+    if static.shadow_lights:
+        seen, casting = _visible_points(scene, placed), _casting_points(placed, parts)
+        maps = [
+            shadow.empty_map(model, lights, i, float(camera.near), seen, casting, shadow_size)
+            for i in static.shadow_lights
+        ]
+        scene = scene.replace(shadow_maps=jax.tree.map(jnp.asarray, tuple(maps)))
+        scene = jax.jit(draw_shadow_maps)(scene, never)
+    return scene
+
+
+def _placed(model: mujoco.MjModel, data: mujoco.MjData | None) -> mujoco.MjData:
+    placed = mujoco.MjData(model)
+    if data is not None:
+        placed.qpos[:] = data.qpos
+        placed.mocap_pos[:], placed.mocap_quat[:] = data.mocap_pos, data.mocap_quat
+    mujoco.mj_kinematics(model, placed)
+    mujoco.mj_comPos(model, placed)
+    mujoco.mj_camlight(model, placed)
+    return placed
+
+
+def _refuse_moving_lights(model: mujoco.MjModel, moves: list[Moves]) -> None:
+    for i in range(model.nlight):
+        body = int(model.light_bodyid[i])
+        if model.light_active[i] and moves[body] != Moves.NEVER:
+            raise ValueError(
+                f"light {model.light(i).name or i!r} is on body {model.body(body).name!r}, which moves; "
+                "only lights that stand still can be drawn."
+            )
+
+
+def _camera_carrier(model: mujoco.MjModel, body: int, camera: str) -> int:
+    """A geom whose pose tells the camera's, as poses are kept for geoms only."""
+    if not model.body_geomnum[body]:
+        raise ValueError(
+            f"camera {camera!r} is on body {model.body(body).name!r}, which moves and has no geom to tell its pose."
+        )
+    return int(model.body_geomadr[body])
+
+
+def _relative_camera(camera: Camera, data: mujoco.MjData, geom: int) -> Camera:
+    mat = data.geom_xmat[geom].reshape(3, 3)
+    pos = mat.T @ (camera.pos - data.geom_xpos[geom])
+    return place_camera(camera, pos.astype(np.float32), (mat.T @ camera.mat).astype(np.float32))
+
+
+def _geom_part(model, data, camera: Camera, geom: int, detail: float) -> meshes.Triangles:
+    distance = max(float(np.linalg.norm(data.geom_xpos[geom] - camera.pos)), float(camera.near), 0.1)
+    per_metre = 1 / (abs(float(camera.dx)) * distance)  # pixels
+    budget = 0
+    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
+        budget = _mesh_budget(meshes.mesh_area(model, model.geom_dataid[geom]), per_metre, detail)
+    return meshes.geom_triangles(
+        model,
+        geom,
+        segments=_segments(float(model.geom_size[geom].max()) * per_metre),
+        mesh_budget=budget,
+        mesh_cell=_MERGED_PIXELS / per_metre,
+        plane_half_side=float(camera.far),
+    )
+
+
+def _mesh_budget(area: float, per_metre: float, detail: float) -> int:
+    """Triangles for a mesh: the error of a mesh of K triangles falls as 1 / K, so K grows with the extent in pixels."""
+    return max(_MIN_MESH_TRIANGLES, round(detail * area**0.5 * per_metre))
+
+
+def _segments(radius: float) -> int:
+    """Facets round a circle of some radius in pixels that keep within an eighth of a pixel; at most MuJoCo's 28."""
+    return int(np.clip(4 * np.ceil(np.pi / np.sqrt(2 * 0.125 / max(radius, 0.5)) / 4), 8, 28))
+
+
+def _default_chunk() -> int:
+    return 64 if jax.default_backend() == "cpu" else 2048
+
+
+def _visible_points(scene: Scene, placed: mujoco.MjData) -> Float[np.ndarray, "P 3"]:
+    """Points of the world that the camera sees in the initial state, and some on the way to them."""
+    poses = GeomPoses(pos=placed.geom_xpos[None], mat=placed.geom_xmat.reshape(1, -1, 3, 3))
+    every = all_poses(scene, jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), take_poses(scene, poses)))
+    key = scene.backdrop.key
+    points = np.stack([np.asarray(p) for p in world_points(scene, every, key)], axis=-1)
+    near = np.asarray(raster.inverse_depth_of(key)) > 1.01 / float(scene.camera.far)
+    eye = np.asarray(view_camera(scene, every).pos)[0]
+    seen = points[near]
+    return np.concatenate([eye + part * (seen - eye) for part in (0.5, 0.75, 1.0)])
+
+
+def _casting_points(placed: mujoco.MjData, parts: dict[int, meshes.Triangles]) -> Float[np.ndarray, "Q 3"]:
+    """The corners of all triangles as they stand."""
+    turned = [
+        part.corners.reshape(-1, 3) @ placed.geom_xmat[g].reshape(3, 3).T + placed.geom_xpos[g]
+        for g, part in parts.items()
+    ]
+    return np.concatenate(turned) if turned else np.zeros((0, 3))
+
+
+def _samples_per_side(samples: int) -> int:
+    if samples not in (1, 4, 9, 16):
+        raise ValueError(f"samples={samples}; a pixel is drawn with 1, 4, 9 or 16 samples.")
+    return round(samples**0.5)
+
+
+def _refuse_deformables(model: mujoco.MjModel) -> None:
+    for kind, count in (("skin", model.nskin), ("flex", model.nflex)):
+        if count:
+            raise ValueError(
+                f"the model has {count} {kind}(s), which cannot be drawn; only geoms can. "
+                f"Delete them from the MjSpec if the picture does without."
+            )
