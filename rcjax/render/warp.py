@@ -20,12 +20,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, UInt8, UInt32
 
+from rcjax.render.build import DRAWN_GROUPS
 from rcjax.render.camera import Camera, View, find_camera, make_camera
 from rcjax.render.motion import body_moves
 from rcjax.render.shade import geom_rgba
 from rcjax.types import GeomPoses
 
-_DRAWN_GROUPS = (0, 1, 2)  # what mujoco.Renderer draws by default
 _GRAPH_MODES = ("none", "jax", "warp", "warp_staged", "warp_staged_ex")
 
 
@@ -69,6 +69,7 @@ def build_warp_scene(
     n_pictures: int,
     episode_fixed_bodies: Sequence[str] = (),
     data: mujoco.MjData | None = None,
+    geom_groups: Sequence[int] = DRAWN_GROUPS,
     shadows: bool = False,
     samples: int = 1,
     depth: bool = False,
@@ -76,26 +77,38 @@ def build_warp_scene(
 ) -> WarpScene:
     """A scene that `render_frames` draws with MJX-Warp, always `n_pictures` (N F) at a time.
 
-    `view`, `episode_fixed_bodies` (unlike in `build_scene` their poses are read from every frame) and `data` are
-    `build_scene`'s. `samples` per pixel is a square number, as Warp averages a grid. `depth` is needed for
-    `render_depth`. `graph_mode` says who records CUDA graphs (MJX's choice by default; its `put_model` lists them).
+    `view`, `data`, `geom_groups` and `episode_fixed_bodies` are `build_scene`'s, but poses of the latter are read from
+    every frame. `samples` per pixel is a square number, as Warp averages a grid. `depth` is needed for `render_depth`.
+    `graph_mode` says who records CUDA graphs (MJX's choice by default).
 
     One scene's calls share its context: map over micro-batches with `jax.lax.map`, which orders them, but neither
     `vmap` nor shard a call, nor put two that do not depend on each other in one program.
 
-    ValueError where Warp or a device for it is missing, for a model that MJX-Warp does not take, and for cameras and
-    lights that cannot be drawn.
+    ValueError where Warp or a device for it is missing, for a model that MJX-Warp does not take, for skins and flexes,
+    and for cameras and lights that cannot be drawn.
     """
     device = _require_warp()
     _check_options(n_pictures, samples, graph_mode)
+    if model.nskin or model.nflex:
+        raise ValueError(f"the model has {model.nskin} skins and {model.nflex} flexes, which cannot be drawn.")
     placed = _placed(model, data)
     moves = body_moves(model, episode_fixed_bodies)
     slot = _still_camera(model, moves, view)
     camera = make_camera(model, placed, view)
     model = _with_rays(model, slot, camera, view.size)
-    context = _make_context(model, slot, view.size, n_pictures, shadows, samples, depth, device)
+    context = _make_context(
+        model,
+        device,
+        nworld=n_pictures,
+        cam_res=(view.size, view.size),
+        cam_active=[slot],
+        render_depth=depth,
+        use_shadows=shadows,
+        samples_per_pixel=math.isqrt(samples),
+        enabled_geom_groups=list(geom_groups),
+    )
     mjx_model, mjx_data = _put(model, placed, slot, camera, graph_mode, device)
-    drawn = [g for g in range(model.ngeom) if model.geom_group[g] in _DRAWN_GROUPS and geom_rgba(model, g)[3] > 0]
+    drawn = [g for g in range(model.ngeom) if model.geom_group[g] in geom_groups and geom_rgba(model, g)[3] > 0]
     static = WarpStatic(
         context=context,
         n_pictures=n_pictures,
@@ -241,32 +254,17 @@ def _with_rays(model: mujoco.MjModel, slot: int, camera: Camera, size: int) -> m
     return changed
 
 
-def _make_context(
-    model: mujoco.MjModel,
-    slot: int,
-    size: int,
-    n_pictures: int,
-    shadows: bool,
-    samples: int,
-    depth: bool,
-    device: Any,
-) -> Any:
+def _make_context(model: mujoco.MjModel, device: Any, **options: Any) -> Any:
     import warp
     from mujoco import mjx
 
     return mjx.create_render_context(
         model,
-        nworld=n_pictures,
         devices=[warp.device_from_jax(device).alias],
-        cam_res=(size, size),
-        cam_active=[slot],
         render_rgb=True,
-        render_depth=depth,
         render_seg=False,
-        use_shadows=shadows,
-        samples_per_pixel=math.isqrt(samples),
-        enabled_geom_groups=list(_DRAWN_GROUPS),
         render_skybox=bool((model.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX).any()),
+        **options,
     )
 
 

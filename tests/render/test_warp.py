@@ -10,6 +10,8 @@ import pytest
 
 from rcjax.render import View, build_scene, build_warp_scene, render_depth, render_frames, take_poses
 from rcjax.types import GeomPoses
+from tests.record_render import flatten_textures
+from tests.render.drawer import drawer_model
 from tests.render.primitives import all_poses
 
 needs_warp = pytest.mark.skipif(importlib.util.find_spec("warp") is None, reason="needs the extra `warp`")
@@ -91,17 +93,22 @@ def test_pictures_of_primitives_agree(view):
     assert shape > 0.99  # 0.9970 to 0.9996 measured: circles have facets here, within an eighth of a pixel
     assert same_depth.mean() > 0.96  # 0.974 to 0.979 measured: outline pixels, and facets that cut inside round shapes
     assert np.median(level) <= 1  # Warp rounds down
-    assert np.quantile(level, 0.95) <= 12  # 7 measured at most: highlights on facets, and outlines
+    assert np.quantile(level, 0.95) <= 4  # 1 measured: highlights on facets
 
 
 @needs_warp
 def test_pictures_of_the_drawer_agree(drawer):
-    (ours, our_depth), (theirs, their_depth) = both(drawer.model, View(size=64), drawer.states.poses, ("drawer",))
+    """Without what MJX-Warp is known to do otherwise: it has no mipmaps, so its textures are noise at this size, and it
+    clips light after the texture has dimmed it, so bright places are brighter."""
+    model = drawer_model()
+    flatten_textures(model)
+    model.light_diffuse *= 0.3
+    (ours, our_depth), (theirs, their_depth) = both(model, View(size=64), drawer.states.poses, ("drawer",))
     near = (np.abs(our_depth / their_depth - 1) < 1e-2).mean()
     psnr = 10 * np.log10(255**2 / np.mean((ours.astype(float) - theirs) ** 2))
     print("drawer: depth within 1 %", near, "PSNR", psnr)
     assert near > 0.98  # 0.9928 measured: outlines, and meshes are decimated here
-    assert psnr > 24  # 26.8 measured: Warp samples textures without mipmaps and clips light after the texture
+    assert psnr > 31  # 34.7 measured: outlines, and meshes are decimated here
 
 
 @needs_warp
