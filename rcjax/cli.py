@@ -18,9 +18,10 @@ import tyro
 
 from rcjax import envs
 from rcjax.config import TaskSpec, TrainConfig, VideoConfig, preset
+from rcjax.files import cache_folder
 from rcjax.s3d import load_encoder
 from rcjax.storage import RunFolder
-from rcjax.taskspec import EXPERT, cache_folder
+from rcjax.taskspec import EXPERT
 from rcjax.video_io import require_writable
 
 

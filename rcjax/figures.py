@@ -8,6 +8,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import EngFormatter
 
+from rcjax.files import write_atomically
+
 PANELS = {
     "video_reward": "video reward (all the policy learns from)",
     "true_return": "true return (dense reward, never learned from)",
@@ -37,7 +39,5 @@ def learning_curve(rows: list[dict[str, float]], path: Path, title: str) -> None
     axes[-1].set_ylim(-0.03, 1.03)
     axes[0].legend()
     figure.suptitle(title)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=110, format="png")
+    write_atomically(path, lambda part: figure.savefig(part, dpi=110, format="png"))
     plt.close(figure)
-    temporary.replace(path)

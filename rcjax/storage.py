@@ -14,7 +14,6 @@ A folder is complete or absent: it is filled under a temporary name and renamed.
 
 import json
 import math
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,20 +25,11 @@ import orbax.checkpoint as ocp
 from tensorboardX import SummaryWriter
 
 from rcjax.config import TrainConfig, from_json, to_json
+from rcjax.files import write_atomically
 from rcjax.s3d import Encoder, load_encoder, save_encoder
 from rcjax.video_io import write_video
 
 KEPT_CHECKPOINTS = 2
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces the file in one step, so that a kill leaves the old text or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 class RunFolder:
@@ -168,7 +158,8 @@ class Metrics:
         """What an interrupted run recorded after `from_iteration` is dropped: those iterations are run again."""
         self.path = run.path / "metrics.jsonl"
         rows = [row for row in read_metrics(run) if row["iteration"] <= from_iteration]
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_atomically(self.path, lambda part: part.write_text(text))
         self.file = self.path.open("a")
         # Events are numbered by environment steps, so that is what tells TensorBoard which ones are run again.
         self.events = SummaryWriter(str(run.path), purge_step=int(rows[-1]["env_steps"]) + 1 if rows else None)

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from rcjax import __version__
 from rcjax.config import TaskSpec, VideoConfig
 from rcjax.embedding import embed_frames
 from rcjax.envs.experts import run_expert
+from rcjax.files import cache_folder, write_atomically
 from rcjax.render import Scene, render_frames, take_poses
 from rcjax.s3d import Encoder, embed_text, tokenize
 from rcjax.types import GeomPoses
@@ -80,12 +79,6 @@ def draw_episode(scene: Scene, poses: GeomPoses, video: VideoConfig) -> UInt8[np
     return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, kept))[0])
 
 
-def cache_folder() -> Path:
-    """Where demonstrations and compiled programs are kept between runs: $RCJAX_CACHE, or ~/.cache/rcjax."""
-    base = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
-    return Path(os.environ.get("RCJAX_CACHE", Path(base) / "rcjax"))
-
-
 def expert_poses(env: Any, env_params: Any, episode_length: int, n_tries: int = 8) -> GeomPoses:
     """Poses `[T G ...]` of an episode in which Metaworld's expert policy succeeds, recorded once and cached.
 
@@ -104,7 +97,7 @@ def expert_poses(env: Any, env_params: Any, episode_length: int, n_tries: int = 
             "use longer episodes or a video of your own."
         )
     poses = jax.tree.map(lambda x: np.asarray(x[:, succeeded[0]]), episodes.poses)
-    _save_atomically(path, poses)
+    write_atomically(path, lambda part: _save(part, poses))
     return poses
 
 
@@ -116,8 +109,6 @@ def _fingerprint(env: Any, env_params: Any, episode_length: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _save_atomically(path: Path, poses: GeomPoses) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+def _save(path: Path, poses: GeomPoses) -> None:
+    with path.open("wb") as file:  # savez appends .npz to a name without it
         np.savez_compressed(file, pos=poses.pos, mat=poses.mat)
-    os.replace(file.name, path)

@@ -23,6 +23,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from jaxtyping import Int, UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from rcjax.files import write_atomically
+
 Frames: TypeAlias = UInt8[np.ndarray, "F H W 3"]
 Frame: TypeAlias = UInt8[np.ndarray, "H W 3"]
 Clip: TypeAlias = UInt8[np.ndarray, "{n_frames} {size} {size} 3"]  # by the function's own arguments
@@ -106,7 +108,7 @@ def write_video(path: str | os.PathLike[str], frames: Frames, fps: float | int) 
         raise ValueError(f"fps={fps}; expected frames per second above 0 and below 1000.")
     require_writable(path)
     writer = {".gif": _write_gif, ".mp4": _write_mp4}[path.suffix.lower()]
-    _write_atomically(path, lambda part: writer(part, frames, fps))
+    write_atomically(path, lambda part: writer(part, frames, fps))
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
@@ -340,16 +342,6 @@ def _fit_frame(frame: Frame, size: int, fit: Fit) -> UInt8[np.ndarray, "{size} {
     if frame.shape[:2] == (size, size):
         return frame
     return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.LANCZOS))
-
-
-def _write_atomically(path: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write_mp4(path: pathlib.Path, frames: Frames, fps: float | int) -> None:
