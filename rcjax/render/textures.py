@@ -3,7 +3,7 @@
 On the host every triangle gets texture coordinates at its corners, as MuJoCo 3.12 and later make them
 (`settexture` in render_gl3.c, display lists in render_context.c), and all textures go, with their smaller levels, into
 one flat array of packed texels. On the device `sample` looks colours up in it, as section 8.14 of the OpenGL 4.6
-specification has it: pictures repeat, cube maps are clamped to each face's edge, no anisotropy.
+specification has it: pictures repeat, cubes have no seams, no anisotropy.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt8, UInt32
 
-from rcjax.render.shade import Vector, dot
+from rcjax.render.shade import Vector
 
 Filter = Literal["trilinear", "bilinear", "nearest"]
 """Texels fetched for a pixel: 4 in each of two levels, as MuJoCo; 4 in the nearest level; 1 in the nearest level."""
@@ -27,10 +27,20 @@ NO_TEXTURE = -1
 _GEOM = mujoco.mjtGeom
 _2D = mujoco.mjtTexture.mjTEXTURE_2D
 _FACES = 6
-_SIDE_BITS = 14
+_SIDE_BITS = 13
 _MAX_SIDE = 1 << _SIDE_BITS  # texels
 _PICTURE, _CUBE, _CUBE_OF_ONE = 1, 2, 3  # kinds of mapping; the last repeats one picture on all faces
-_THIRD = np.uint32(0xAAAAAAAB)  # times 3 it is 1 modulo 2^32, so it divides multiples of 3
+_CUBE_AXES = np.array(  # of a face, +x, -x, +y, -y, +z, -z: outwards, along s, along t; OpenGL 4.6, table 8.19
+    [
+        [[1, 0, 0], [0, 0, -1], [0, -1, 0]],
+        [[-1, 0, 0], [0, 0, 1], [0, -1, 0]],
+        [[0, 1, 0], [1, 0, 0], [0, 0, 1]],
+        [[0, -1, 0], [1, 0, 0], [0, 0, -1]],
+        [[0, 0, 1], [1, 0, 0], [0, -1, 0]],
+        [[0, 0, -1], [-1, 0, 0], [0, -1, 0]],
+    ],
+    float,
+)
 
 
 @chex.dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Mapping:
     """Which texture a surface has, in two words, as they are gathered at every pixel."""
 
     start: Int[Array, "*batch"]  # its first texel
-    shape: Int[Array, "*batch"]  # of a face: width - 1 | (height - 1) << 14 | kind << 28; 0 without a texture
+    shape: Int[Array, "*batch"]  # of a face: width - 1 | (height - 1) << 13 | kind << 26; 0 without a texture
 
 
 def geom_texture(model: mujoco.MjModel, geom: int) -> int:
@@ -77,7 +87,7 @@ def build_atlas(model: mujoco.MjModel, texture_ids: Iterable[int]) -> tuple[Atla
             start=np.int32(sum(map(len, blocks))),
             shape=np.int32((width - 1) | (height - 1) << _SIDE_BITS | kind << 2 * _SIDE_BITS),
         )
-        blocks.append(_pyramid(faces))
+        blocks.append(_pyramid(faces, wraps=kind == _PICTURE))
     return Atlas(texels=np.concatenate(blocks)), mappings
 
 
@@ -98,7 +108,7 @@ def texture_coordinates(
     texture = geom_texture(model, geom)
     if texture == NO_TEXTURE:
         return np.zeros_like(unit)
-    material, kind, size = int(model.geom_matid[geom]), model.geom_type[geom], _drawn_size(model, geom)
+    material, kind, size = int(model.geom_matid[geom]), _GEOM(model.geom_type[geom]), _drawn_size(model, geom)
     given = np.where(size > 0, size, 1.0)
     if model.tex_type[texture] != _2D:
         metres = unit * given if kind == _GEOM.mjGEOM_PLANE else unit  # planes are listed in metres
@@ -122,7 +132,7 @@ def _has_own_coordinates(model: mujoco.MjModel, geom: int) -> bool:
 
 def _drawn_size(model: mujoco.MjModel, geom: int) -> Float[np.ndarray, "3"]:
     """A geom's scale along x, y, z (`mjv_initGeom`)."""
-    size, kind = model.geom_size[geom], model.geom_type[geom]
+    size, kind = model.geom_size[geom], _GEOM(model.geom_type[geom])
     if kind == _GEOM.mjGEOM_SPHERE:
         return size[[0, 0, 0]]
     return size[[0, 0, 1]] if kind in (_GEOM.mjGEOM_CAPSULE, _GEOM.mjGEOM_CYLINDER) else size
@@ -130,7 +140,7 @@ def _drawn_size(model: mujoco.MjModel, geom: int) -> Float[np.ndarray, "3"]:
 
 def _spread_once(model: mujoco.MjModel, geom: int, unit: np.ndarray) -> Float[np.ndarray, "K 3 2"]:
     """s and t where a primitive shows its picture once: on each side of a box, wound round what is round."""
-    kind, height = model.geom_type[geom], unit[..., 2]
+    kind, height = _GEOM(model.geom_type[geom]), unit[..., 2]
     if kind == _GEOM.mjGEOM_PLANE:
         return np.where(model.geom_size[geom, :2] > 0, 0.5, 0.0) + 0.5 * unit[..., :2] * [1, -1]
     if kind == _GEOM.mjGEOM_BOX:
@@ -183,26 +193,27 @@ def _srgb_to_linear() -> UInt8[np.ndarray, "256"]:
 _SRGB_TO_LINEAR = _srgb_to_linear()
 
 
-def _pyramid(faces: UInt8[np.ndarray, "f h w 3"]) -> UInt32[np.ndarray, " p"]:
-    """All levels of a texture, packed; each begins at `_level_start`, as if sides were powers of two."""
+def _pyramid(faces: UInt8[np.ndarray, "f h w 3"], wraps: bool) -> UInt32[np.ndarray, " p"]:
+    """All levels of a texture, packed; each begins at `_level_start` and has a border one texel wide."""
     n_faces, height, width = faces.shape[:3]
-    log_width, log_height = (_ceil_log2(side) for side in (width, height))
     n_levels = max(width, height).bit_length()
-    packed = np.zeros(n_faces * _level_start(log_width, log_height, max(log_width, log_height) + 1), np.uint32)
-    for level in range(n_levels):
-        words = (faces.astype(np.uint32) << np.array([0, 8, 16], np.uint32)).sum(axis=-1, dtype=np.uint32)
-        start = n_faces * _level_start(log_width, log_height, level)
+    starts = n_faces * _level_start(width, height, np.arange(n_levels + 1))
+    packed = np.zeros(starts[-1], np.uint32)
+    for start in starts[:-1]:
+        texels = _wrapped(faces) if wraps else _sewn(faces)
+        words = (texels.astype(np.uint32) << np.array([0, 8, 16], np.uint32)).sum(axis=-1, dtype=np.uint32)
         packed[start : start + words.size] = words.reshape(-1)
         faces = np.round(_halve(_halve(faces, axis=1), axis=2)).astype(np.uint8)
     return packed
 
 
-def _level_start(log_width: int, log_height: int, level: int) -> int:
-    return sum(1 << max(log_width - i, 0) + max(log_height - i, 0) for i in range(level))
+def _level_start(width, height, level):
+    """Room for the levels before one, of one face: each but the first is given half as much as the one before.
 
-
-def _ceil_log2(side: int) -> int:
-    return (side - 1).bit_length()
+    Levels and their borders shrink faster, but for the last ones, hence the constant.
+    """
+    whole = 2 * (width + 2) * (height + 2)
+    return whole - (whole >> level) + 16 * level
 
 
 def _halve(faces: np.ndarray, axis: int) -> Float[np.ndarray, "f h w 3"]:
@@ -216,40 +227,44 @@ def _halve(faces: np.ndarray, axis: int) -> Float[np.ndarray, "f h w 3"]:
     return a * (1 - weight) + b * weight
 
 
+def _wrapped(faces: UInt8[np.ndarray, "f h w 3"]) -> np.ndarray:
+    return np.pad(faces, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap")
+
+
+def _sewn(faces: UInt8[np.ndarray, "f w w 3"]) -> np.ndarray:
+    """Faces with the neighbouring faces' texels around them, as seams are not to be seen.
+
+    A corner is the mean of the three texels that meet. One picture for all six keeps its own, as neighbours differ
+    from face to face.
+    """
+    padded = np.pad(faces, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    if len(faces) == 1:
+        return padded
+    side = faces.shape[1]
+    middle = (2 * np.arange(-1, side + 1) + 1) / side - 1
+    s, t = middle[None, :, None], middle[:, None, None]
+    for face, (major, along_s, along_t) in enumerate(_CUBE_AXES):
+        seen = np.einsum("fak,hwk->hwfa", _CUBE_AXES, major + s * along_s + t * along_t)
+        which = seen[..., 0].argmax(axis=-1)
+        depth, *place = np.take_along_axis(seen, which[..., None, None], axis=2)[:, :, 0].transpose(2, 0, 1)
+        column, row = (((p / depth + 1) / 2 * side).astype(int).clip(0, side - 1) for p in place)
+        padded[face] = faces[which, row, column]
+        for y, x, in_y, in_x in ((0, 0, 1, 1), (0, -1, 1, -2), (-1, 0, -2, 1), (-1, -1, -2, -2)):
+            meeting = padded[face][[in_y, y, in_y], [in_x, in_x, x]]
+            padded[face, y, x] = np.round(meeting.mean(axis=0))
+    return padded
+
+
 class _Texture(NamedTuple):
     """A mapping spelt out, and where on which face it is looked up; all [..]."""
 
     start: Array
-    is_cube: Array
     n_faces: Array  # stored
     face: Array
     width: Array
     height: Array
     s: Array
     t: Array
-
-
-def interpolate(
-    planes: Float[Array, "*batch 3 3"], edges: Float[Array, "*batch 3"], corners: Float[Array, "*batch 3 3"]
-) -> tuple[Vector, Vector, Vector]:
-    """A triangle's coordinates at a pixel, and by how much they change along its row and along its column.
-
-    `corners` are [.., corner, s t r]; `edges` are barycentric coordinates over depth and `planes` how each depends on
-    (column, row, 1), as in `raster.Hits`.
-    """
-    depth = 1 / (edges[..., 0] + edges[..., 1] + edges[..., 2])
-
-    def blend(weights, part):
-        return dot([weights[..., k] for k in range(3)], [corners[..., k, part] for k in range(3)])
-
-    coords = tuple(depth * blend(edges, part) for part in range(3))
-
-    def slope(axis):
-        rise = planes[..., axis]
-        total = rise[..., 0] + rise[..., 1] + rise[..., 2]
-        return tuple(depth * (blend(rise, part) - coords[part] * total) for part in range(3))
-
-    return coords, slope(0), slope(1)
 
 
 def sample(
@@ -291,7 +306,6 @@ def _locate(mapping: Mapping, coords: Vector, along_x: Vector, along_y: Vector) 
 
     texture = _Texture(
         start=mapping.start,
-        is_cube=is_cube,
         n_faces=jnp.where(kind == _CUBE, _FACES, 1),
         face=jnp.where(kind == _CUBE, face, 0),
         width=(shape & (_MAX_SIDE - 1)) + 1,
@@ -343,54 +357,40 @@ def _squared_texels_per_pixel(texture: _Texture, along_x: Vector, along_y: Vecto
 
 def _nearest(atlas: Atlas, texture: _Texture, level: Array) -> Vector:
     start, width, height = _level(texture, level)
-    x, y = (
-        jnp.clip((place * side).astype(jnp.int32), 0, side - 1)
-        for place, side in ((texture.s, width), (texture.t, height))
-    )
-    word = _fetch(atlas, start + y * width + x)
+    column, row = ((place * side).astype(jnp.int32) for place, side in ((texture.s, width), (texture.t, height)))
+    word = _fetch(atlas, start + (row + 1) * (width + 2) + column + 1)
     return tuple((word >> shift & 255).astype(jnp.int32) * (1 / 255) for shift in (0, 8, 16))
 
 
 def _bilinear(atlas: Atlas, texture: _Texture, level: Array) -> Vector:
     """The four texels around a place, weighted in 1/256. Red and blue are added up in one word."""
     start, width, height = _level(texture, level)
-    left, right, x = _neighbours(texture.s, width, texture.is_cube)
-    top, bottom, y = _neighbours(texture.t, height, texture.is_cube)
+    pitch = width + 2
+    column, x = _split(texture.s * width + 0.5)  # the border's texels are number 0
+    row, y = _split(texture.t * height + 0.5)
+    first = start + row * pitch + column
     both = (x * y + 128) >> 8
-    weights = (256 - x - y + both, x - both, y - both, both)
+    weights = ((0, 256 - x - y + both), (1, x - both), (pitch, y - both), (pitch + 1, both))
     red_blue = green = jnp.uint32(0)
-    rows = start + top * width, start + bottom * width
-    for weight, place in zip(weights, (rows[0] + left, rows[0] + right, rows[1] + left, rows[1] + right), strict=True):
-        word, weight = _fetch(atlas, place), weight.astype(jnp.uint32)
+    for step, weight in weights:
+        word, weight = _fetch(atlas, first + step), weight.astype(jnp.uint32)
         red_blue += (word & 0xFF00FF) * weight
         green += (word >> 8 & 0xFF) * weight
     whole = 1 / (255 * 256)
     return tuple(c.astype(jnp.int32) * whole for c in (red_blue & 0xFFFF, green, red_blue >> 16))
 
 
-def _neighbours(place: Array, side: Array, is_cube: Array) -> tuple[Array, Array, Array]:
-    """The two texels beside a place in [0, 1) of a row of `side`, and the second's weight in 1/256."""
-    x = place * side - 0.5
-    low = jnp.floor(x)
-    weight = ((x - low) * 256).astype(jnp.int32)
-    first = low.astype(jnp.int32)
-    second = first + 1
-    first = jnp.where(first < 0, jnp.where(is_cube, 0, side - 1), first)
-    second = jnp.where(second >= side, jnp.where(is_cube, side - 1, 0), second)
-    return first, second, weight
+def _split(place: Array) -> tuple[Array, Array]:
+    """Whole part of a number that is not negative, and the rest in 1/256."""
+    fixed = (place * 256).astype(jnp.int32)
+    return fixed >> 8, fixed & 255
 
 
 def _level(texture: _Texture, level: Array) -> tuple[Array, Array, Array]:
-    """First texel of a level of the face, its width and its height; `_level_start` in closed form."""
+    """First texel of a level of the face with its border, and its width and height without."""
     width, height = (jnp.maximum(side >> level, 1) for side in (texture.width, texture.height))
-    log_width, log_height = (_floor_log2(2 * side - 1) for side in (texture.width, texture.height))
-    square = jnp.minimum(level, jnp.minimum(log_width, log_height))  # levels that are quarters of the one before
-    first = jnp.uint32(1) << (log_width + log_height).astype(jnp.uint32)
-    quarters = (first - (first >> (2 * square).astype(jnp.uint32))) * 4 * _THIRD
-    line = 2 << jnp.abs(log_width - log_height)
-    halves = line - (line >> (level - square))
-    above = quarters.astype(jnp.int32) + halves
-    return texture.start + texture.n_faces * above + texture.face * (width * height), width, height
+    above = texture.n_faces * _level_start(texture.width, texture.height, level)
+    return texture.start + above + texture.face * ((width + 2) * (height + 2)), width, height
 
 
 def _floor_log2(value: Array) -> Array:
@@ -399,4 +399,4 @@ def _floor_log2(value: Array) -> Array:
 
 
 def _fetch(atlas: Atlas, place: Array) -> UInt32[Array, "*batch"]:
-    return atlas.texels.at[place].get(mode="clip")
+    return atlas.texels.at[place].get(mode="promise_in_bounds", wrap_negative_indices=False)
