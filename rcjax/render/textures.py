@@ -30,6 +30,7 @@ _FACES = 6
 _SIDE_BITS = 13
 _MAX_SIDE = 1 << _SIDE_BITS  # texels
 _PICTURE, _CUBE, _CUBE_OF_ONE = 1, 2, 3  # kinds of mapping; the last repeats one picture on all faces
+_WHITE_TEXELS = 9  # one and its border
 _CUBE_AXES = np.array(  # of a face, +x, -x, +y, -y, +z, -z: outwards, along s, along t; OpenGL 4.6, table 8.19
     [
         [[1, 0, 0], [0, 0, -1], [0, -1, 0]],
@@ -45,7 +46,7 @@ _CUBE_AXES = np.array(  # of a face, +x, -x, +y, -y, +z, -z: outwards, along s, 
 
 @chex.dataclass(frozen=True)
 class Atlas:
-    """All textures of a scene with all their levels, r | g << 8 | b << 16. The first texel is white."""
+    """All textures of a scene with all their levels, r | g << 8 | b << 16, after a white one for what has none."""
 
     texels: UInt32[Array, " P"]
 
@@ -75,7 +76,7 @@ def build_atlas(model: mujoco.MjModel, texture_ids: Iterable[int]) -> tuple[Atla
 
     Textures in sRGB are decoded, as OpenGL does it; alpha is left out. ValueError for a texture that is too large.
     """
-    blocks, mappings = [np.full(1, 0xFFFFFF, np.uint32)], {NO_TEXTURE: no_texture()}
+    blocks, mappings = [np.full(_WHITE_TEXELS, 0xFFFFFF, np.uint32)], {NO_TEXTURE: no_texture()}
     for texture in sorted(set(texture_ids) - {NO_TEXTURE}):
         faces = _texture_faces(model, texture)
         height, width = faces.shape[1:3]
@@ -274,15 +275,15 @@ def sample(
 
     `along_x` and `along_y` are what the coordinates change by from a pixel to the next; they choose the level.
     """
-    if atlas.texels.shape[0] == 1:
+    if atlas.texels.shape[0] == _WHITE_TEXELS:
         return (jnp.ones_like(coords[0]),) * 3
     texture, along_x, along_y = _locate(mapping, coords, along_x, along_y)
-    size = _squared_texels_per_pixel(texture, along_x, along_y)
+    step = _squared_texels_per_pixel(texture, along_x, along_y)
     largest = _floor_log2(jnp.maximum(texture.width, texture.height))
     if filter != "trilinear":
-        level = jnp.clip(_floor_log2(2 * size) >> 1, 0, largest)
+        level = jnp.clip(_floor_log2(2 * step) >> 1, 0, largest)
         return (_bilinear if filter == "bilinear" else _nearest)(atlas, texture, level)
-    detail = jnp.clip(0.5 * jnp.log2(jnp.maximum(size, 1.0)), 0.0, largest)
+    detail = jnp.clip(0.5 * jnp.log2(jnp.maximum(step, 1.0)), 0.0, largest)
     level = detail.astype(jnp.int32)
     part = detail - level
     finer, coarser = (_bilinear(atlas, texture, at) for at in (level, jnp.minimum(level + 1, largest)))
@@ -324,9 +325,9 @@ def _project(direction: Vector, along_x: Vector, along_y: Vector) -> tuple[Array
 
     Source: OpenGL 4.6, table 8.19.
     """
-    size = [jnp.abs(c) for c in direction]
-    is_x = (size[0] >= size[1]) & (size[0] >= size[2])
-    is_y = ~is_x & (size[1] >= size[2])
+    x, y, z = (jnp.abs(c) for c in direction)
+    is_x = (x >= y) & (x >= z)
+    is_y = ~is_x & (y >= z)
 
     def pick(if_x, if_y, if_z):
         return jnp.where(is_x, if_x, jnp.where(is_y, if_y, if_z))
@@ -372,8 +373,8 @@ def _bilinear(atlas: Atlas, texture: _Texture, level: Array) -> Vector:
     both = (x * y + 128) >> 8
     weights = ((0, 256 - x - y + both), (1, x - both), (pitch, y - both), (pitch + 1, both))
     red_blue = green = jnp.uint32(0)
-    for step, weight in weights:
-        word, weight = _fetch(atlas, first + step), weight.astype(jnp.uint32)
+    for offset, weight in weights:
+        word, weight = _fetch(atlas, first + offset), weight.astype(jnp.uint32)
         red_blue += (word & 0xFF00FF) * weight
         green += (word >> 8 & 0xFF) * weight
     whole = 1 / (255 * 256)
@@ -399,4 +400,4 @@ def _floor_log2(value: Array) -> Array:
 
 
 def _fetch(atlas: Atlas, place: Array) -> UInt32[Array, "*batch"]:
-    return atlas.texels.at[place].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    return atlas.texels.at[place].get(mode="clip")
