@@ -32,7 +32,7 @@ _GRAPH_MODES = ("none", "jax", "warp", "warp_staged", "warp_staged_ex")
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, eq=False)
 class WarpStatic:
-    """What a program is compiled for. It holds the context, whose buffers must live as long as the program."""
+    """What a program is compiled for. It holds the context, so that its buffers live as long as the program."""
 
     context: Any  # mujoco.mjx's RenderContext
     n_pictures: int
@@ -194,7 +194,7 @@ def _require_warp() -> Any:
     if not mjx_warp.WARP_INSTALLED:
         raise ValueError(missing)
     device = jax.devices()[0]
-    is_cuda = device.platform == "gpu" and "cuda" in device.client.platform_version.lower()
+    is_cuda = device.platform == "gpu" and "rocm" not in device.client.platform_version.lower()
     if not (is_cuda or device.platform == "cpu"):
         raise ValueError(
             f"MJX-Warp draws on CUDA GPUs and CPUs, not on {device}; use build_scene, which draws anywhere."
