@@ -31,6 +31,8 @@ _SIDE_BITS = 13
 _MAX_SIDE = 1 << _SIDE_BITS  # texels
 _PICTURE, _CUBE, _CUBE_OF_ONE = 1, 2, 3  # kinds of mapping; the last repeats one picture on all faces
 _WHITE_TEXELS = 9  # one and its border
+_WEIGHT_BITS = 8  # of weights; a channel's sum of weighted texels must fit 16 bits
+_ONE = 1 << _WEIGHT_BITS
 _CUBE_AXES = np.array(  # of a face, +x, -x, +y, -y, +z, -z: outwards, along s, along t; OpenGL 4.6, table 8.19
     [
         [[1, 0, 0], [0, 0, -1], [0, -1, 0]],
@@ -284,10 +286,9 @@ def sample(
         level = jnp.clip(_floor_log2(2 * step) >> 1, 0, largest)
         return (_bilinear if filter == "bilinear" else _nearest)(atlas, texture, level)
     detail = jnp.clip(0.5 * jnp.log2(jnp.maximum(step, 1.0)), 0.0, largest)
-    level = detail.astype(jnp.int32)
-    part = detail - level
-    finer, coarser = (_bilinear(atlas, texture, at) for at in (level, jnp.minimum(level + 1, largest)))
-    return tuple(a + part * (b - a) for a, b in zip(finer, coarser, strict=True))
+    *levels, weight = _between((detail * _ONE).astype(jnp.int32))
+    even, odd = (_bilinear(atlas, texture, jnp.minimum(level, largest)) for level in levels)
+    return tuple(a + weight * (1 / _ONE) * (b - a) for a, b in zip(even, odd, strict=True))
 
 
 def sky_coordinates(ray: Vector) -> Vector:
@@ -366,25 +367,33 @@ def _nearest(atlas: Atlas, texture: _Texture, level: Array) -> Vector:
 def _bilinear(atlas: Atlas, texture: _Texture, level: Array) -> Vector:
     """The four texels around a place, weighted in 1/256. Red and blue are added up in one word."""
     start, width, height = _level(texture, level)
-    pitch = width + 2
-    column, x = _split(texture.s * width + 0.5)  # the border's texels are number 0
-    row, y = _split(texture.t * height + 0.5)
-    first = start + row * pitch + column
-    both = (x * y + 128) >> 8
-    weights = ((0, 256 - x - y + both), (1, x - both), (pitch, y - both), (pitch + 1, both))
+    along_row, along_column = texture.s * width + 0.5, texture.t * height + 0.5  # the border's texels are number 0
+    even_column, odd_column, x = _between((along_row * _ONE).astype(jnp.int32))
+    even, odd, y = _between((along_column * _ONE).astype(jnp.int32))
+    even_row, odd_row = (start + row * (width + 2) for row in (even, odd))
+    both = (x * y + _ONE // 2) >> _WEIGHT_BITS
     red_blue = green = jnp.uint32(0)
-    for offset, weight in weights:
-        word, weight = _fetch(atlas, first + offset), weight.astype(jnp.uint32)
+    for place, weight in (
+        (even_row + even_column, _ONE - x - y + both),
+        (even_row + odd_column, x - both),
+        (odd_row + even_column, y - both),
+        (odd_row + odd_column, both),
+    ):
+        word, weight = _fetch(atlas, place), weight.astype(jnp.uint32)
         red_blue += (word & 0xFF00FF) * weight
         green += (word >> 8 & 0xFF) * weight
-    whole = 1 / (255 * 256)
+    whole = 1 / (255 * _ONE)
     return tuple(c.astype(jnp.int32) * whole for c in (red_blue & 0xFFFF, green, red_blue >> 16))
 
 
-def _split(place: Array) -> tuple[Array, Array]:
-    """Whole part of a number that is not negative, and the rest in 1/256."""
-    fixed = (place * 256).astype(jnp.int32)
-    return fixed >> 8, fixed & 255
+def _between(place: Array) -> tuple[Array, Array, Array]:
+    """The even and the odd number next to a place given in 1/256, and the odd one's weight in 1/256.
+
+    Not the lower and the upper: a compiler may work out the numbers apart from the weights and round otherwise there,
+    and where the place is nearly whole, lower and upper would be exchanged in one and not in the other.
+    """
+    low = place >> _WEIGHT_BITS
+    return (low + 1) & ~1, low | 1, _ONE - jnp.abs(_ONE - (place & (2 * _ONE - 1)))
 
 
 def _level(texture: _Texture, level: Array) -> tuple[Array, Array, Array]:

@@ -183,6 +183,16 @@ def test_a_cube_of_noise_has_no_seams():
             np.testing.assert_allclose(colours[0], colours[1], atol=2.5 / 255)
 
 
+def test_neighbours_and_weights_rounded_apart_still_fit():
+    """Neighbours of one place under the weight of the next: a compiled program may mix them, but never by a texel."""
+    place = jnp.arange(6 * 256)
+    even, odd, weight = textures._between(place)
+    np.testing.assert_array_equal(even * (256 - weight) + odd * weight, place)
+    for other in (1, -1):
+        mixed = even * (256 - jnp.roll(weight, other)) + odd * jnp.roll(weight, other)
+        assert np.abs(mixed - place)[1:-1].max() == 1
+
+
 @pytest.mark.parametrize("filter", ["trilinear", "bilinear", "nearest"])
 def test_weights_add_up_to_one(filter):
     """A texture of one colour shows it everywhere and at every level; what has no texture shows white."""
