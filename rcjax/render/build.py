@@ -20,9 +20,7 @@ from rcjax.render.sky import sky_picture
 from rcjax.types import GeomPoses
 
 DRAWN_GROUPS = (0, 1, 2)  # what mujoco.Renderer draws by default
-_MESH_DETAIL = 15.0  # triangles per pixel of a mesh's size; see `_mesh_budget`
-_MIN_MESH_TRIANGLES = 64
-_MERGED_PIXELS = 0.5  # vertices of a decimated mesh that lie in a cube of this side become one
+_ERROR_PIXELS = 0.5
 _OPAQUE = 0.995  # alpha from which MuJoCo draws a geom as opaque
 
 
@@ -37,7 +35,7 @@ def build_scene(
     shadows: bool = False,
     shadow_size: int = 1024,
     layered: bool = True,
-    mesh_detail: float = _MESH_DETAIL,
+    error_pixels: float = _ERROR_PIXELS,
     chunk: int | None = None,
 ) -> Scene:
     """Tessellate what `mujoco.Renderer` draws of `model`, sort it into layers, and draw what never moves.
@@ -46,7 +44,8 @@ def build_scene(
     their poses are read from its first frame. `data` places what never moves and the camera (default: the model's
     initial state). `samples` a pixel (1, 4, 9 or 16) are averaged; MuJoCo's default is 4. `shadows` lets the lights
     that cast them do so, by maps of `shadow_size` texels a side. `layered=False` draws everything in every frame, as a
-    check. A mesh keeps about `mesh_detail` triangles per pixel of its extent.
+    check. A decimated mesh is off the model's own by at most `error_pixels` of the picture, at its distance in the
+    initial state (0: every triangle is kept).
 
     Sites, reflections, fog and haze are not drawn. ValueError for a camera, light or geom that cannot be drawn, skins
     and flexes among them.
@@ -71,7 +70,7 @@ def build_scene(
     opaque = [g for g in drawn if shade.geom_rgba(model, g)[3] >= _OPAQUE]
     layer_of = {g: moves_of[g] if layered and not camera_moves else Moves.PER_FRAME for g in opaque}
     atlas, mappings = textures.build_atlas(model, sorted({textures.geom_texture(model, g) for g in drawn} - {-1}))
-    parts = {g: _geom_part(model, placed, camera, g, mesh_detail) for g in drawn}
+    parts = {g: _geom_part(model, placed, camera, g, error_pixels * samples_per_side) for g in drawn}
 
     def layer(geoms: Sequence[int]) -> Layer:
         return make_layer(model, {g: parts[g] for g in geoms}, row, mappings)
@@ -153,25 +152,16 @@ def _relative_camera(camera: Camera, data: mujoco.MjData, geom: int) -> Camera:
     return place_camera(camera, pos.astype(np.float32), (mat.T @ camera.mat).astype(np.float32))
 
 
-def _geom_part(model, data, camera: Camera, geom: int, detail: float) -> meshes.Triangles:
+def _geom_part(model, data, camera: Camera, geom: int, error_pixels: float) -> meshes.Triangles:
     distance = max(float(np.linalg.norm(data.geom_xpos[geom] - camera.pos)), float(camera.near), 0.1)
     per_metre = 1 / (abs(float(camera.dx)) * distance)  # pixels
-    budget = 0
-    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
-        budget = _mesh_budget(meshes.mesh_area(model, model.geom_dataid[geom]), per_metre, detail)
     return meshes.geom_triangles(
         model,
         geom,
         segments=_segments(float(model.geom_size[geom].max()) * per_metre),
-        mesh_budget=budget,
-        mesh_cell=_MERGED_PIXELS / per_metre,
+        max_error=error_pixels / per_metre,
         plane_half_side=float(camera.far),
     )
-
-
-def _mesh_budget(area: float, per_metre: float, detail: float) -> int:
-    """Triangles for a mesh: the error of a mesh of K triangles falls as 1 / K, so K grows with the extent in pixels."""
-    return max(_MIN_MESH_TRIANGLES, round(detail * area**0.5 * per_metre))
 
 
 def _segments(radius: float) -> int:

@@ -12,7 +12,6 @@ from tests.record_render import flatten_textures
 from tests.render.drawer import drawer_model, drawer_states
 
 DATA = pathlib.Path(__file__).parents[1] / "data" / "render_drawer.npz"
-FULL_DETAIL = 1e9  # no mesh is decimated
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +32,7 @@ def full_detail(drawer):
     plain = drawer_model()
     flatten_textures(plain)
     scene, flat = (
-        build_scene(model, view=View(upright=False), episode_fixed_bodies=("drawer",), mesh_detail=FULL_DETAIL)
+        build_scene(model, view=View(upright=False), episode_fixed_bodies=("drawer",), error_pixels=0)
         for model in (drawer.model, plain)
     )
     poses = take_poses(scene, drawer.states.poses)

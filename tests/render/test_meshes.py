@@ -18,7 +18,7 @@ ROUND = {
 
 
 def _triangles(model, geom=0, **settings):
-    settings = {"segments": 64, "mesh_budget": 10**9, "mesh_cell": 0.0, "plane_half_side": 50.0, **settings}
+    settings = {"segments": 64, "max_error": 0.0, "plane_half_side": 50.0, **settings}
     return geom_triangles(model, geom, **settings)
 
 
