@@ -29,8 +29,8 @@ from benchmarks.stages import benchmark_config, random_inputs
 from rcjax.config import TrainConfig
 from rcjax.envs import TASKS
 from rcjax.loop import initial_state, iterate, train_mode
-from rcjax.render import View, build_scene
-from rcjax.world import World
+from rcjax.render.build import ACCELERATOR_CHUNK
+from rcjax.world import World, task_scene
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +71,7 @@ def tpu_world(config: TrainConfig) -> World:
     """The world as it would be built on a TPU, where the choices made for a CPU are wrong."""
     env = TASKS[config.env.task](max_steps=config.video.episode_length, chain_barriers=False)
     params = env.make_params(env.build_reset_bank(config.env.train_seeds))
-    view = View(camera=env.camera, size=config.video.size)
-    scene = build_scene(env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, chunk=2048)
+    scene = task_scene(env, config.video, chunk=ACCELERATOR_CHUNK)
     return World(env, params, params, scene)
 
 

@@ -53,6 +53,9 @@ class VideoConfig:
     frame_stride: int = 4  # control steps per kept frame: 32 frames
     size: int = 250  # side of the square frames, pixels; always the centre 250x250 view of 640x480
     mirror: bool = False  # left and right swapped, as the release's old offscreen renderer did
+    samples: Literal[1, 4, 9, 16] = 1  # of a pixel, averaged; MuJoCo's own renderer takes 4
+    shadows: bool = False  # of the lights that cast them, as MuJoCo's own renderer draws
+    renderer: Literal["jax", "warp"] = "jax"  # warp: MJX-Warp's ray tracer (extra `warp`), for comparison
     pixel_scale: float = 1 / 255  # frames are multiplied by it; S3D was trained on [0, 1], the release feeds 0-255
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # activations of S3D; auto: float32 on a CPU
     graph: Literal["auto", "native", "cpu"] = "auto"  # how S3D's layers are computed; auto: by the default backend
@@ -162,11 +165,11 @@ def paper() -> TrainConfig:
 
 
 def release() -> TrainConfig:
-    """What the release runs: mirrored frames in 0-255, 8 frozen resets (seeds 0-7; evaluation 10-17)."""
+    """What the release runs: frames in 0-255, mirrored, as MuJoCo draws them; 8 frozen resets (seeds 0-7; 10-17)."""
     return TrainConfig(
         preset="release",
         env=EnvConfig(bank_size=8, train_seed=0, eval_seed=10, frozen_resets=True, random_source="release"),
-        video=VideoConfig(mirror=True, pixel_scale=1.0),
+        video=VideoConfig(mirror=True, pixel_scale=1.0, samples=4, shadows=True),
     )
 
 

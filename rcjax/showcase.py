@@ -1,4 +1,4 @@
-"""Videos for people: upright, at 250 pixels, whatever the encoder sees."""
+"""Videos for people: upright, at 250 pixels, antialiased and with shadows, whatever the encoder sees."""
 
 import dataclasses
 from pathlib import Path
@@ -23,7 +23,7 @@ SIZE = 250
 
 
 def people_video(video: VideoConfig) -> VideoConfig:
-    return dataclasses.replace(video, size=SIZE, mirror=False)
+    return dataclasses.replace(video, size=SIZE, mirror=False, samples=4, shadows=True, renderer="jax")
 
 
 def demonstration_for_people(spec: TaskSpec, video: VideoConfig, env: Any, env_params: Any) -> np.ndarray | None:

@@ -9,7 +9,7 @@ import numpy as np
 from rcjax import envs
 from rcjax.config import TrainConfig, VideoConfig
 from rcjax.envs.experts import run_policy
-from rcjax.render import Scene, View, build_scene
+from rcjax.render import Scene, View, WarpScene, build_scene, build_warp_scene
 from rcjax.s3d import Encoder, random_encoder
 from rcjax.taskspec import draw_episode
 
@@ -23,14 +23,14 @@ class World:
     env: Any
     train_params: Any
     eval_params: Any
-    scene: Scene
+    scene: Scene | WarpScene
 
 
 def build_world(config: TrainConfig) -> World:
     """Raises ValueError for an unknown task."""
     env, train_params = make_env(config)
     eval_params = train_params.replace(bank=env.build_reset_bank(config.env.eval_seeds, config.env.random_source))
-    return World(env, train_params, eval_params, task_scene(env, config.video))
+    return World(env, train_params, eval_params, task_scene(env, config.video, config.micro_batch))
 
 
 def make_env(config: TrainConfig) -> tuple[Any, Any]:
@@ -44,10 +44,21 @@ def make_env(config: TrainConfig) -> tuple[Any, Any]:
     )
 
 
-def task_scene(env: Any, video: VideoConfig, size: int | None = None) -> Scene:
-    """The task's scene in the view of `video`; `size` draws the same square at another resolution."""
-    view = View(camera=env.camera, size=size or video.size, mirror=video.mirror)
-    return build_scene(env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies)
+def task_scene(env: Any, video: VideoConfig, n_episodes: int = 1, chunk: int | None = None) -> Scene | WarpScene:
+    """The task's scene as the encoder sees it, drawn `n_episodes` at a time; `chunk` is `build_scene`'s.
+
+    Raises ValueError where the renderer that `video` names is not to be had.
+    """
+    view = View(camera=env.camera, size=video.size, mirror=video.mirror)
+    looks: dict[str, Any] = {
+        "view": view,
+        "episode_fixed_bodies": env.episode_fixed_bodies,
+        "samples": video.samples,
+        "shadows": video.shadows,
+    }
+    if video.renderer == "warp":
+        return build_warp_scene(env.mj_model, n_pictures=n_episodes * video.n_frames, **looks)
+    return build_scene(env.mj_model, chunk=chunk, **looks)
 
 
 def calibrated_encoder(config: TrainConfig, world: World) -> Encoder:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +15,14 @@ from rcjax.render import shadows as shadow
 from rcjax.render.camera import Camera, View, find_camera, make_camera, place_camera
 from rcjax.render.draw import all_poses, draw_backdrop, draw_shadow_maps, take_poses, view_camera, world_points
 from rcjax.render.layers import Layer, make_layer
-from rcjax.render.motion import Moves, body_moves
+from rcjax.render.motion import Moves, body_moves, placed_data, refuse_moving_lights
 from rcjax.render.scene import Scene, SceneStatic
 from rcjax.render.sky import sky_picture
 from rcjax.types import GeomPoses
 
 DRAWN_GROUPS = (0, 1, 2)  # what mujoco.Renderer draws by default
 _ERROR_PIXELS = 0.5
+ACCELERATOR_CHUNK = 2048  # tiles drawn at a time by default; on a CPU 64
 _OPAQUE = 0.995  # alpha from which MuJoCo draws a geom as opaque
 
 
@@ -37,6 +39,7 @@ def build_scene(
     layered: bool = True,
     error_pixels: float = _ERROR_PIXELS,
     chunk: int | None = None,
+    lookup: Literal["index", "factors"] | None = None,
 ) -> Scene:
     """Tessellate what `mujoco.Renderer` draws of `model`, sort it into layers, and draw what never moves.
 
@@ -45,20 +48,21 @@ def build_scene(
     initial state). `samples` a pixel (1, 4, 9 or 16) are averaged; MuJoCo's default is 4. `shadows` lets the lights
     that cast them do so, by maps of `shadow_size` texels a side. `layered=False` draws everything in every frame, as a
     check. A decimated mesh is off the model's own by at most `error_pixels` of the picture, at its distance in the
-    initial state (0: every triangle is kept).
+    initial state (0: every triangle is kept). `chunk` (tiles drawn at a time) and `lookup` (see `rcjax.render.lookup`)
+    change speed and are chosen by the default backend.
 
     Sites, reflections, fog and haze are not drawn. ValueError for a camera, light or geom that cannot be drawn, skins
     and flexes among them.
     """
     samples_per_side = _samples_per_side(samples)
     _refuse_deformables(model)
-    placed = _placed(model, data)
+    placed = placed_data(model, data)
     camera = make_camera(model, placed, dataclasses.replace(view, size=view.size * samples_per_side))
     moves = body_moves(model, episode_fixed_bodies)
     camera_id = find_camera(model, view.camera)
     camera_body = int(model.cam_bodyid[camera_id]) if camera_id >= 0 else 0
     camera_moves = moves[camera_body] != Moves.NEVER
-    _refuse_moving_lights(model, moves)
+    refuse_moving_lights(model, moves)
 
     drawn = [g for g in range(model.ngeom) if model.geom_group[g] in geom_groups and shade.geom_rgba(model, g)[3] > 0]
     moves_of = {g: moves[model.geom_bodyid[g]] for g in drawn}
@@ -82,11 +86,14 @@ def build_scene(
     static = SceneStatic(
         size=view.size,
         samples_per_side=samples_per_side,
+        mirror=view.mirror,
         pose_geoms=tuple(pose_geoms),
         camera_geom=row[carrier] if camera_moves else -1,
+        directional=tuple(np.asarray(lights.directional).tolist()),
         shadow_lights=tuple(np.flatnonzero(lights.casts_shadow).tolist()) if shadows else (),
         shadow_size=shadow_size,
         chunk=chunk or _default_chunk(),
+        lookup=lookup or ("factors" if jax.default_backend() == "tpu" else "index"),
     )
     scene = Scene(
         static=static,
@@ -114,27 +121,6 @@ def build_scene(
         scene = scene.replace(shadow_maps=jax.tree.map(jnp.asarray, tuple(maps)))
         scene = jax.jit(draw_shadow_maps)(scene, never)
     return scene
-
-
-def _placed(model: mujoco.MjModel, data: mujoco.MjData | None) -> mujoco.MjData:
-    placed = mujoco.MjData(model)
-    if data is not None:
-        placed.qpos[:] = data.qpos
-        placed.mocap_pos[:], placed.mocap_quat[:] = data.mocap_pos, data.mocap_quat
-    mujoco.mj_kinematics(model, placed)
-    mujoco.mj_comPos(model, placed)
-    mujoco.mj_camlight(model, placed)
-    return placed
-
-
-def _refuse_moving_lights(model: mujoco.MjModel, moves: list[Moves]) -> None:
-    for i in range(model.nlight):
-        body = int(model.light_bodyid[i])
-        if model.light_active[i] and moves[body] != Moves.NEVER:
-            raise ValueError(
-                f"light {model.light(i).name or i!r} is on body {model.body(body).name!r}, which moves; "
-                "only lights that stand still can be drawn."
-            )
 
 
 def _camera_carrier(model: mujoco.MjModel, body: int, camera: str) -> int:
@@ -170,7 +156,7 @@ def _segments(radius: float) -> int:
 
 
 def _default_chunk() -> int:
-    return 64 if jax.default_backend() == "cpu" else 2048
+    return 64 if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK
 
 
 def _visible_points(scene: Scene, placed: mujoco.MjData) -> Float[np.ndarray, "P 3"]:

@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt8, UInt32
 
-from rcjax.render import raster, shade, shadows, textures
+from rcjax.render import lookup, raster, shade, shadows, textures
 from rcjax.render.camera import Camera, place_camera
 from rcjax.render.layers import Layer
 from rcjax.render.scene import Scene
@@ -39,7 +39,7 @@ def render_frames(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F H W 3"]:
 def render_depth(scene: Scene, poses: GeomPoses) -> Float[Array, "N F H W"]:
     """Depth in metres along the camera's axis of the opaque surfaces; the far plane's where nothing is.
 
-    With `samples`, that of the sample nearest to the pixel's upper left corner.
+    With several samples, that of a pixel's first.
     """
     k = scene.static.samples_per_side
     depth = raster.untile(1 / raster.inverse_depth_of(draw_opaque(scene, poses)[0].key), k * scene.size)
@@ -83,8 +83,8 @@ def to_image(colour: UInt32[Array, "J tiles pixels"], static) -> UInt8[Array, "J
     picture = shade.unpack_colour(raster.untile(colour, static.raster_size))
     if k == 1:
         return picture
-    samples = picture.reshape(-1, static.size, k, static.size, k, 3).astype(jnp.float32)
-    return (samples.mean(axis=(2, 4)) + 0.5).astype(jnp.uint8)
+    total = picture.reshape(-1, static.size, k, static.size, k, 3).sum(axis=(2, 4), dtype=jnp.int32)
+    return ((total + k * k // 2) // (k * k)).astype(jnp.uint8)  # in integers: XLA's casts round where C's cut off
 
 
 def view_camera(scene: Scene, poses: GeomPoses) -> Camera:
@@ -114,10 +114,8 @@ def _draw_colours(
     def pack(hits: raster.Hits):
         return jnp.stack([shade.pack_colour(part) for part in shaded(hits)[0]], axis=-1)
 
-    setup = _project(layer, camera, poses, static.raster_size)
-    return raster.draw(
-        setup, base, pack, base_of=base_of, near=scene.camera.near, size=static.raster_size, chunk=static.chunk
-    )
+    setup = _project(scene, layer, camera, poses)
+    return raster.draw(setup, base, pack, base_of=base_of, near=scene.camera.near, grid=static.grid, chunk=static.chunk)
 
 
 def _draw_map(
@@ -133,23 +131,33 @@ def _draw_map(
         return jax.tree.map(lambda x: x[base_of], base)
     size, camera = scene.static.shadow_size, _for_each(light.camera, poses.pos.shape[0])
     corners = shadows.project(light, _corners(layer, camera, poses))
-    setup = raster.set_up(corners, camera, raster.tiles_per_side(size), cull=False, push=shadows.PUSH)
+    grid = raster.Grid(size)
+    setup = raster.set_up(corners, camera, grid, cull=False, push=shadows.PUSH)
 
     def colourless(hits: raster.Hits):
         return jnp.zeros((*hits.cluster.shape, 0), jnp.uint32)
 
-    return raster.draw(setup, base, colourless, base_of=base_of, near=camera.near, size=size, chunk=scene.static.chunk)
+    return raster.draw(setup, base, colourless, base_of=base_of, near=camera.near, grid=grid, chunk=scene.static.chunk)
 
 
-def _project(layer: Layer, camera: Camera, poses: GeomPoses, size: int) -> raster.Setup:
-    return raster.set_up(_corners(layer, camera, poses), camera, raster.tiles_per_side(size))
+def _project(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses) -> raster.Setup:
+    setup = raster.set_up(_corners(layer, camera, poses), camera, scene.static.grid)
+    if scene.static.lookup == "index":
+        return setup
+    return setup.replace(carried=lookup.factors(layer, _in_camera(camera, poses)[0], setup.edges))
 
 
-def _corners(layer: Layer, camera: Camera, poses: GeomPoses) -> Float[Array, "J K 3 3 B"]:
+def _corners(layer: Layer, camera: Camera, poses: GeomPoses) -> raster.Corners:
     """The layer's corners in each picture's camera frame."""
     mat, offset = _in_camera(camera, poses)
-    rotation, shift = mat[:, layer.geom], offset[:, layer.geom]  # [J K 3 3], [J K 3]
-    return _rotate(rotation[:, :, None, :, :, None], layer.corners) + shift[:, :, None, :, None]
+    turn, shift = mat[:, layer.geom, ..., None], offset[:, layer.geom, :, None]  # [J K 3 3 1], [J K 3 1]
+
+    def moved(corner: int, axis: int) -> Array:
+        point = layer.corners[:, corner]
+        return shade.dot([turn[:, :, axis, k] for k in range(3)], [point[:, k] for k in range(3)]) + shift[:, :, axis]
+
+    first, second, third = ((moved(corner, 0), moved(corner, 1), moved(corner, 2)) for corner in range(3))
+    return first, second, third
 
 
 def _shader(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses, shadow_lights: tuple[int, ...]):
@@ -158,47 +166,44 @@ def _shader(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses, shadow
     light_pos, light_direction = shade.lights_in_camera(scene.lights, camera)
 
     def shaded(hits: raster.Hits) -> tuple[list[shade.Vector], Array]:
-        cluster, seen = jnp.maximum(hits.cluster, 0), hits.cluster >= 0
-        triangle = cluster * raster.CLUSTER + hits.lane
-        edges = [jnp.where(seen, hits.edges[..., k], 1.0) for k in range(3)]
-        local = _blend(edges, layer.normals.reshape(-1, 9)[triangle])
-        turn = mat[hits.picture[:, None], layer.geom[cluster]]
-        normal = tuple(shade.dot([turn[..., row, axis] for axis in range(3)], local) for row in range(3))
-        depth = 1 / (edges[0] + edges[1] + edges[2])
-        x = camera.x0 + camera.dx * hits.column
-        y = camera.y0 + camera.dy * hits.row
-        surface = jax.tree.map(lambda a: a[cluster], layer.surface)
+        point = lookup.by_index(layer, mat, hits) if scene.static.lookup == "index" else lookup.by_factors(layer, hits)
+        surface, mapping = _at_materials(scene, layer, hits)
+        x = camera.x0 + camera.dx * hits.centre_column
+        y = camera.y0 + camera.dy * hits.centre_row
         parts = shade.light_surface(
-            (x * depth, y * depth, -depth), normal, surface, _texture_colour(scene, layer, hits, edges, triangle),
-            scene.lights, light_pos[hits.picture, None], light_direction[hits.picture, None], shadow_lights,
+            (x * point.depth, y * point.depth, -point.depth), point.normal, surface,
+            _texture_colour(scene, point, mapping), scene.lights, light_pos[hits.picture, None],
+            light_direction[hits.picture, None], scene.static.directional, shadow_lights,
         )  # fmt: skip
         return parts, surface.rgba[..., 3]
 
     return shaded
 
 
-def _texture_colour(scene: Scene, layer: Layer, hits: raster.Hits, edges: list[Array], triangle: Array) -> shade.Vector:
+def _at_materials(scene: Scene, layer: Layer, hits: raster.Hits) -> tuple[shade.Surface, textures.Mapping | None]:
+    """The surface and the texture at each pixel, read or (with carried numbers) chosen by comparison."""
+    table = (layer.surface, layer.texture)
+    if scene.static.lookup == "index":
+        material = layer.material[jnp.maximum(hits.cluster, 0)]
+        return jax.tree.map(lambda a: a[material], table)
+    material = lookup.carried_material(hits)
+
+    def choose(rows: Array) -> Array:
+        is_row = material[..., None] == jnp.arange(rows.shape[0])
+        is_row = is_row.reshape(*is_row.shape, *[1] * (rows.ndim - 1))
+        return jnp.where(is_row, rows, jnp.zeros((), rows.dtype)).sum(axis=2, dtype=rows.dtype)
+
+    return jax.tree.map(choose, table)
+
+
+def _texture_colour(scene: Scene, point: lookup.Point, mapping: textures.Mapping | None) -> shade.Vector:
     """The texture at the hits; white in a layer without textures."""
-    if layer.coords is None:
-        return (jnp.ones_like(edges[0]),) * 3
-    corners = layer.coords.reshape(-1, 9)[triangle]
-    depth = 1 / (edges[0] + edges[1] + edges[2])
-    coords = tuple(c * depth for c in _blend(edges, corners))
-
-    def along(axis: int) -> shade.Vector:
-        """What the coordinates change by from one pixel to the next; a sample is a part of a pixel."""
-        slopes = [hits.planes[..., k, axis] for k in range(3)]
-        scale = depth * scene.static.samples_per_side
-        change = slopes[0] + slopes[1] + slopes[2]
-        return tuple((s - c * change) * scale for s, c in zip(_blend(slopes, corners), coords, strict=True))
-
-    mapping = jax.tree.map(lambda a: a[hits.cluster], layer.texture)
-    return textures.sample(scene.atlas, mapping, coords, along(0), along(1))
-
-
-def _blend(weights: list[Array], corners: Float[Array, "*batch 9"]) -> shade.Vector:
-    """Vectors at three corners, weighted and added up."""
-    return tuple(shade.dot(weights, [corners[..., 3 * k + axis] for k in range(3)]) for axis in range(3))
+    if point.texture is None or mapping is None:
+        return (jnp.ones_like(point.depth),) * 3
+    coords, *along = point.texture
+    k = scene.static.samples_per_side  # what the coordinates change by in a pixel, not in one of its samples
+    along_x, along_y = (tuple(k * c for c in change) for change in along)
+    return textures.sample(scene.atlas, mapping, coords, along_x, along_y)
 
 
 def _add_shadowed_light(
@@ -221,7 +226,7 @@ def _add_shadowed_light(
 
 def world_points(scene: Scene, every: GeomPoses, key: Int[Array, "J tiles pixels"]) -> shade.Vector:
     camera, depth = view_camera(scene, every), 1 / raster.inverse_depth_of(key)
-    column, row = raster.pixel_grid(scene.static.raster_size)
+    column, row = raster.pixel_grid(scene.static.grid)
     local = ((camera.x0 + camera.dx * column) * depth, (camera.y0 + camera.dy * row) * depth, -depth)
     pos, mat = camera.pos[:, :, None, None], camera.mat[:, :, :, None, None]
     return tuple(pos[:, i] + shade.dot([mat[:, i, axis] for axis in range(3)], local) for i in range(3))
@@ -240,7 +245,7 @@ def _blend_transparent(
         return colour
     camera, static = view_camera(scene, poses), scene.static
     shaded = _shader(scene, layer, camera, poses, ())
-    setup = _project(layer, camera, poses, static.raster_size)
+    setup = _project(scene, layer, camera, poses)
     behind = raster.Picture(colour=jnp.zeros((*key.shape, 1), jnp.uint32), key=key)
 
     def pack(hits: raster.Hits):
@@ -251,7 +256,7 @@ def _blend_transparent(
         _, ceiling, through, front_first, back_first = state
         picture = raster.draw(
             setup, behind, pack, base_of=jnp.arange(key.shape[0]), near=scene.camera.near,
-            size=static.raster_size, chunk=static.chunk, below=ceiling,
+            grid=static.grid, chunk=static.chunk, below=ceiling,
         )  # fmt: skip
         *rgb, alpha = shade.unpack_channels(picture.colour[..., 0])
         alpha = alpha / 255
@@ -279,7 +284,3 @@ def _in_camera(camera: Camera, poses: GeomPoses) -> tuple[Float[Array, "J G 3 3"
 def _matmul(a, b):
     """3x3 products written out, so that no matrix unit rounds them."""
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
-
-
-def _rotate(rotation: Float[Array, "J K 1 3 3 1"], points: Float[Array, "K 3 3 B"]) -> Float[Array, "J K 3 3 B"]:
-    return (rotation * points[:, :, None]).sum(axis=4)

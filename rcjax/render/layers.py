@@ -18,15 +18,17 @@ class Layer:
     """K clusters of B triangles, each cluster of one geom: in the geom's frame.
 
     Corners are [.., corner, xyz, B], as the inner loops go over B; normals and texture coordinates [.., B, corner, 3],
-    as single triangles are looked up. `coords` and `texture` are None where no geom has a texture.
+    as single triangles are looked up. Geoms that look alike share one of the M materials. `coords` and `texture` are
+    None where no geom has a texture.
     """
 
     corners: Float[Array, "K 3 3 B"]
     normals: Float[Array, "K B 3 3"]
     geom: Int[Array, " K"]  # row of the scene's fixed poses, then of the poses given
-    surface: shade.Surface
+    material: Int[Array, " K"]
+    surface: shade.Surface  # of each of M materials
     coords: Float[Array, "K B 3 3"] | None
-    texture: textures.Mapping | None
+    texture: textures.Mapping | None  # of each of M materials
 
     @property
     def is_empty(self) -> bool:
@@ -50,16 +52,35 @@ def make_layer(
             geoms.append(geom)
     spare = -len(geoms) % raster.WORD
     padded = geoms + geoms[:1] * spare
-    texture_of = {g: textures.geom_texture(model, g) for g in parts}
-    textured = any(t >= 0 for t in texture_of.values())
+    surface, texture, material_of = _materials(model, list(parts), mappings)
+    textured = any(textures.geom_texture(model, g) != textures.NO_TEXTURE for g in parts)
     return Layer(
         corners=_stack(corners, (3, 3, raster.CLUSTER), spare),
         normals=_stack(normals, (raster.CLUSTER, 3, 3), spare),
         geom=np.array([row[g] for g in padded], np.int32),
-        surface=_rows([shade.geom_surface(model, g) for g in padded], shade.geom_surface(model, 0)),
+        material=np.array([material_of[g] for g in padded], np.int32),
+        surface=surface,
         coords=_stack(coords, (raster.CLUSTER, 3, 3), spare) if textured else None,
-        texture=_rows([mappings[texture_of[g]] for g in padded], mappings[-1]) if textured else None,
+        texture=texture if textured else None,
     )
+
+
+def _materials(
+    model: mujoco.MjModel, geoms: list[int], mappings: Mapping[int, textures.Mapping]
+) -> tuple[shade.Surface, textures.Mapping, dict[int, int]]:
+    """The different looks among the geoms, and each geom's row in them."""
+    looks = {g: (shade.geom_surface(model, g), mappings[textures.geom_texture(model, g)]) for g in geoms}
+    known: dict[bytes, int] = {}
+    rows, row_of = [], {}
+    for geom, look in looks.items():
+        name = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(look))
+        if name not in known:
+            known[name] = len(rows)
+            rows.append(look)
+        row_of[geom] = known[name]
+    nothing = (shade.geom_surface(model, 0), mappings[textures.NO_TEXTURE])
+    surface, texture = jax.tree.map(lambda *x: np.stack(x), *(rows or [nothing]))
+    return surface, texture, row_of
 
 
 def cluster_triangles(corners: Float[np.ndarray, "K 3 3"], size: int) -> list[Int[np.ndarray, " c"]]:
@@ -93,10 +114,3 @@ def _padded(rows: Float[np.ndarray, "c 3 3"]) -> Float[np.ndarray, "B 3 3"]:
 
 def _stack(rows: list[np.ndarray], shape: tuple[int, ...], spare: int) -> np.ndarray:
     return np.concatenate([np.reshape(rows, (-1, *shape)), np.zeros((spare, *shape))]).astype(np.float32)
-
-
-def _rows(values: list, example):
-    """Equal pytrees stacked; none give the example's with no rows."""
-    if not values:
-        return jax.tree.map(lambda x: np.zeros((0, *np.shape(x)), np.asarray(x).dtype), example)
-    return jax.tree.map(lambda *x: np.stack(x), *values)

@@ -1,4 +1,4 @@
-"""How often the pose of each of a model's bodies changes."""
+"""Where a model's bodies are, and how often that changes. Host."""
 
 import enum
 from collections.abc import Sequence
@@ -35,3 +35,26 @@ def body_moves(model: mujoco.MjModel, episode_fixed_bodies: Sequence[str] = ()) 
             own = Moves.PER_FRAME if model.body_mocapid[body] >= 0 else Moves.NEVER
         moves.append(max(parent, own))
     return moves
+
+
+def placed_data(model: mujoco.MjModel, data: mujoco.MjData | None = None) -> mujoco.MjData:
+    """A copy of `data` (by default the initial state) whose geoms, cameras and lights are in place."""
+    placed = mujoco.MjData(model)
+    if data is not None:
+        placed.qpos[:] = data.qpos
+        placed.mocap_pos[:], placed.mocap_quat[:] = data.mocap_pos, data.mocap_quat
+    mujoco.mj_kinematics(model, placed)
+    mujoco.mj_comPos(model, placed)
+    mujoco.mj_camlight(model, placed)
+    return placed
+
+
+def refuse_moving_lights(model: mujoco.MjModel, moves: Sequence[Moves]) -> None:
+    """ValueError for a light on a body that moves."""
+    for i in range(model.nlight):
+        body = int(model.light_bodyid[i])
+        if model.light_active[i] and moves[body] != Moves.NEVER:
+            raise ValueError(
+                f"light {model.light(i).name or i!r} is on body {model.body(body).name!r}, which moves; "
+                "only lights that stand still can be drawn."
+            )

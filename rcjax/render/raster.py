@@ -11,6 +11,8 @@ pixel is inside where all three are positive, and their sum is the inverse depth
 depth, so triangles that reach behind the camera need no clipping (Olano & Greer 1997).
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,6 +30,45 @@ TILE = 8  # pixels on a tile's side
 WORD = 32  # clusters per word of a tile's mask
 _LANE_MASK = CLUSTER - 1
 
+Vector = tuple[Array, Array, Array]
+Corners = tuple[Vector, Vector, Vector]
+"""Three corners of three arrays [J K B] each: arithmetic written out over them is one loop in memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where a square picture is sampled: `size` places a side, of which `per_pixel` x `per_pixel` make a pixel.
+
+    Four samples a pixel lie as OpenGL implementations lay them: no two in a row or a column of the pixel's 4x4 parts
+    (Mesa's software renderer; measured). `mirror` swaps left and right.
+    """
+
+    size: int
+    per_pixel: int = 1
+    mirror: bool = False
+
+    @property
+    def tiles(self) -> int:
+        """Tiles a side."""
+        return tiles_per_side(self.size)
+
+    @property
+    def jitter(self) -> float:
+        """How far samples lie off the places of a square grid, along each axis."""
+        return (-0.25 if self.mirror else 0.25) if self.per_pixel == 2 else 0.0
+
+    def place(self, column: Array, row: Array) -> tuple[Array, Array]:
+        """Where the samples of these columns and rows lie. Tiles begin at an even number, so this holds in tiles."""
+        if not self.jitter:
+            return column.astype(jnp.float32), row.astype(jnp.float32)
+        x = column + self.jitter * jnp.where(row % 2 == 1, 1.0, -1.0)
+        return x, row + self.jitter * jnp.where(column % 2 == 0, 1.0, -1.0)
+
+    def centre(self, index: Array) -> Array:
+        """The middle of the pixel that a column or row of samples belongs to."""
+        k = self.per_pixel
+        return (index // k) * k + (k - 1) / 2 if k > 1 else index.astype(jnp.float32)
+
 
 @chex.dataclass(frozen=True)
 class Setup:
@@ -40,6 +81,7 @@ class Setup:
     edges: Float[Array, "J K 3 3 B"]
     masks: UInt32[Array, "J tiles words"]
     push: Float[Array, "J K B"] | None = None
+    carried: Float[Array, "J K A B"] | None = None  # numbers of each triangle that `Hits` is to bring along
 
 
 @chex.dataclass(frozen=True)
@@ -58,11 +100,16 @@ class Hits(NamedTuple):
 
     picture: Int[Array, " C"]
     cluster: Int[Array, "C pixels"]  # -1 where the base stays visible
-    lane: Int[Array, "C pixels"]
-    planes: Float[Array, "C pixels 3 3"]  # factors of the pixel's column, its row and one, of e_0, e_1, e_2
-    edges: Float[Array, "C pixels 3"]  # e_0, e_1, e_2 at the pixel
-    column: Float[Array, "C pixels"]
-    row: Float[Array, "C pixels"]
+    key: Int[Array, "C pixels"]
+    centre_column: Float[Array, "C pixels"]  # of the pixel, where it is shaded
+    centre_row: Float[Array, "C pixels"]
+    carried: Float[Array, "C A pixels"] | None
+    planes: Callable[[], Float[Array, "C pixels 3 3"]]  # looks up factors of column, row and one, of e_0, e_1, e_2
+
+    @property
+    def lane(self) -> Int[Array, "C pixels"]:
+        """The triangle's number in its cluster."""
+        return self.key & _LANE_MASK
 
 
 def tiles_per_side(size: int) -> int:
@@ -70,26 +117,31 @@ def tiles_per_side(size: int) -> int:
     return -(-size // TILE)
 
 
-def set_up(
-    corners: Float[Array, "J K 3 3 B"], camera: Camera, tiles: int, *, cull: bool = True, push: float = 0.0
-) -> Setup:
-    """Edge functions and tile masks of triangles given by camera-frame corners [.., corner, xyz, B].
+def set_up(corners: Corners, camera: Camera, grid: Grid, *, cull: bool = True, push: float = 0.0) -> Setup:
+    """Edge functions and tile masks of triangles given by their corners in the camera's frame.
 
     Triangles seen from behind (if `cull`), and padding, get edge functions that are negative everywhere. Depths are
     pushed back by `push` times what they change from one pixel to the next.
     """
-    second, third = jnp.roll(corners, -1, axis=2), jnp.roll(corners, -2, axis=2)
-    normal = _cross(second, third - second)  # second x third, with a smaller rounding error
-    face = _cross(second - corners, third - corners)[:, :, 0]  # exactly 0 for padding
-    volume = (corners[:, :, 0] * face).sum(axis=2)
+    first, second, third = corners
+    face = _cross(_minus(second, first), _minus(third, first))  # exactly 0 for padding
+    volume = _dot(first, face)
     front = volume < 0 if cull else volume != 0
-    normal = normal / jnp.where(front, volume, 1.0)[:, :, None, None]
-    x, y, z = normal[:, :, :, 0], normal[:, :, :, 1], normal[:, :, :, 2]
-    constant = jnp.where(front[:, :, None], x * camera.x0 + y * camera.y0 - z, -jnp.inf)
-    edges = jnp.stack([x * camera.dx, y * camera.dy, constant], axis=3)
-    slope = edges[:, :, :, :2].sum(axis=2)
-    pushed = push * jnp.abs(slope).sum(axis=2) if push else None
-    return Setup(edges=edges, masks=_tile_masks(corners, front, camera, tiles), push=pushed)
+    scale = 1 / jnp.where(front, volume, 1.0)
+    planes = [_edge_plane(a, b, scale, front, camera) for a, b in ((second, third), (third, first), (first, second))]
+    edges = jnp.stack([jnp.stack(plane, axis=2) for plane in planes], axis=2)
+    pushed = None
+    if push:
+        slopes = [planes[0][axis] + planes[1][axis] + planes[2][axis] for axis in (0, 1)]
+        pushed = push * (jnp.abs(slopes[0]) + jnp.abs(slopes[1]))
+    return Setup(edges=edges, masks=_tile_masks(corners, front, camera, grid), push=pushed)
+
+
+def _edge_plane(a: Vector, b: Vector, scale: Array, front: Array, camera: Camera) -> Vector:
+    """Factors of a pixel's column, its row and one, of the edge function of the side from `a` to `b`."""
+    x, y, z = (c * scale for c in _cross(a, _minus(b, a)))  # a x b, with a smaller rounding error
+    constant = jnp.where(front, x * camera.x0 + y * camera.y0 - z, -jnp.inf)
+    return x * camera.dx, y * camera.dy, constant
 
 
 def draw(
@@ -99,18 +151,18 @@ def draw(
     *,
     base_of: Int[Array, " J"],
     near: Float[Array, ""],
-    size: int,
+    grid: Grid,
     chunk: int,
     below: Int[Array, "J tiles pixels"] | None = None,
 ) -> Picture:
     """Draw each picture's triangles over picture `base_of[j]` of `base`, colouring the visible ones with `shade`.
 
-    Pictures are `size` x `size`. `near` is the depth before which nothing is drawn; with `below`, neither is what is
+    Pictures are sampled on `grid`. `near` is the depth before which nothing is drawn; with `below`, neither is what is
     not farther than these depth keys. `chunk` is the number of tiles worked on at a time: it changes speed, not the
     result.
     """
     n_pictures, n_tiles, n_words = setup.masks.shape
-    tiles = tiles_per_side(size)
+    tiles = grid.tiles
     masks = setup.masks.reshape(-1, n_words)
     n_jobs = masks.shape[0]
     chunk = min(chunk, n_jobs)
@@ -118,7 +170,7 @@ def draw(
     order = jnp.argsort(-counts)
     rank = jnp.zeros(n_jobs, jnp.int32).at[order].set(jnp.arange(n_jobs, dtype=jnp.int32), unique_indices=True)
     order = jnp.concatenate([order, jnp.zeros(-n_jobs % chunk, order.dtype)])
-    triangles = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (setup.edges, setup.push))
+    triangles = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (setup.edges, setup.push, setup.carried))
     base_row = (base_of[:, None] * n_tiles + jnp.arange(n_tiles)).reshape(-1)
     base_colour, base_key = (a.reshape(a.shape[0] * n_tiles, *a.shape[2:]) for a in (base.colour, base.key))
     ceiling = None if below is None else below.reshape(-1, TILE * TILE)
@@ -130,12 +182,13 @@ def draw(
         origin = jnp.stack([tile % tiles, tile // tiles], axis=-1) * TILE
         first_row = picture * setup.edges.shape[1]
         limits = base_key[base_row[jobs]], None if ceiling is None else ceiling[jobs]
-        best, cluster = _nearest(masks[jobs], triangles, first_row, origin, limits, near)
-        lane = best & _LANE_MASK
+        best, cluster, carried = _nearest(masks[jobs], triangles, first_row, origin, limits, near, grid)
         column, row = _pixels(origin)
-        planes = triangles[0][first_row[:, None] + jnp.maximum(cluster, 0), :, :, lane]  # [C pixels 3 3]
-        e = planes[..., 0] * column[..., None] + planes[..., 1] * row[..., None] + planes[..., 2]
-        hits = Hits(picture=picture, cluster=cluster, lane=lane, planes=planes, edges=e, column=column, row=row)
+
+        def planes():
+            return triangles[0][first_row[:, None] + jnp.maximum(cluster, 0), :, :, best & _LANE_MASK]
+
+        hits = Hits(picture, cluster, best, grid.centre(column), grid.centre(row), carried, planes)
         drawn = jnp.where((cluster >= 0)[..., None], shade(hits), base_colour[base_row[jobs]])
         return (
             start + chunk,
@@ -155,22 +208,23 @@ def draw(
     return Picture(colour=put_back(colour, base_colour), key=put_back(key, base_key))
 
 
-def _nearest(masks, triangles, first_row, origin, limits, near):
-    """Depth key and cluster (-1: the base) of what is nearest at each pixel of C tiles, between the limits' keys.
+def _nearest(masks, triangles, first_row, origin, limits, near, grid: Grid):
+    """Depth key, cluster (-1: the base) and carried numbers of what is nearest at each pixel, between the limits' keys.
 
     One round takes from every tile's mask its lowest set bit.
     """
-    (edges, push), (base_key, ceiling) = triangles, limits
+    (edges, push, carried), (base_key, ceiling) = triangles, limits
     n_tiles = masks.shape[0]
     local = jnp.arange(TILE * TILE)
-    local_x, local_y = (local % TILE).astype(jnp.float32), (local // TILE).astype(jnp.float32)
+    local_x, local_y = grid.place(local % TILE, local // TILE)
     origin_x, origin_y = (origin[:, k].astype(jnp.float32)[:, None, None] for k in (0, 1))
     lanes = jnp.arange(CLUSTER, dtype=jnp.int32)[:, None]
 
     def one_round(state):
-        masks, key, cluster = state
+        masks, key, cluster, values = state
         masks, taken = _pop_lowest_bit(masks)
-        plane = edges[first_row + jnp.maximum(taken, 0)]  # [C 3 3 B]
+        at = first_row + jnp.maximum(taken, 0)
+        plane = edges[at]  # [C 3 3 B]
         slope_x, slope_y = plane[:, :, 0], plane[:, :, 1]
         constant = plane[:, :, 2] + slope_x * origin_x + slope_y * origin_y
         e = slope_x[..., None] * local_x + slope_y[..., None] * local_y + constant[..., None]  # [C 3 B pixels]
@@ -178,18 +232,22 @@ def _nearest(masks, triangles, first_row, origin, limits, near):
         inverse_depth = e0 + e1 + e2
         inside = (jnp.minimum(jnp.minimum(e0, e1), e2) >= 0) & (inverse_depth * near <= 1)
         if push is not None:
-            inverse_depth = jnp.maximum(inverse_depth - push[first_row + jnp.maximum(taken, 0)][..., None], 0.0)
+            inverse_depth = jnp.maximum(inverse_depth - push[at][..., None], 0.0)
         bits = jax.lax.bitcast_convert_type(inverse_depth, jnp.int32)
         keys = jnp.where(inside, (bits & ~_LANE_MASK) | lanes, -1)
         if ceiling is not None:
             keys = jnp.where(keys < ceiling[:, None], keys, -1)
         new = jnp.where((taken >= 0)[:, None], keys.max(axis=1), -1)
         nearer = new > key
-        return masks, jnp.where(nearer, new, key), jnp.where(nearer, taken[:, None], cluster)
+        if carried is not None:
+            wins = nearer[:, None] & (keys == new[:, None])
+            brought = jnp.where(wins[:, None], carried[at][..., None], 0.0).sum(axis=2)
+            values = jnp.where(nearer[:, None], brought, values)
+        return masks, jnp.where(nearer, new, key), jnp.where(nearer, taken[:, None], cluster), values
 
-    start = (masks, base_key, jnp.full((n_tiles, TILE * TILE), -1, jnp.int32))
-    _, key, cluster = jax.lax.while_loop(lambda s: (s[0] != 0).any(), one_round, start)
-    return key, cluster
+    values = None if carried is None else jnp.zeros((n_tiles, carried.shape[1], TILE * TILE))
+    start = (masks, base_key, jnp.full((n_tiles, TILE * TILE), -1, jnp.int32), values)
+    return jax.lax.while_loop(lambda s: (s[0] != 0).any(), one_round, start)[1:]
 
 
 def _pop_lowest_bit(masks: UInt32[Array, "C words"]) -> tuple[UInt32[Array, "C words"], Int[Array, " C"]]:
@@ -203,30 +261,29 @@ def _pop_lowest_bit(masks: UInt32[Array, "C words"]) -> tuple[UInt32[Array, "C w
     return jnp.where(is_first, masks & ~lowest[:, None], masks), number
 
 
-def _pixels(origin: Int[Array, "C 2"]) -> tuple[Float[Array, "C pixels"], Float[Array, "C pixels"]]:
+def _pixels(origin: Int[Array, "C 2"]) -> tuple[Int[Array, "C pixels"], Int[Array, "C pixels"]]:
     local = jnp.arange(TILE * TILE)
-    column, row = origin[:, :1] + local % TILE, origin[:, 1:] + local // TILE
-    return column.astype(jnp.float32), row.astype(jnp.float32)
+    return origin[:, :1] + local % TILE, origin[:, 1:] + local // TILE
 
 
-def _tile_masks(corners, front, camera: Camera, tiles: int) -> UInt32[Array, "J tiles words"]:
+def _tile_masks(corners: Corners, front: Array, camera: Camera, grid: Grid) -> UInt32[Array, "J tiles words"]:
     """Which clusters' bounding boxes touch which tile. A box is separable, so rows and columns are masked apart."""
-    depth = -corners[:, :, :, 2]
-    beyond = (depth > camera.near).all(axis=2)
-    depth = jnp.maximum(depth, camera.near)
+    nearest = functools.reduce(jnp.minimum, [-corner[2] for corner in corners])
+    beyond = nearest > camera.near
+    tiles, margin = grid.tiles, 0.01 + abs(grid.jitter)
 
-    def span(ray, first, step):
-        pixel = (ray / depth - first) / step
-        low = jnp.where(beyond, pixel.min(axis=2), -jnp.inf)
-        high = jnp.where(beyond, pixel.max(axis=2), jnp.inf)
-        low = jnp.where(front, low, jnp.inf).min(axis=-1) - 0.01
-        high = jnp.where(front, high, -jnp.inf).max(axis=-1) + 0.01
+    def span(axis, start, step):
+        pixels = [(corner[axis] / jnp.maximum(-corner[2], camera.near) - start) / step for corner in corners]
+        low = jnp.where(beyond, functools.reduce(jnp.minimum, pixels), -jnp.inf)
+        high = jnp.where(beyond, functools.reduce(jnp.maximum, pixels), jnp.inf)
+        low = jnp.where(front, low, jnp.inf).min(axis=-1) - margin
+        high = jnp.where(front, high, -jnp.inf).max(axis=-1) + margin
         first_pixel = TILE * jnp.arange(tiles, dtype=jnp.float32)[:, None]
         touches = (low[:, None] <= first_pixel + (TILE - 1)) & (high[:, None] >= first_pixel)  # [J tiles K]
         return _pack_bits(touches)
 
-    columns = span(corners[:, :, :, 0], camera.x0, camera.dx)
-    rows = span(corners[:, :, :, 1], camera.y0, camera.dy)
+    columns = span(0, camera.x0, camera.dx)
+    rows = span(1, camera.y0, camera.dy)
     masks = rows[:, :, None] & columns[:, None]
     return masks.reshape(masks.shape[0], tiles * tiles, masks.shape[-1])
 
@@ -236,11 +293,16 @@ def _pack_bits(bits):
     return (words << jnp.arange(WORD, dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)
 
 
-def _cross(a: Float[Array, "J K 3 3 B"], b: Float[Array, "J K 3 3 B"]) -> Float[Array, "J K 3 3 B"]:
-    """Cross product along axis 3."""
-    ax, ay, az = a[:, :, :, 0], a[:, :, :, 1], a[:, :, :, 2]
-    bx, by, bz = b[:, :, :, 0], b[:, :, :, 1], b[:, :, :, 2]
-    return jnp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=3)
+def _minus(a: Vector, b: Vector) -> Vector:
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
+def _dot(a: Vector, b: Vector) -> Array:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _cross(a: Vector, b: Vector) -> Vector:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 def pixel_index(column: Array, row: Array, size: int) -> Int[Array, "*batch"]:
@@ -250,11 +312,10 @@ def pixel_index(column: Array, row: Array, size: int) -> Int[Array, "*batch"]:
     return tile * TILE * TILE + (row % TILE) * TILE + column % TILE
 
 
-def pixel_grid(size: int) -> tuple[Float[Array, "tiles pixels"], Float[Array, "tiles pixels"]]:
-    """Column and row of every pixel in tile order."""
-    tiles = tiles_per_side(size)
-    tile = jnp.arange(tiles * tiles)
-    return _pixels(jnp.stack([tile % tiles, tile // tiles], axis=-1) * TILE)
+def pixel_grid(grid: Grid) -> tuple[Float[Array, "tiles pixels"], Float[Array, "tiles pixels"]]:
+    """Column and row of every sample in tile order."""
+    tile = jnp.arange(grid.tiles**2)
+    return grid.place(*_pixels(jnp.stack([tile % grid.tiles, tile // grid.tiles], axis=-1) * TILE))
 
 
 def untile(tiled: Array, size: int) -> Array:

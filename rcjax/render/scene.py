@@ -1,6 +1,7 @@
 """What `render_frames` draws: a model's layers of triangles, its lights and textures, and one camera."""
 
 import dataclasses
+from typing import Literal
 
 import chex
 import jax
@@ -19,16 +20,24 @@ class SceneStatic:
 
     size: int  # pixels on a side
     samples_per_side: int  # of a pixel
+    mirror: bool  # whether left and right are swapped, and with them the places of a pixel's samples
     pose_geoms: tuple[int, ...]
     camera_geom: int  # row of the geom that carries the camera, in all poses; -1 for a camera that stands still
+    directional: tuple[bool, ...]  # whether each light's rays are parallel
     shadow_lights: tuple[int, ...]  # the lights whose shadows are drawn
     shadow_size: int  # texels on a shadow map's side
     chunk: int  # tiles drawn at a time
+    lookup: Literal["index", "factors"]  # how `rcjax.render.lookup` gets at what is seen
 
     @property
     def raster_size(self) -> int:
         """Samples on a picture's side."""
         return self.size * self.samples_per_side
+
+    @property
+    def grid(self) -> raster.Grid:
+        """Where those samples lie."""
+        return raster.Grid(self.raster_size, self.samples_per_side, self.mirror)
 
 
 @chex.dataclass(frozen=True)

@@ -140,13 +140,15 @@ def light_surface(
     lights: Lights,
     light_pos: Array,
     light_direction: Array,
+    directional: Sequence[bool],
     shadow_lights: Sequence[int] = (),
 ) -> list[Vector]:
     """Colour channels in [0, 1] of points seen from the origin; everything is in the camera's frame.
 
     First what is there without the `shadow_lights`, then what each of them adds where no shadow falls. `texture` is
-    the texture's colour, `light_pos` and `light_direction` are [.. L 3], and what is [..] must broadcast. Vectors are
-    three arrays each: all of it is then one elementwise loop over pixels.
+    the texture's colour; `directional` tells which lights' rays are parallel; `light_pos` and `light_direction` are
+    [.. L 3], and what is [..] must broadcast. Vectors are three arrays each: all of it is then one elementwise loop
+    over pixels.
     """
     to_eye, normal = _unit(tuple(-p for p in point)), _unit(normal)
     rgb = _channels(surface.rgba)
@@ -154,7 +156,10 @@ def light_surface(
     for i in range(lights.ambient.shape[0]):
         lit = parts[1 + list(shadow_lights).index(i) if i in shadow_lights else 0]
         pos, direction = _channels(light_pos[..., i, :]), _channels(light_direction[..., i, :])
-        to_light, strength = _incoming(lights, i, point, pos, direction)
+        if directional[i]:
+            to_light, strength = _unit(tuple(-d for d in direction)), 1.0
+        else:
+            to_light, strength = _incoming(lights, i, point, pos, direction)
         facing = dot(normal, to_light)
         half = dot(normal, _unit(tuple(a + b for a, b in zip(to_light, to_eye, strict=True))))
         shine = jnp.where(facing > 0, _power(half, 128 * surface.shininess) * surface.specular, 0.0)
@@ -166,16 +171,14 @@ def light_surface(
 
 
 def _incoming(lights: Lights, i: int, point: Vector, pos: Vector, direction: Vector) -> tuple[Vector, Array]:
-    """Unit vector towards light i, and its strength at the point."""
-    directional = lights.directional[i]
-    offset = tuple(jnp.where(directional, -d, p - q) for d, p, q in zip(direction, pos, point, strict=True))
+    """Unit vector towards light i, which has a place, and its strength at the point."""
+    offset = tuple(p - q for p, q in zip(pos, point, strict=True))
     distance = jnp.sqrt(dot(offset, offset))
     towards = _unit(offset)
     cosine = -dot(towards, direction)
     spot = jnp.where(cosine >= lights.cutoff_cosine[i], _power(cosine, lights.exponent[i]), 0.0)
     constant, linear, quadratic = _channels(lights.attenuation[i])
-    strength = spot / (constant + linear * distance + quadratic * distance * distance)
-    return towards, jnp.where(directional, 1.0, strength)
+    return towards, spot / (constant + linear * distance + quadratic * distance * distance)
 
 
 def _power(base: Array, exponent: Array) -> Array:

@@ -53,12 +53,11 @@ def empty_map(
     direction, pos = np.asarray(lights.direction[light]), np.asarray(lights.pos[light])
     mat = _looking_along(direction / np.linalg.norm(direction))
     local = (seen - pos) @ mat
-    parallel = bool(lights.directional[light])
-    if parallel:
+    if lights.directional[light]:
         reach = 1.1 * max(float(-((points - pos) @ mat)[:, 2].min(initial=-near)) for points in (seen, casting))
         widest = model.vis.map.shadowclip * model.stat.extent
         low, high = _window(local[:, :2], widest)
-        near, far = 1.0, np.inf
+        near, far = 1 / (1 - near / reach), np.inf
     else:
         reach = None
         cutoff = np.degrees(np.arccos(lights.cutoff_cosine[light]))
@@ -95,16 +94,22 @@ def _looking_along(direction: np.ndarray) -> Float[np.ndarray, "3 3"]:
     return np.stack([right, np.cross(right, direction), -direction], axis=1)
 
 
-def project(shadow_map: ShadowMap, corners: Float[Array, "J K 3 3 B"]) -> Float[Array, "J K 3 3 B"]:
+def project(shadow_map: ShadowMap, corners: raster.Corners) -> raster.Corners:
     """Corners in the light's frame to where a pinhole at the light sees them as they are to be drawn.
 
     Parallel rays meet a pinhole's picture if each corner is moved along its ray to the inverse of what a depth key
     is to hold there.
     """
-    if shadow_map.reach is None:
+    reach = shadow_map.reach
+    if reach is None:
         return corners
-    left = jnp.maximum(1 + corners[:, :, :, 2:] / shadow_map.reach, 1e-3)
-    return jnp.concatenate([corners[:, :, :, :2], -jnp.ones_like(left)], axis=3) / left
+
+    def moved(x: Array, y: Array, z: Array) -> raster.Vector:
+        depth = 1 / jnp.maximum(1 + z / reach, 1e-3)
+        return x * depth, y * depth, -depth
+
+    first, second, third = (moved(*corner) for corner in corners)
+    return first, second, third
 
 
 def lit(

@@ -206,7 +206,8 @@ def _pyramid(faces: UInt8[np.ndarray, "f h w 3"], wraps: bool) -> UInt32[np.ndar
         texels = _wrapped(faces) if wraps else _sewn(faces)
         words = (texels.astype(np.uint32) << np.array([0, 8, 16], np.uint32)).sum(axis=-1, dtype=np.uint32)
         packed[start : start + words.size] = words.reshape(-1)
-        faces = np.round(_halve(_halve(faces, axis=1), axis=2)).astype(np.uint8)
+        for axis in (2, 1):  # rounded half up after each, as Mesa does
+            faces = np.floor(_halve(faces, axis) + 0.5).astype(np.uint8)
     return packed
 
 

@@ -22,7 +22,7 @@ from jaxtyping import Float, UInt8, UInt32
 
 from rcjax.render.build import DRAWN_GROUPS
 from rcjax.render.camera import Camera, View, find_camera, make_camera
-from rcjax.render.motion import body_moves
+from rcjax.render.motion import Moves, body_moves, placed_data, refuse_moving_lights
 from rcjax.render.shade import geom_rgba
 from rcjax.types import GeomPoses
 
@@ -75,7 +75,9 @@ def build_warp_scene(
     depth: bool = False,
     graph_mode: str | None = None,
 ) -> WarpScene:
-    """A scene that `render_frames` draws with MJX-Warp, always `n_pictures` (N F) at a time.
+    """A scene that `render_frames` draws with MJX-Warp, always `n_pictures` at a time.
+
+    Fewer (N F) are drawn too, at the cost of `n_pictures`.
 
     `view`, `data`, `geom_groups` and `episode_fixed_bodies` are `build_scene`'s, but poses of the latter are read from
     every frame. `samples` per pixel is a square number, as Warp averages a grid. `depth` is needed for `render_depth`.
@@ -91,7 +93,7 @@ def build_warp_scene(
     _check_options(n_pictures, samples, graph_mode)
     if model.nskin or model.nflex:
         raise ValueError(f"the model has {model.nskin} skins and {model.nflex} flexes, which cannot be drawn.")
-    placed = _placed(model, data)
+    placed = placed_data(model, data)
     moves = body_moves(model, episode_fixed_bodies)
     slot = _still_camera(model, moves, view)
     camera = make_camera(model, placed, view)
@@ -122,7 +124,7 @@ def build_warp_scene(
 
 
 def warp_frames(scene: WarpScene, poses: GeomPoses) -> UInt8[Array, "N F H W 3"]:
-    """`render_frames` for a `WarpScene`. Raises ValueError unless N F is the scene's `n_pictures`."""
+    """`render_frames` for a `WarpScene`. Raises ValueError if N F is above the scene's `n_pictures`."""
     packed, _ = _trace_rays(scene, poses)
     channels = (packed[..., None] >> jnp.array([16, 8, 0], jnp.uint32)) & 255
     return _as_viewed(scene, poses, channels.astype(jnp.uint8))
@@ -149,10 +151,11 @@ def _trace_rays(scene: WarpScene, poses: GeomPoses) -> tuple[UInt32[Array, "J pi
 def _worlds(scene: WarpScene, poses: GeomPoses) -> Any:
     """The data with a leading axis of pictures on all that the two calls read of it."""
     count, lead = scene.static.n_pictures, poses.pos.shape[:2]
-    if math.prod(lead) != count:
+    spare = count - math.prod(lead)
+    if spare < 0:
         raise ValueError(
             f"poses of {lead[0]} episodes of {lead[1]} frames for a WarpScene of n_pictures={count}; "
-            f"build it with n_pictures={math.prod(lead)}."
+            f"build it with n_pictures={math.prod(lead)}, or draw fewer at a time."
         )
     rows = np.asarray(scene.pose_geoms, np.int32)
 
@@ -160,7 +163,9 @@ def _worlds(scene: WarpScene, poses: GeomPoses) -> Any:
         return jnp.broadcast_to(x, (count, *x.shape))
 
     def place(x, given):
-        return repeat(x).at[:, rows].set(given.reshape(count, *given.shape[2:]))
+        given = given.reshape(-1, *given.shape[2:])
+        filled = jnp.concatenate([given, jnp.broadcast_to(given[:1], (spare, *given.shape[1:]))])
+        return repeat(x).at[:, rows].set(filled)
 
     one = scene.data
     public = {name: repeat(getattr(one, name)) for name in ("qpos", "cam_xpos", "cam_xmat")}
@@ -180,7 +185,8 @@ _INNER = ("light_xpos", "light_xdir", "flexvert_xpos", "_jax_token")
 def _as_viewed(scene: WarpScene, poses: GeomPoses, pixels: Array) -> Array:
     """Pixels [J pixels ..] as pictures [N F H W ..], turned as the view says."""
     static = scene.static
-    pictures = pixels.reshape(*poses.pos.shape[:2], static.size, static.size, *pixels.shape[2:])
+    pictures = pixels[: math.prod(poses.pos.shape[:2])]
+    pictures = pictures.reshape(*poses.pos.shape[:2], static.size, static.size, *pixels.shape[2:])
     return jnp.flip(pictures, [axis for axis, flipped in zip((2, 3), static.flipped, strict=True) if flipped])
 
 
@@ -213,18 +219,7 @@ def _check_options(n_pictures: int, samples: int, graph_mode: str | None) -> Non
         raise ValueError(f"graph_mode={graph_mode!r} is unknown; give one of {', '.join(_GRAPH_MODES)}.")
 
 
-def _placed(model: mujoco.MjModel, data: mujoco.MjData | None) -> mujoco.MjData:
-    placed = mujoco.MjData(model)
-    if data is not None:
-        placed.qpos[:] = data.qpos
-        placed.mocap_pos[:], placed.mocap_quat[:] = data.mocap_pos, data.mocap_quat
-    mujoco.mj_kinematics(model, placed)
-    mujoco.mj_comPos(model, placed)
-    mujoco.mj_camlight(model, placed)
-    return placed
-
-
-def _still_camera(model: mujoco.MjModel, moves: Sequence[int], view: View) -> int:
+def _still_camera(model: mujoco.MjModel, moves: Sequence[Moves], view: View) -> int:
     """The camera of the model that is drawn, or whose place the free camera takes."""
     camera = find_camera(model, view.camera)
     if camera >= 0 and moves[model.cam_bodyid[camera]]:
@@ -233,12 +228,7 @@ def _still_camera(model: mujoco.MjModel, moves: Sequence[int], view: View) -> in
         )
     if not model.ncam:
         raise ValueError("the model has no camera, and MJX-Warp draws only the model's; add one, or use build_scene.")
-    for light in range(model.nlight):
-        if model.light_active[light] and moves[model.light_bodyid[light]]:
-            raise ValueError(
-                f"light {model.light(light).name or light!r} is on a body that moves; "
-                "only lights that stand still can be drawn."
-            )
+    refuse_moving_lights(model, moves)
     return max(camera, 0)
 
 
