@@ -19,14 +19,26 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from rcjax.render.surface import Samples, Surface, areas, deviation, runs, sample, squared_offset, thinned, unit_normals
+from rcjax.render.surface import (
+    Samples,
+    Surface,
+    areas,
+    deviation,
+    farthest,
+    runs,
+    sample,
+    squared_offset,
+    thinned,
+    unit_normals,
+)
 
 _STAGES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # quadric errors up to which edges are collapsed, the harmless ones first
+_PER_EDGE = 6  # samples along an edge of the original at most: what comes to stand for it has longer edges
 _GAP = 0.25  # borders that are nearer to each other are joined
 _LEAST_TURN = 0.3  # cosine of the angle by which one collapse may turn a triangle
 _IDLE = 0.003  # a stage ends with a round that removes a smaller part of the triangles
 _SMALL = 6.0  # pieces with a smaller diagonal may go if what remains stands for them
-_TIGHTER = (0.95, 0.8, 0.6)  # bounds to work with, until the result measures within 1
+_BOUNDS = (0.95, 0.95, 0.8, 0.6)  # worked with in turn, until the result measures within 1
 
 
 def decimate(
@@ -42,11 +54,16 @@ def decimate(
     centre = vertices.mean(axis=0)
     whole_points, whole_faces = weld((vertices - centre) / max_error, faces)
     original = Surface(whole_points[whole_faces])
+    every = sample(original.corners)
+    watched = thinned(sample(original.corners, _PER_EDGE))
     kept = drop_small_pieces(whole_points, whole_faces)
-    for bound in _TIGHTER:
-        fewer, fewer_faces = _collapsed(whole_points, kept, original, bound)
-        if deviation(original, Surface(fewer[fewer_faces])) <= 1:
-            return _compact(fewer * max_error + centre, fewer_faces)
+    for bound in _BOUNDS:
+        points, fewer = _collapsed(whole_points, kept, original, watched, bound)
+        shown = Surface(points[fewer])
+        off, _ = shown.nearest(every.points, every.normals)
+        if off.max() <= 1 and farthest(shown, original) <= 1:
+            return _compact(points * max_error + centre, fewer)
+        watched = Samples(*(np.concatenate([a, b[off > 1]]) for a, b in zip(watched, every, strict=True)))
     return _compact(whole_points * max_error + centre, whole_faces)
 
 
@@ -118,8 +135,8 @@ class _Edges:
         return _Edges(self.ends[rows], self.faces[rows], self.place[rows])
 
 
-def _collapsed(points, faces, original: Surface, bound: float) -> tuple[np.ndarray, np.ndarray]:
-    state = _start(points, faces, original)
+def _collapsed(points, faces, original: Surface, watched: Samples, bound: float) -> tuple[np.ndarray, np.ndarray]:
+    state = _start(points, faces, watched)
     for tolerance in _STAGES:
         refused = np.zeros(0, np.int64)
         while True:
@@ -137,17 +154,16 @@ def _collapsed(points, faces, original: Surface, bound: float) -> tuple[np.ndarr
     return state.points, state.faces[state.alive]
 
 
-def _start(points: np.ndarray, faces: np.ndarray, original: Surface) -> _State:
+def _start(points: np.ndarray, faces: np.ndarray, watched: Samples) -> _State:
     quadric, weight = _quadrics(points, faces)
-    samples = thinned(sample(original.corners))
     return _State(
         points=points.copy(),
         quadric=quadric,
         weight=weight,
         faces=faces.copy(),
         alive=np.ones(len(faces), bool),
-        samples=samples,
-        stands_for=Surface(points[faces]).nearest(samples.points, samples.normals)[1],
+        samples=watched,
+        stands_for=Surface(points[faces]).nearest(watched.points, watched.normals)[1],
     )
 
 
@@ -289,9 +305,6 @@ def _keeps_bound(
     """Which collapses keep the bound; for the samples round each, the triangle that stands for them afterwards."""
     stays = ~rings.goes & good[rings.edge]
     tested = sample(rings.after[stays])
-    new = np.ones(len(tested.points), bool)
-    new[: 3 * stays.sum()] = rings.moved[stays].reshape(-1)  # the other corners have been within the bound before
-    tested = Samples(*(array[new] for array in tested))
     off, _ = original.nearest(tested.points, tested.normals)
     good = good.copy()
     good[rings.edge[stays][tested.faces[off > bound]]] = False
@@ -315,7 +328,7 @@ def _restand(state: _State, rings: _Rings, good: np.ndarray):
     first_stay = np.cumsum(n_stay) - n_stay
     pair, number = runs(n_stay[sample_edge])
     triangle = stay[first_stay[sample_edge[pair]] + number]
-    normals = unit_normals(rings.after[triangle])
+    normals = unit_normals(rings.after)[triangle]
     row = samples[pair]
     off = squared_offset(state.samples.points[row], state.samples.normals[row], rings.after[triangle], normals)
     least = np.full(len(samples), np.inf)
