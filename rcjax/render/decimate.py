@@ -1,11 +1,12 @@
 """Fewer triangles for a mesh, each step of which is held to a bound on the error.
 
 Edges are collapsed in the order of their quadric error (Garland and Heckbert 1997), with quadrics for open borders as
-for faces, many at a time where they do not touch each other. A collapse is made only if it
+for faces, many at a time where they do not touch each other. Triangles that were joined stay joined. A collapse is made
+only if
 
-* keeps the surface whole: no triangle turns over, no fan closes to a fin, no piece vanishes;
-* keeps the bound: all samples of the original surface that lay nearest to the triangles that it removes or moves are
-  within the bound of those that it leaves, and points on those are within the bound of the original.
+* no triangle turns over, no strip between two borders is pinched, and no piece vanishes;
+* all samples of the original surface for which the triangles stood that it removes or moves are within the bound of
+  those that it leaves, and samples of those are within the bound of the original.
 
 `rcjax.render.surface` says how distance is measured; a bound of 1 is the unit of length in here. Vertices on open
 borders that nearly meet are joined as if there were an edge, so that what was cracked is zipped up, not torn.
@@ -46,13 +47,15 @@ def decimate(
 ) -> tuple[Float[np.ndarray, "W 3"], Int[np.ndarray, "L 3"]]:
     """A mesh of few triangles that deviates from the given one by at most `max_error` (metres), both ways.
 
-    The deviation is that of `measure`. Vertices at one place become one, and triangles without area go, whatever the
-    bound.
+    The deviation is that of `measure`: it holds for samples, some 1.5 `max_error` apart and less where the original is
+    finely divided. Vertices at one place become one, and triangles without area go, whatever the bound.
     """
     if max_error <= 0:
         raise ValueError(f"max_error={max_error}; expected metres above 0.")
     centre = vertices.mean(axis=0)
     whole_points, whole_faces = weld((vertices - centre) / max_error, faces)
+    if not len(whole_faces):
+        return vertices, faces
     original = Surface(whole_points[whole_faces])
     every = sample(original.corners)
     watched = thinned(sample(original.corners, _PER_EDGE))

@@ -19,8 +19,9 @@ from rcjax.render.surface import Surface, areas, runs, unit_normals
 _GEOM = mujoco.mjtGeom
 _CREASE_COSINE = 0.8  # faces that differ by more are not averaged; MuJoCo draws such corners with the face's normal
 _ALIKE_COSINE = 0.5  # what faces farther away from a triangle than this says nothing about its shading
+_STIFF = 0.02  # how much a field is held to its mean, where few points tell about it
 _SPREAD = np.array([[i + 1 / 3, j + 1 / 3, 4 - i - j + 1 / 3] for i in range(5) for j in range(5 - i)]) / 5  # [15 3]
-_VERSION = 1  # of what is kept on disk; to be raised by a change of decimation or of shading
+_VERSION = 2  # of what is kept on disk; to be raised by a change of decimation or of shading
 
 
 def geom_triangles(
@@ -122,7 +123,7 @@ def shade_like(
     alike = ((seen * flat[:, None]).sum(axis=-1) >= _ALIKE_COSINE).astype(float)
     mean = (alike[..., None] * seen).sum(axis=1) + 1e-3 * flat
     mean = normalise(mean)
-    stiff = 0.1 * alike.sum(axis=1) + 1e-3
+    stiff = _STIFF * alike.sum(axis=1) + 1e-3
     matrix = np.einsum("ks,si,sj->kij", alike, _SPREAD, _SPREAD) + stiff[:, None, None] * np.eye(3)
     fitted = np.einsum("ks,si,ksx->kix", alike, _SPREAD, seen) + stiff[:, None, None] * mean[:, None]
     return smooth_normals(normalise(np.linalg.solve(matrix, fitted)), areas(corners), faces)
@@ -163,7 +164,7 @@ def _fingerprint(whole: Triangles, max_error: float) -> str:
     """Names all that a decimated mesh depends on."""
     digest = hashlib.sha256(f"{_VERSION} {version('numpy')} {version('scipy')} {max_error:.6g}".encode())
     for array in (whole.corners, whole.normals):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     return digest.hexdigest()[:32]
 
 

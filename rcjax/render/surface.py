@@ -19,6 +19,7 @@ _FACING = 0.5  # a difference of unit normals counts so much, in units of the er
 _CANDIDATES = 3  # nearest samples whose triangles are tried
 _MANY_CANDIDATES = 64  # the same for points that seem to be far off
 _FAR = 0.8
+_AT_A_TIME = 4096  # of those: bounds memory
 
 
 class Samples(NamedTuple):
@@ -50,8 +51,9 @@ class Surface:
         distance may be too large, never too small.
         """
         off, faces = self._nearest_of(points, normals, _CANDIDATES)
-        far = off > _FAR
-        off[far], faces[far] = self._nearest_of(points[far], normals[far], _MANY_CANDIDATES)
+        far = np.flatnonzero(off > _FAR)
+        for part in np.array_split(far, len(far) // _AT_A_TIME + 1):
+            off[part], faces[part] = self._nearest_of(points[part], normals[part], _MANY_CANDIDATES)
         return off, faces
 
     def _nearest_of(self, points, normals, n_candidates: int) -> tuple[np.ndarray, np.ndarray]:

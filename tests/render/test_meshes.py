@@ -4,7 +4,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from rcjax.render.meshes import geom_triangles
+from rcjax.render import decimate, primitives
+from rcjax.render.meshes import Triangles, geom_triangles, mesh_triangles, shade_like, whole_mesh
+from rcjax.render.surface import areas, unit_normals
 from tests.render.primitives import CAMERA, model_of
 
 RADIUS, HALF = 0.3, 0.7
@@ -80,6 +82,140 @@ def test_sharp_corners_of_a_mesh_are_drawn_with_the_faces_normals():
     expected = np.where(face[:, 2:] >= 0.8, [0, 0, 1], face)
     assert (face[:, 2] < 0.8).any()
     np.testing.assert_allclose(shape.normals, np.repeat(expected[:, None], 3, axis=1), atol=1e-6)
+
+
+def test_decimated_sphere_is_shaded_as_a_sphere():
+    model = _mesh_model(*_sphere_of(40))
+    fewer = mesh_triangles(model, 0, 0.02)
+    assert len(fewer.corners) < 300 < 1500 < model.nmeshface
+    radial = fewer.corners / np.linalg.norm(fewer.corners, axis=-1, keepdims=True)
+    angle = np.degrees(np.arccos(np.clip((fewer.normals * radial).sum(axis=-1), -1, 1)))
+    facets = np.degrees(np.arccos((unit_normals(fewer.corners)[:, None] * radial).sum(axis=-1)))
+    print("degrees off the radius, shaded and facets:", angle.max(), facets.max())
+    assert (
+        angle.max() < 5 and facets.max() > 10
+    )  # 3.5 and 15.4 measured; the latter is what a triangle's own normal would be off by
+    np.testing.assert_array_equal(fewer.unit, fewer.corners)
+
+
+def test_a_mesh_is_shaded_like_itself():
+    vertices, faces = _sphere_of(12)
+    shape = Triangles(vertices[faces], vertices[faces], vertices[faces], np.zeros((len(faces), 3, 2)))
+    ours = shade_like(shape.corners, faces, shape, 0.1)
+    angle = np.degrees(np.arccos(np.clip((ours * shape.normals).sum(axis=-1), -1, 1)))
+    facets = np.degrees(np.arccos((unit_normals(shape.corners)[:, None] * shape.normals).sum(axis=-1)))
+    print("degrees off, shaded and facets:", angle.max(), facets.max())
+    assert angle.max() < 3 < facets.max() / 3  # 1.1 and 20.8 measured: fields are held to their mean a little
+
+
+def test_rounded_edges_do_not_shade_the_flat_sides():
+    """A box with edges rounded within the bound: seen whole, its sides are flat."""
+    model = _mesh_model(*_rounded_box(0.02))
+    fewer = mesh_triangles(model, 0, 0.05)
+    flat = unit_normals(fewer.corners)
+    large = areas(fewer.corners) > 0.05
+    assert large.sum() >= 6 and len(fewer.corners) < 60
+    assert (fewer.normals[large] * flat[large][:, None]).sum(axis=-1).min() > 0.98
+
+
+def test_mesh_with_its_own_texture_keeps_every_triangle():
+    vertices, faces = _sphere_of(40)
+    model = _mesh_model(vertices, faces, texcoord=vertices[:, :2])
+    assert len(_triangles(model, max_error=0.05).corners) == len(faces)
+    untextured = _mesh_model(vertices, faces)
+    assert len(_triangles(untextured, max_error=0.05).corners) < len(faces) / 5
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RCJAX_CACHE", str(tmp_path))
+    return tmp_path / "meshes"
+
+
+def _calls(monkeypatch):
+    calls, real = [], decimate.decimate
+    monkeypatch.setattr(decimate, "decimate", lambda *given: calls.append(given) or real(*given))
+    return calls
+
+
+def test_decimated_meshes_are_kept(cache, monkeypatch):
+    calls, model = _calls(monkeypatch), _mesh_model(*_sphere_of(16))
+    first = mesh_triangles(model, 0, 0.0512)
+    again = mesh_triangles(model, 0, 0.0519)  # the same in two digits
+    assert len(calls) == 1 and calls[0][2] == pytest.approx(0.051)
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    mesh_triangles(model, 0, 0.08)
+    mesh_triangles(_mesh_model(*_sphere_of(18)), 0, 0.0512)
+    assert len(calls) == 3 and len(list(cache.iterdir())) == 3
+
+
+@pytest.mark.parametrize("spoil", ["cut", "empty", "other", "flipped"])
+def test_spoilt_file_is_made_again(cache, monkeypatch, spoil):
+    model = _mesh_model(*_sphere_of(16))
+    good = mesh_triangles(model, 0, 0.05)
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    if spoil == "other":
+        np.savez(path, corners=np.zeros((2, 3)), normals=np.zeros((2, 3)))
+    else:
+        path.write_bytes({"cut": whole[:-100], "empty": b"", "flipped": whole[:200] + b"spoilt" + whole[206:]}[spoil])
+    calls = _calls(monkeypatch)
+    for a, b in zip(good, mesh_triangles(model, 0, 0.05), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(calls) == 1 and path.read_bytes() == whole
+    mesh_triangles(model, 0, 0.05)
+    assert len(calls) == 1
+
+
+def test_folder_that_cannot_be_made_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RCJAX_CACHE", str(tmp_path / "file"))
+    assert len(mesh_triangles(_mesh_model(*_sphere_of(16)), 0, 0.05).corners) < 200
+
+
+def test_no_bound_and_few_triangles_leave_a_mesh_as_it_is(cache):
+    for model, bound in ((_mesh_model(*_sphere_of(16)), 0.0), (_tetrahedron(""), 10.0)):
+        for a, b in zip(mesh_triangles(model, 0, bound), whole_mesh(model, 0), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not cache.exists()
+
+
+def _sphere_of(segments):
+    return _welded(primitives.ellipsoid(np.ones(3), segments).corners)
+
+
+def _rounded_box(radius):
+    """A box of half side 1 with edges and corners rounded: a sphere pulled apart."""
+    corners = radius * primitives.ellipsoid(np.ones(3), 24).corners
+    middle = corners.mean(axis=1, keepdims=True)
+    side = np.where(np.abs(corners) < 1e-9, np.sign(middle), np.sign(corners))
+    from scipy.spatial import ConvexHull
+
+    points = (corners + (1 - radius) * side).reshape(-1, 3)
+    hull = ConvexHull(points)
+    corners = points[hull.simplices]
+    out = (unit_normals(corners) * hull.equations[:, :3]).sum(axis=-1) > 0
+    return _welded(np.where(out[:, None, None], corners, corners[:, ::-1]))
+
+
+def _welded(corners):
+    vertices, faces = np.unique(corners.reshape(-1, 3).round(9), axis=0, return_inverse=True)
+    return vertices, faces.reshape(-1, 3)
+
+
+def _mesh_model(vertices, faces, texcoord=None):
+    """A mesh with a material that has a texture; it shows by the mesh's own coordinates if there are any."""
+    uv = "" if texcoord is None else f'texcoord="{_text(texcoord)}"'
+    return mujoco.MjModel.from_xml_string(
+        '<mujoco><asset><texture name="t" type="2d" builtin="checker" width="8" height="8" rgb1="1 0 0"/>'
+        f'<material name="c" texture="t"/><mesh name="m" vertex="{_text(vertices)}" face="{_text(faces)}" {uv}/>'
+        f'</asset><worldbody>{CAMERA}<body><geom type="mesh" mesh="m" material="c"/></body></worldbody></mujoco>'
+    )
+
+
+def _text(array):
+    return " ".join(f"{x:.9g}" for x in np.ravel(array))
 
 
 def _tetrahedron(texcoord):
