@@ -8,7 +8,7 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.config import VideoConfig
-from rcjax.render import Scene, render_frames
+from rcjax.render import Scene, WarpScene, render_frames
 from rcjax.s3d import embed_video
 from rcjax.types import GeomPoses
 
@@ -27,7 +27,7 @@ def embed_frames(encoder: Any, frames_u8: Array, video: VideoConfig) -> Float[Ar
 
 
 def embed_episodes(
-    scene: Scene, encoder: Any, poses: GeomPoses, video: VideoConfig, micro_batch: int
+    scene: Scene | WarpScene, encoder: Any, poses: GeomPoses, video: VideoConfig, micro_batch: int
 ) -> Float[Array, "N D"]:
     """Each episode's video embedding, drawn and embedded one micro-batch after another: memory stays flat in N."""
 

@@ -18,7 +18,7 @@ from rcjax import ppo
 from rcjax.config import TrainConfig
 from rcjax.embedding import embed_episodes
 from rcjax.ppo import networks
-from rcjax.render import Scene, take_poses
+from rcjax.render import Scene, WarpScene, take_poses
 from rcjax.reward import episode_reward, video_similarity
 from rcjax.rollout import Act, Episodes, run_episodes
 from rcjax.types import Rollout
@@ -38,7 +38,7 @@ class Inputs:
     """All that an iteration reads and leaves as it is. Arguments, so that no array becomes a constant."""
 
     env_params: Any
-    scene: Scene
+    scene: Scene | WarpScene
     encoder: Any  # parameters of the S3D video tower
     target: Float[Array, " D"]
 

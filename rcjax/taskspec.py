@@ -17,7 +17,7 @@ from rcjax.config import TaskSpec, VideoConfig
 from rcjax.embedding import embed_frames
 from rcjax.envs.experts import run_expert
 from rcjax.files import cache_folder, write_atomically
-from rcjax.render import Scene, render_frames, take_poses
+from rcjax.render import Scene, WarpScene, render_frames, take_poses
 from rcjax.s3d import Encoder, embed_text, tokenize
 from rcjax.types import GeomPoses
 from rcjax.video_io import read_clip
@@ -36,7 +36,9 @@ def given_clip(spec: TaskSpec, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3
     return read_clip(spec.video, video.n_frames, video.size)
 
 
-def expert_clip(env: Any, env_params: Any, scene: Scene, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:
+def expert_clip(
+    env: Any, env_params: Any, scene: Scene | WarpScene, video: VideoConfig
+) -> UInt8[np.ndarray, "F H W 3"]:
     """An episode of Metaworld's own expert policy in our environment, as `scene` shows it."""
     return draw_episode(scene, expert_poses(env, env_params, video.episode_length), video)
 
@@ -73,7 +75,7 @@ def embed_sentence(text: str, encoder: Encoder) -> Float[Array, " D"]:
     return embed_text(encoder.params, jnp.asarray(ids))[0]
 
 
-def draw_episode(scene: Scene, poses: GeomPoses, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:
+def draw_episode(scene: Scene | WarpScene, poses: GeomPoses, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:
     """The kept frames of one episode whose poses `[T G ...]` hold every control step and every geom."""
     kept = jax.tree.map(lambda x: jnp.asarray(x)[None, :: video.frame_stride], poses)
     return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, kept))[0])

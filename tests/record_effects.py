@@ -1,7 +1,8 @@
 """Record what MuJoCo's own renderer makes of transparency and shadows: tests/data/render_effects.npz.
 
 Run once with `MUJOCO_GL=osmesa python -m tests.record_effects`. One sample a pixel, no reflections; many vertices on
-flat sides, as MuJoCo lights vertices. MuJoCo sorts transparent geoms by distance less radius: here that is their true order.
+flat sides, as MuJoCo lights vertices. MuJoCo sorts transparent geoms by distance less radius: here that is their true
+order.
 """
 
 import pathlib

@@ -114,7 +114,7 @@ def _draw_colours(
     def pack(hits: raster.Hits):
         return jnp.stack([shade.pack_colour(part) for part in shaded(hits)[0]], axis=-1)
 
-    setup = _project(scene, layer, camera, poses)
+    setup = project(scene, layer, camera, poses)
     return raster.draw(setup, base, pack, base_of=base_of, near=scene.camera.near, grid=static.grid, chunk=static.chunk)
 
 
@@ -140,7 +140,8 @@ def _draw_map(
     return raster.draw(setup, base, colourless, base_of=base_of, near=camera.near, grid=grid, chunk=scene.static.chunk)
 
 
-def _project(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses) -> raster.Setup:
+def project(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses) -> raster.Setup:
+    """A layer's triangles as the rasteriser takes them, in each picture."""
     setup = raster.set_up(_corners(layer, camera, poses), camera, scene.static.grid)
     if scene.static.lookup == "index":
         return setup
@@ -245,7 +246,7 @@ def _blend_transparent(
         return colour
     camera, static = view_camera(scene, poses), scene.static
     shaded = _shader(scene, layer, camera, poses, ())
-    setup = _project(scene, layer, camera, poses)
+    setup = project(scene, layer, camera, poses)
     behind = raster.Picture(colour=jnp.zeros((*key.shape, 1), jnp.uint32), key=key)
 
     def pack(hits: raster.Hits):

@@ -177,3 +177,14 @@ def test_missing_warp_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "warp" else find_spec(name))
     with pytest.raises(ValueError, match=r"pip install 'rcjax\[warp\]'"):
         build_warp_scene(small_model(), view=View(camera="eye"), n_pictures=1)
+
+
+@needs_warp
+def test_fewer_pictures_than_the_scene_was_made_for():
+    model = small_model()
+    view = View(camera="eye", size=16, crop=480)
+    exact, larger = (build_warp_scene(model, view=view, n_pictures=count) for count in (2, 5))
+    poses = take_poses(exact, two_poses(model))
+    expected = np.asarray(jax.jit(render_frames)(exact, poses))
+    assert expected.shape == (1, 2, 16, 16, 3)
+    np.testing.assert_array_equal(jax.jit(render_frames)(larger, poses), expected)
