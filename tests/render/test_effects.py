@@ -109,7 +109,8 @@ def test_geom_groups_are_chosen():
     assert _frame(model, geom_groups=(3,)).max() > 100
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_what_cannot_be_drawn_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a log of its warnings about the cloth where it runs
     model = model_of('<geom type="sphere" size=".5"/>')
     with pytest.raises(ValueError, match="samples=3; a pixel is drawn with 1, 4, 9 or 16"):
         build_scene(model, view=VIEW, samples=3)
