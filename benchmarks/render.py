@@ -289,7 +289,7 @@ def find_renderers(wanted: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
 
 def set_up_warp(folder: str) -> None:
     """Have Warp compile its kernels anew, into `folder`, and say little."""
-    import warp
+    import warp  # pyright: ignore[reportMissingImports] (optional)
 
     warp.config.log_level = warp.LOG_ERROR
     warp.config.kernel_cache_dir = folder
