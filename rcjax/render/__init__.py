@@ -37,8 +37,8 @@ def take_poses(scene: Scene | WarpScene, poses: GeomPoses) -> GeomPoses:
 def render_frames(scene: Scene | WarpScene, poses: GeomPoses) -> UInt8[Array, "N F H W 3"]:
     """Draw F frames of each of N episodes from the poses [N F Gp] of `scene.pose_geoms`.
 
-    A `Scene`'s working memory is in proportion to N F: map over micro-batches of episodes. A `WarpScene` draws exactly
-    its `n_pictures` = N F.
+    A `Scene`'s working memory is in proportion to N F: map over micro-batches of episodes. A `WarpScene` draws at
+    most its `n_pictures`.
     """
     return _warp.warp_frames(scene, poses) if isinstance(scene, WarpScene) else _draw.render_frames(scene, poses)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Float
 
 from rcjax.render import meshes, raster, shade, textures
-from rcjax.render import shadows as shadow
 from rcjax.render.camera import Camera, View, find_camera, make_camera, place_camera
 from rcjax.render.draw import all_poses, draw_backdrop, draw_shadow_maps, take_poses, view_camera, world_points
 from rcjax.render.layers import Layer, make_layer
 from rcjax.render.motion import Moves, body_moves, placed_data, refuse_moving_lights
+from rcjax.render.primitives import Triangles
 from rcjax.render.scene import Scene, SceneStatic
+from rcjax.render.shadows import empty_map
 from rcjax.render.sky import sky_picture
 from rcjax.types import GeomPoses
 
@@ -54,41 +55,28 @@ def build_scene(
     Sites, reflections, fog and haze are not drawn. ValueError for a camera, light or geom that cannot be drawn, skins
     and flexes among them.
     """
-    samples_per_side = _samples_per_side(samples)
+    per_side = _samples_per_side(samples)
     _refuse_deformables(model)
     placed = placed_data(model, data)
-    camera = make_camera(model, placed, dataclasses.replace(view, size=view.size * samples_per_side))
-    moves = body_moves(model, episode_fixed_bodies)
-    camera_id = find_camera(model, view.camera)
-    camera_body = int(model.cam_bodyid[camera_id]) if camera_id >= 0 else 0
-    camera_moves = moves[camera_body] != Moves.NEVER
-    refuse_moving_lights(model, moves)
+    camera = make_camera(model, placed, dataclasses.replace(view, size=view.size * per_side))
+    geoms = _sort_geoms(model, view, body_moves(model, episode_fixed_bodies), geom_groups, layered)
+    textures_shown = {textures.geom_texture(model, g) for g in geoms.drawn} - {textures.NO_TEXTURE}
+    atlas, mappings = textures.build_atlas(model, sorted(textures_shown))
+    parts = {g: _geom_part(model, placed, camera, g, error_pixels * per_side) for g in geoms.drawn}
 
-    drawn = [g for g in range(model.ngeom) if model.geom_group[g] in geom_groups and shade.geom_rgba(model, g)[3] > 0]
-    moves_of = {g: moves[model.geom_bodyid[g]] for g in drawn}
-    carrier = _camera_carrier(model, camera_body, view.camera) if camera_moves else -1
-    pose_geoms = sorted({g for g in drawn if moves_of[g] != Moves.NEVER} | ({carrier} if camera_moves else set()))
-    fixed = [g for g in drawn if moves_of[g] == Moves.NEVER]
-    row = {g: i for i, g in enumerate([*fixed, *pose_geoms])}
+    def layer(members: Sequence[int]) -> Layer:
+        return make_layer(model, {g: parts[g] for g in members}, geoms.row, mappings)
 
-    opaque = [g for g in drawn if shade.geom_rgba(model, g)[3] >= _OPAQUE]
-    layer_of = {g: moves_of[g] if layered and not camera_moves else Moves.PER_FRAME for g in opaque}
-    atlas, mappings = textures.build_atlas(model, sorted({textures.geom_texture(model, g) for g in drawn} - {-1}))
-    parts = {g: _geom_part(model, placed, camera, g, error_pixels * samples_per_side) for g in drawn}
-
-    def layer(geoms: Sequence[int]) -> Layer:
-        return make_layer(model, {g: parts[g] for g in geoms}, row, mappings)
-
-    never, episode, frame = (layer([g for g in opaque if layer_of[g] == kind]) for kind in Moves)
+    camera_moves = geoms.carrier >= 0
     if camera_moves:
-        camera = _relative_camera(camera, placed, carrier)
+        camera = _relative_camera(camera, placed, geoms.carrier)
     lights = shade.collect_lights(model, placed)
     static = SceneStatic(
         size=view.size,
-        samples_per_side=samples_per_side,
+        samples_per_side=per_side,
         mirror=view.mirror,
-        pose_geoms=tuple(pose_geoms),
-        camera_geom=row[carrier] if camera_moves else -1,
+        pose_geoms=tuple(geoms.posed),
+        camera_geom=geoms.row[geoms.carrier] if camera_moves else -1,
         directional=tuple(np.asarray(lights.directional).tolist()),
         shadow_lights=tuple(np.flatnonzero(lights.casts_shadow).tolist()) if shadows else (),
         shadow_size=shadow_size,
@@ -103,24 +91,60 @@ def build_scene(
         backdrop=sky_picture(model, camera, static, camera_moves),
         shadow_maps=(),
         fixed_poses=GeomPoses(
-            pos=placed.geom_xpos[fixed].astype(np.float32),
-            mat=placed.geom_xmat[fixed].reshape(-1, 3, 3).astype(np.float32),
+            pos=placed.geom_xpos[geoms.fixed].astype(np.float32),
+            mat=placed.geom_xmat[geoms.fixed].reshape(-1, 3, 3).astype(np.float32),
         ),
-        episode_layer=episode,
-        frame_layer=frame,
-        transparent_layer=layer([g for g in drawn if g not in layer_of]),
+        episode_layer=layer(geoms.opaque[Moves.PER_EPISODE]),
+        frame_layer=layer(geoms.opaque[Moves.PER_FRAME]),
+        transparent_layer=layer(geoms.transparent),
     )
-    scene, never = jax.tree.map(jnp.asarray, (scene, never))
+    scene, never = jax.tree.map(jnp.asarray, (scene, layer(geoms.opaque[Moves.NEVER])))
     scene = jax.jit(draw_backdrop)(scene, never)
-    if static.shadow_lights:
-        seen, casting = _visible_points(scene, placed), _casting_points(placed, parts)
-        maps = [
-            shadow.empty_map(model, lights, i, float(camera.near), seen, casting, shadow_size)
-            for i in static.shadow_lights
-        ]
-        scene = scene.replace(shadow_maps=jax.tree.map(jnp.asarray, tuple(maps)))
-        scene = jax.jit(draw_shadow_maps)(scene, never)
-    return scene
+    return _with_shadow_maps(model, placed, scene, never, parts) if static.shadow_lights else scene
+
+
+class _Geoms(NamedTuple):
+    """Ids of the geoms that are drawn, sorted by how they are."""
+
+    drawn: list[int]
+    fixed: list[int]  # never move
+    posed: list[int]  # the others, and what carries a camera that moves
+    row: dict[int, int]  # of each among the fixed ones' poses, then the others'
+    opaque: dict[Moves, list[int]]  # by layer
+    transparent: list[int]
+    carrier: int  # the geom that tells the camera's pose; -1 for a camera that stands still
+
+
+def _sort_geoms(
+    model: mujoco.MjModel, view: View, moves: Sequence[Moves], geom_groups: Sequence[int], layered: bool
+) -> _Geoms:
+    refuse_moving_lights(model, moves)
+    camera_id = find_camera(model, view.camera)
+    camera_body = int(model.cam_bodyid[camera_id]) if camera_id >= 0 else 0
+    camera_moves = moves[camera_body] != Moves.NEVER
+    carrier = _camera_carrier(model, camera_body, view.camera) if camera_moves else -1
+    drawn = [g for g in range(model.ngeom) if model.geom_group[g] in geom_groups and shade.geom_rgba(model, g)[3] > 0]
+    moves_of = {g: moves[model.geom_bodyid[g]] for g in drawn}
+    fixed = [g for g in drawn if moves_of[g] == Moves.NEVER]
+    posed = sorted((set(drawn) - set(fixed)) | ({carrier} if camera_moves else set()))
+    opaque: dict[Moves, list[int]] = {kind: [] for kind in Moves}
+    transparent = []
+    for geom in drawn:
+        kind = moves_of[geom] if layered and not camera_moves else Moves.PER_FRAME
+        (opaque[kind] if shade.geom_rgba(model, geom)[3] >= _OPAQUE else transparent).append(geom)
+    row = {g: i for i, g in enumerate([*fixed, *posed])}
+    return _Geoms(drawn, fixed, posed, row, opaque, transparent, carrier)
+
+
+def _with_shadow_maps(
+    model: mujoco.MjModel, placed: mujoco.MjData, scene: Scene, never: Layer, parts: dict[int, Triangles]
+) -> Scene:
+    """The scene with maps for its shadow lights, in which what never moves is drawn."""
+    seen, casting = _visible_points(scene, placed), _casting_points(placed, parts)
+    near, size = float(scene.camera.near), scene.static.shadow_size
+    maps = [empty_map(model, scene.lights, i, near, seen, casting, size) for i in scene.static.shadow_lights]
+    scene = scene.replace(shadow_maps=jax.tree.map(jnp.asarray, tuple(maps)))
+    return jax.jit(draw_shadow_maps)(scene, never)
 
 
 def _camera_carrier(model: mujoco.MjModel, body: int, camera: str) -> int:
@@ -138,7 +162,7 @@ def _relative_camera(camera: Camera, data: mujoco.MjData, geom: int) -> Camera:
     return place_camera(camera, pos.astype(np.float32), (mat.T @ camera.mat).astype(np.float32))
 
 
-def _geom_part(model, data, camera: Camera, geom: int, error_pixels: float) -> meshes.Triangles:
+def _geom_part(model, data, camera: Camera, geom: int, error_pixels: float) -> Triangles:
     distance = max(float(np.linalg.norm(data.geom_xpos[geom] - camera.pos)), float(camera.near), 0.1)
     per_metre = 1 / (abs(float(camera.dx)) * distance)  # pixels
     return meshes.geom_triangles(
@@ -171,7 +195,7 @@ def _visible_points(scene: Scene, placed: mujoco.MjData) -> Float[np.ndarray, "P
     return np.concatenate([eye + part * (seen - eye) for part in (0.5, 0.75, 1.0)])
 
 
-def _casting_points(placed: mujoco.MjData, parts: dict[int, meshes.Triangles]) -> Float[np.ndarray, "Q 3"]:
+def _casting_points(placed: mujoco.MjData, parts: dict[int, Triangles]) -> Float[np.ndarray, "Q 3"]:
     """The corners of all triangles as they stand."""
     turned = [
         part.corners.reshape(-1, 3) @ placed.geom_xmat[g].reshape(3, 3).T + placed.geom_xpos[g]

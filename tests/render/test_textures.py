@@ -127,17 +127,19 @@ def test_sample_is_the_slow_definition(filter, width, height):
 
 
 def _levels(picture):
-    """Each half as large as the one before, down to one texel; sides here halve evenly or are 5 and 3."""
+    """Each half as large as the one before, down to one texel; sides here halve evenly or are 5 and 3.
+
+    Rounded half up along rows, then along columns: what OSMesa's levels measure as.
+    """
     levels = [picture]
     while max(levels[-1].shape[:2]) > 1:
-        for axis in (0, 1):
+        for axis in (1, 0):
             side = picture.shape[axis]
             if side > 1:
                 half = side // 2
                 place = (np.arange(half) + 0.5) * side / half - 0.5
                 weights = np.maximum(1 - np.abs(place[:, None] - np.arange(side)), 0)
-                picture = np.moveaxis(np.tensordot(weights, picture, (1, axis)), 0, axis)
-        picture = np.round(picture)
+                picture = np.floor(np.moveaxis(np.tensordot(weights, picture, (1, axis)), 0, axis) + 0.5)
         levels.append(picture)
     return levels
 
