@@ -136,7 +136,7 @@ def _judged_spec() -> Judged:
     first, second = P("env"), P(None, "env")
     rollout = Rollout(obs=second, action=second, log_prob=second, value=second, terminated=second, final_value=first)
     episodes = Episodes(
-        rollout=rollout, poses=first, true_return=first, success=first, first_success=first, nonfinite=first
+        rollout=rollout, poses=first, true_return=first, success=first, first_success=first, diverged=first
     )
     return Judged(episodes=episodes, video_reward=first)
 
@@ -161,5 +161,5 @@ def _episode_metrics(episodes: Episodes, similarity: Float[Array, " N"]) -> dict
         "true_return": episodes.true_return.mean(),
         "success_rate": episodes.success.mean(dtype=jnp.float32),
         "nonfinite_reward": jnp.sum(~jnp.isfinite(similarity), dtype=jnp.float32),
-        "nonfinite_physics": episodes.nonfinite.sum(dtype=jnp.float32),
+        "diverged_physics": episodes.diverged.sum(dtype=jnp.float32),
     }

@@ -29,7 +29,7 @@ class Episodes:
     true_return: Float[Array, " N"]
     success: Bool[Array, " N"]
     first_success: Int[Array, " N"]  # control step, from 1; 0 for an episode without
-    nonfinite: Int[Array, " N"]  # control steps whose physics was not finite
+    diverged: Int[Array, " N"]  # control steps whose physics exploded and was thrown away
 
 
 def policy_obs(obs: Float[Array, "*N O"], time: Array, env: EnvConfig, video: VideoConfig) -> Float[Array, "*N _"]:
@@ -80,7 +80,7 @@ def run_episodes(
         )  # the transition itself is deterministic
         transition = {
             "obs": seen, "action": action, "log_prob": log_prob, "value": value, "terminated": terminated,
-            "reward": reward, "success": info["success"] > 0, "nonfinite": info["nonfinite"] > 0,
+            "reward": reward, "success": info["success"] > 0, "diverged": info["diverged"] > 0,
         }  # fmt: skip
         return (obs, state), (transition, take_poses(jax.vmap(env.geom_poses)(state)))
 
@@ -103,5 +103,5 @@ def run_episodes(
         true_return=steps["reward"].sum(0),
         success=steps["success"].any(0),
         first_success=jnp.where(steps["success"].any(0), jnp.argmax(steps["success"], axis=0) + 1, 0),
-        nonfinite=steps["nonfinite"].sum(0),
+        diverged=steps["diverged"].sum(0),
     )

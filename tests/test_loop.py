@@ -38,7 +38,7 @@ def test_training_changes_the_policy_and_counts(tiny_program, first):
     before, after = jax.tree.leaves(tiny_program.state.ppo.params), jax.tree.leaves(state.ppo.params)
     assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert row["gradient_steps"] == 2 * 2  # epochs x minibatches
-    assert row["nonfinite_reward"] == row["nonfinite_physics"] == 0
+    assert row["nonfinite_reward"] == row["diverged_physics"] == 0
 
 
 def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, tiny_config, first):

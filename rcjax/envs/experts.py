@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from rcjax.envs.mjx_env import EnvParams
-from rcjax.envs.sawyer import SawyerEnv
+from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.types import GeomPoses
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -46,7 +46,7 @@ def expert_policy(task: str) -> Policy:
     def act(obs: np.ndarray) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the policies warn that they ask for more than 1
-            return np.stack([policy.get_action(row) for row in obs])
+            return np.stack([policy.get_action(row.copy()) for row in obs])  # some write into what they are given
 
     return act
 
@@ -60,12 +60,7 @@ def run_policy(
 
     Raises ValueError for an index outside the bank.
     """
-    rows = np.asarray(indices, np.int32)
-    if rows.size == 0 or rows.min() < 0 or rows.max() >= params.bank_size:
-        raise ValueError(
-            f"indices={rows.tolist()} must be some of 0 ... {params.bank_size - 1}, the entries of the bank; "
-            "make the environment with more seeds to have more."
-        )
+    rows = check_indices(indices, params)
     reset_at, step, obs_with_goal = _compiled(env)
     key = jax.random.key(0)  # steps need one and use none
     obs, state = reset_at(jnp.asarray(rows), params)
@@ -77,6 +72,22 @@ def run_policy(
         poses = env.geom_poses(state)
         history.append(jax.device_get((obs, action, reward, info["success"] > 0, poses.pos, poses.mat)))
         obs = next_obs
+    return stack_history(history)
+
+
+def check_indices(indices: Sequence[int], params: EnvParams) -> np.ndarray:
+    """Raises ValueError for an index outside the bank."""
+    rows = np.asarray(indices, np.int32)
+    if rows.size == 0 or rows.min() < 0 or rows.max() >= params.bank_size:
+        raise ValueError(
+            f"indices={rows.tolist()} must be some of 0 ... {params.bank_size - 1}, the entries of the bank; "
+            "make the environment with more seeds to have more."
+        )
+    return rows
+
+
+def stack_history(history: Sequence[tuple]) -> PolicyRun:
+    """The run whose steps are tuples of observation, action, reward, success, geom positions and matrices."""
     obs, action, reward, success, pos, mat = (np.stack(column) for column in zip(*history, strict=True))
     poses = GeomPoses(pos=pos, mat=mat)
     return PolicyRun(obs=obs, action=action, reward=reward, success=success, poses=poses)

@@ -13,27 +13,16 @@ import chex
 import jax
 import jax.numpy as jnp
 import mujoco
-import numpy as np
 from gymnax.environments import environment, spaces
 from jax import Array
 from jaxtyping import Bool, Float, Int
 from mujoco import mjx
 
-from rcjax.envs import mjx_compat
+from rcjax.envs import mjx_compat, physics
+from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.types import GeomPoses
 
 DEFAULT_SEEDS = range(50)  # of a bank that nobody chose; Metaworld's benchmarks too have 50 starts per task
-
-
-@chex.dataclass(frozen=True)
-class Poses:
-    """World poses that one pass of forward kinematics yields, metres. `B` bodies, `G` geoms, `P` sites."""
-
-    body_pos: Float[Array, "*batch B 3"]
-    body_quat: Float[Array, "*batch B 4"]  # w x y z
-    geom_pos: Float[Array, "*batch G 3"]
-    geom_mat: Float[Array, "*batch G 3 3"]
-    site_pos: Float[Array, "*batch P 3"]
 
 
 @chex.dataclass(frozen=True)
@@ -41,12 +30,9 @@ class EnvState:
     """Everything a step needs. `task` is a pytree of the environment's own: goal, last frame and so on."""
 
     time: Int[Array, "*batch"]  # control steps since the reset
-    qpos: Float[Array, "*batch Q"]
-    qvel: Float[Array, "*batch V"]
-    qacc_warmstart: Float[Array, "*batch V"]
-    mocap_pos: Float[Array, "*batch M 3"]
-    mocap_quat: Float[Array, "*batch M 4"]
-    poses: Poses
+    start: Int[Array, "*batch"]  # the entry of the bank that the episode began with
+    first_success: Int[Array, "*batch"]  # control step, from 1; 0 for none so far
+    physics: PhysicsState
     task: Any
 
 
@@ -86,14 +72,17 @@ class MjxEnv(environment.Environment, abc.ABC):
     # What a subclass provides.
 
     @abc.abstractmethod
-    def control(
-        self, state: EnvState, action: Float[Array, " A"]
-    ) -> tuple[Float[Array, "M 3"], Float[Array, "M 4"], Float[Array, " U"]]:
-        """Mocap positions and quaternions and actuator controls that hold during the step."""
+    def control(self, state: PhysicsState, action: Float[Array, " A"]) -> tuple[PhysicsState, Float[Array, " U"]]:
+        """`state` with its mocap bodies where they are during the step, and actuator controls."""
 
     @abc.abstractmethod
     def advance_task(self, task: Any, poses: Poses) -> Any:
         """The task's part of the state after a step that led to `poses`."""
+
+    def remember(self, state: EnvState, obs: Float[Array, " O"]) -> EnvState:
+        """`state` with what the task keeps in mind from step to step; called before each `evaluate`."""
+        del obs
+        return state
 
     @abc.abstractmethod
     def evaluate(
@@ -127,20 +116,34 @@ class MjxEnv(environment.Environment, abc.ABC):
     ) -> tuple[Float[Array, " O"], EnvState, Float[Array, ""], Bool[Array, ""], dict[str, Array]]:
         """One control step. `key` is unused: the dynamics are deterministic.
 
-        A step that leaves the finite numbers is undone: the state stays, the reward is 0 and
-        info["nonfinite"] is 1.
+        `info` has the reward's terms; "success" of this step; "first_success", the control step (from 1) of the
+        episode's first, 0 before; and "diverged", 1 where the step was thrown away: see `land`.
         """
         del key
-        moved = self._advance(state, action, params.mjx_model)
-        obs = self.get_obs(moved, params)
-        reward, terms = self.evaluate(moved, obs, action)
-        finite = _all_finite((moved, reward))
-        moved = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, state)
-        moved = moved.replace(time=state.time + 1)
-        info = {name: jnp.where(finite, value, 0.0) for name, value in terms.items()}
-        info["nonfinite"] = 1.0 - finite.astype(jnp.float32)
-        obs = jnp.where(finite, obs, self.get_obs(state, params))
-        return obs, moved, jnp.where(finite, reward, 0.0), jnp.zeros((), bool), info
+        held, ctrl = self.control(state.physics, action)
+        moved = physics.simulate(params.mjx_model, held, ctrl, substeps=self.frame_skip, barriers=self.chain_barriers)
+        return self.land(state, moved, action, params)
+
+    def land(
+        self, state: EnvState, moved: PhysicsState, action: Float[Array, " A"], params: EnvParams
+    ) -> tuple[Float[Array, " O"], EnvState, Float[Array, ""], Bool[Array, ""], dict[str, Array]]:
+        """What `step_env` returns for a step that physics has taken to `moved`.
+
+        Where that is not finite, or explodes (`physics.MAX_SPEED`), the environment goes back to the start of its
+        episode, the reward is 0 and info["diverged"] is 1. Time goes on, so a batch of episodes stays in step.
+        """
+        time = state.time + 1
+        landed = state.replace(time=time, physics=moved, task=self.advance_task(state.task, moved.poses))
+        landed = self.remember(landed, self.get_obs(landed, params))
+        reward, terms = self.evaluate(landed, self.get_obs(landed, params), action)
+        sound = physics.is_sound(moved) & jnp.isfinite(reward)
+        again = self._start(state.start, params).replace(time=time, first_success=state.first_success)
+        landed = jax.tree.map(lambda new, start: jnp.where(sound, new, start), landed, again)
+        info = {name: jnp.where(sound, value, 0.0) for name, value in terms.items()}
+        first_success = jnp.where((state.first_success == 0) & (info["success"] > 0), time, state.first_success)
+        landed = landed.replace(first_success=first_success)
+        info |= {"first_success": first_success, "diverged": 1.0 - sound.astype(jnp.float32)}
+        return self.get_obs(landed, params), landed, jnp.where(sound, reward, 0.0), jnp.zeros((), bool), info
 
     def reset_env(self, key: Array, params: EnvParams) -> tuple[Float[Array, " O"], EnvState]:
         """A start drawn uniformly from the bank. Consumes `key`."""
@@ -148,8 +151,11 @@ class MjxEnv(environment.Environment, abc.ABC):
 
     def reset_env_at(self, index: int | Int[Array, ""], params: EnvParams) -> tuple[Float[Array, " O"], EnvState]:
         """The start at `index` of the bank, for environments that keep one frozen start."""
-        state = jax.tree.map(lambda leaf: leaf[index], params.bank)
+        state = self._start(index, params)
         return self.get_obs(state, params), state
+
+    def _start(self, index: int | Int[Array, ""], params: EnvParams) -> EnvState:
+        return jax.tree.map(lambda leaf: leaf[index], params.bank)
 
     def observe(self, key: Array, state: EnvState, action: Any, params: EnvParams) -> Float[Array, " O"]:
         del key, action
@@ -162,7 +168,7 @@ class MjxEnv(environment.Environment, abc.ABC):
 
     def geom_poses(self, state: EnvState) -> GeomPoses:
         """Poses of all geoms of `mj_model`, in its order."""
-        return GeomPoses(pos=state.poses.geom_pos, mat=state.poses.geom_mat)
+        return GeomPoses(pos=state.physics.poses.geom_pos, mat=state.physics.poses.geom_mat)
 
     def state_space(self, params: EnvParams) -> spaces.Dict:
         """Positions and velocities, unbounded."""
@@ -171,93 +177,13 @@ class MjxEnv(environment.Environment, abc.ABC):
         shapes = {"qpos": (model.nq,), "qvel": (model.nv,), "mocap_pos": (model.nmocap, 3)}
         return spaces.Dict({name: spaces.Box(-jnp.inf, jnp.inf, shape) for name, shape in shapes.items()})
 
-    # Physics.
 
-    def _advance(self, state: EnvState, action: Float[Array, " A"], model: mjx.Model) -> EnvState:
-        """`frame_skip` substeps of physics under one action, then the kinematics of where they led."""
-        mocap_pos, mocap_quat, ctrl = self.control(state, action)
-        with mjx_compat.chain_barriers(self.chain_barriers):
-            qpos, qvel, qacc_warmstart, poses = simulate(
-                model, state, mocap_pos, mocap_quat, ctrl, substeps=self.frame_skip
-            )
-        return state.replace(
-            time=state.time + 1,
-            qpos=qpos,
-            qvel=qvel,
-            qacc_warmstart=qacc_warmstart,
-            mocap_pos=mocap_pos,
-            mocap_quat=mocap_quat,
-            poses=poses,
-            task=self.advance_task(state.task, poses),
-        )
-
-
-def simulate(
-    model: mjx.Model,
-    state: EnvState,
-    mocap_pos: Float[Array, "M 3"],
-    mocap_quat: Float[Array, "M 4"],
-    ctrl: Float[Array, " U"],
-    *,
-    substeps: int,
-) -> tuple[Float[Array, " Q"], Float[Array, " V"], Float[Array, " V"], Poses]:
-    """Positions, velocities, warm start and poses after `substeps` steps.
-
-    Only the first three pass from substep to substep.
-    """
-    model = place_mocap_bodies(model, mocap_pos, mocap_quat)
-    data = mjx.make_data(model, impl="jax").replace(mocap_pos=mocap_pos, mocap_quat=mocap_quat, ctrl=ctrl)
-
-    def substep(carry, _):
-        qpos, qvel, qacc_warmstart = carry
-        after = mjx.step(model, data.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc_warmstart))
-        return (after.qpos, after.qvel, after.qacc_warmstart), None
-
-    carry = (state.qpos, state.qvel, state.qacc_warmstart)
-    (qpos, qvel, qacc_warmstart), _ = jax.lax.scan(substep, carry, length=substeps)
-    return qpos, qvel, qacc_warmstart, poses_of(mjx.kinematics(model, data.replace(qpos=qpos)))
-
-
-def place_mocap_bodies(model: mjx.Model, mocap_pos: Float[Array, "M 3"], mocap_quat: Float[Array, "M 4"]) -> mjx.Model:
-    """The model with its mocap bodies' own frames where they are.
-
-    C MuJoCo moves the children of a mocap body with it. MJX's `jax` backend puts only the body itself there
-    and leaves its children at the model's `body_pos`, so that is set too.
-    """
-    rows = np.nonzero(model.body_mocapid >= 0)[0]
-    order = model.body_mocapid[rows]
-    quat = mocap_quat / jnp.linalg.norm(mocap_quat, axis=-1, keepdims=True)
-    return model.replace(
-        body_pos=model.body_pos.at[rows].set(mocap_pos[order]),
-        body_quat=model.body_quat.at[rows].set(quat[order]),
-    )
-
-
-def poses_of(data: mjx.Data | mujoco.MjData) -> Poses:
-    """The poses in an MJX or a C data structure whose kinematics are up to date."""
-    return Poses(
-        body_pos=jnp.asarray(data.xpos, jnp.float32),
-        body_quat=jnp.asarray(data.xquat, jnp.float32),
-        geom_pos=jnp.asarray(data.geom_xpos, jnp.float32),
-        geom_mat=jnp.asarray(data.geom_xmat, jnp.float32).reshape(-1, 3, 3),
-        site_pos=jnp.asarray(data.site_xpos, jnp.float32),
-    )
-
-
-def state_from_mujoco(data: mujoco.MjData, task: Any) -> EnvState:
-    """The state of C MuJoCo's `data` (kinematics up to date), at time 0."""
+def state_from_mujoco(data: mujoco.MjData, task: Any, start: int) -> EnvState:
+    """The state of C MuJoCo's `data` (kinematics up to date), at time 0; `start` is its place in the bank."""
     return EnvState(
         time=jnp.zeros((), jnp.int32),
-        qpos=jnp.asarray(data.qpos, jnp.float32),
-        qvel=jnp.asarray(data.qvel, jnp.float32),
-        qacc_warmstart=jnp.asarray(data.qacc_warmstart, jnp.float32),
-        mocap_pos=jnp.asarray(data.mocap_pos, jnp.float32),
-        mocap_quat=jnp.asarray(data.mocap_quat, jnp.float32),
-        poses=poses_of(data),
-        task=jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float32), task),
+        start=jnp.asarray(start, jnp.int32),
+        first_success=jnp.zeros((), jnp.int32),
+        physics=physics.physics_of(data),
+        task=jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), task),
     )
-
-
-def _all_finite(tree: Any) -> Bool[Array, ""]:
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))

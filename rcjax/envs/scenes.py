@@ -24,15 +24,15 @@ import numpy as np
 
 PROXY_GROUP = 4  # the official collision geoms' group; viewers and renderers hide it by default
 FIRST_HIDDEN_GROUP = 3  # mujoco.MjvOption draws groups 0-2
-GOAL_SITE = "goal"
 PROXY_PREFIX = "proxy:"
 MARKER_PREFIX = "marker:"
 
-# Contact parameters of every pair: the official ones, but for friction as on the finger pads.
-FRICTION = (2.0, 2.0, 0.005, 0.0001, 0.0001)
+# Contact parameters: the official ones. The larger friction of two geoms counts; the finger pads' is 2.
+HAND_FRICTION = 2.0
+FRICTION = 1.0
 SOLREF = (0.01, 1.0)
 SOLIMP = (0.99, 0.995, 0.01, 0.5, 2.0)
-MARGIN = 0.001  # metres, as on the official fingers
+MARGIN = 0.001  # metres, of the hand's pairs, as on the official fingers
 
 # What the official code writes over each weld: no offset, hand turned half about x, torque scale 5.
 OFFICIAL_WELD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
@@ -43,6 +43,8 @@ _GEOM_TYPES = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,
     "plane": mujoco.mjtGeom.mjGEOM_PLANE,
 }
+
+_DISAGREEING = ({"box"}, {"box", "capsule"})  # measured: MJX 3.17, whose contacts there break tasks
 
 Role = Literal["object", "scenery", "internal"]
 
@@ -65,17 +67,29 @@ class Proxy:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two proxies of a scene that collide with one another. `friction` is that of sliding."""
+
+    name1: str
+    name2: str
+    condim: int = 3
+    friction: float = FRICTION
+    margin: float = 0.0  # metres at which contact begins
+
+
+@dataclasses.dataclass(frozen=True)
 class SceneSpec:
     """What is particular to a task's scene.
 
-    `placed_bodies` are the top-level bodies that the official reset moves. `extra_pairs` are proxies of the
-    scene that collide with one another, as (name, name, condim).
+    `placed_bodies` are the top-level bodies that the official reset moves, and `goal_sites` the sites that it
+    puts at the target. `extra_pairs` are collisions besides those of the hand with each proxy.
     """
 
     xml: str  # relative to metaworld's assets
     placed_bodies: tuple[str, ...]
     proxies: tuple[Proxy, ...]
-    extra_pairs: tuple[tuple[str, str, int], ...] = ()
+    extra_pairs: tuple[Pair, ...] = ()
+    goal_sites: tuple[str, ...] = ("goal",)
 
 
 def asset_path(xml: str) -> pathlib.Path:
@@ -86,15 +100,22 @@ def asset_path(xml: str) -> pathlib.Path:
     return pathlib.Path(package.origin).parent / "assets" / xml
 
 
-def build_model(scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]]) -> mujoco.MjModel:
+def build_model(
+    scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]], tracked_bodies: Sequence[str] = ()
+) -> mujoco.MjModel:
     """The edited scene, compiled.
 
-    `hand_proxies` gives the hand's proxies by what they meet: an object's shape, or "scenery".
+    `hand_proxies` gives the hand's proxies by what they meet: an object's shape, or "scenery". `tracked_bodies`
+    are fused bodies whose positions are still wanted: each leaves a site of its name.
+
+    Raises ValueError for a pair of shapes on which MJX's `jax` backend and C MuJoCo disagree.
     """
     spec = mujoco.MjSpec.from_file(str(asset_path(scene.xml)))
     _disable_collisions(spec)
     _place_by_mocap(spec, scene.placed_bodies)
-    _mark_sites(spec)
+    _mark_sites(spec, scene.goal_sites)
+    for name in tracked_bodies:
+        spec.body(name).add_site(name=name, rgba=np.zeros(4))
     _add_proxies(spec, scene, hand_proxies)
     _set_solver(spec)
     spec.compiler.fusestatic = True
@@ -116,14 +137,14 @@ def _place_by_mocap(spec: mujoco.MjSpec, names: Sequence[str]) -> None:
         spec.body(name).mocap = True
 
 
-def _mark_sites(spec: mujoco.MjSpec) -> None:
-    """Give each site that a renderer would show a visual geom, the goal's on a mocap body of its own."""
+def _mark_sites(spec: mujoco.MjSpec, goal_sites: Sequence[str]) -> None:
+    """Give each site that a renderer would show a visual geom, a goal's on a mocap body of its own."""
     for site in spec.sites:
-        if site.group >= FIRST_HIDDEN_GROUP or site.rgba[3] == 0:
+        if site.name not in goal_sites and (site.group >= FIRST_HIDDEN_GROUP or site.rgba[3] == 0):
             continue
         body, pos = site.parent, site.pos
-        if site.name == GOAL_SITE:
-            body, pos = spec.worldbody.add_body(name=GOAL_SITE, pos=site.pos, mocap=True), np.zeros(3)
+        if site.name in goal_sites:
+            body, pos = spec.worldbody.add_body(name=site.name, pos=site.pos, mocap=True), np.zeros(3)
         body.add_geom(
             name=MARKER_PREFIX + site.name,
             type=site.type,
@@ -138,13 +159,12 @@ def _mark_sites(spec: mujoco.MjSpec) -> None:
         )
 
 
-def _add_geom(spec: mujoco.MjSpec, proxy: Proxy) -> str:
+def _add_geom(spec: mujoco.MjSpec, proxy: Proxy) -> None:
     body = spec.worldbody if proxy.body == "world" else spec.body(proxy.body)
     size = np.zeros(3)
     size[: len(proxy.size)] = proxy.size
-    name = PROXY_PREFIX + proxy.name
     body.add_geom(
-        name=name,
+        name=PROXY_PREFIX + proxy.name,
         type=_GEOM_TYPES[proxy.shape],
         size=size,
         pos=proxy.pos,
@@ -154,35 +174,44 @@ def _add_geom(spec: mujoco.MjSpec, proxy: Proxy) -> str:
         conaffinity=0,
         mass=0,
     )
-    return name
 
 
-def _add_pair(spec: mujoco.MjSpec, name1: str, name2: str, condim: int) -> None:
+def _add_pair(spec: mujoco.MjSpec, pair: Pair) -> None:
+    names = (PROXY_PREFIX + pair.name1, PROXY_PREFIX + pair.name2)
+    shapes = {str(spec.geom(name).type).rsplit("_", 1)[-1].lower() for name in names}
+    if shapes in _DISAGREEING:
+        raise ValueError(
+            f"{pair.name1} and {pair.name2} collide as {' and '.join(sorted(shapes))}, where MJX's contacts are not "
+            "C MuJoCo's. Use spheres against boxes, capsules or spheres against capsules, or a plane."
+        )
     spec.add_pair(
-        geomname1=name1,
-        geomname2=name2,
-        condim=condim,
-        friction=FRICTION,
+        geomname1=names[0],
+        geomname2=names[1],
+        condim=pair.condim,
+        friction=(pair.friction, pair.friction, 0.005, 0.0001, 0.0001),
         solref=SOLREF,
         solimp=SOLIMP,
-        margin=MARGIN,
+        margin=pair.margin,
     )
 
 
 def _add_proxies(spec: mujoco.MjSpec, scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]]) -> None:
     """Add the scene's proxies, those of the hand that can meet one, and their pairs."""
-    hand_names: dict[str, list[str]] = {}
+    met: dict[str, Sequence[Proxy]] = {}
     for proxy in scene.proxies:
-        name = _add_geom(spec, proxy)
+        _add_geom(spec, proxy)
         if proxy.role == "internal":
             continue
         partner = "scenery" if proxy.role == "scenery" else proxy.shape
-        if partner not in hand_names:
-            hand_names[partner] = [_add_geom(spec, hand_proxy) for hand_proxy in hand_proxies[partner]]
-        for hand_name in hand_names[partner]:
-            _add_pair(spec, hand_name, name, condim=1 if proxy.role == "scenery" else 3)
-    for name1, name2, condim in scene.extra_pairs:
-        _add_pair(spec, PROXY_PREFIX + name1, PROXY_PREFIX + name2, condim)
+        if partner not in met:
+            met[partner] = hand_proxies[partner]
+            for hand_proxy in met[partner]:
+                _add_geom(spec, hand_proxy)
+        condim = 1 if proxy.role == "scenery" else 3
+        for hand_proxy in met[partner]:
+            _add_pair(spec, Pair(hand_proxy.name, proxy.name, condim, HAND_FRICTION, MARGIN))
+    for pair in scene.extra_pairs:
+        _add_pair(spec, pair)
 
 
 def _set_solver(spec: mujoco.MjSpec) -> None:

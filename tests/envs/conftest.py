@@ -3,8 +3,7 @@
 import pytest
 
 from rcjax import envs
-from rcjax.envs import experts, mjx_env
-from rcjax.envs.metaworld.drawer_close import DrawerClose
+from rcjax.envs import TASKS, experts, physics
 
 N = 20
 
@@ -32,8 +31,5 @@ def expert_run(drawer):
 def still(drawer, monkeypatch):
     """(env, params) whose physics stays where it is: what surrounds a step is tested without compiling MJX."""
 
-    def stay(model, state, mocap_pos, mocap_quat, ctrl, *, substeps):
-        return state.qpos, state.qvel, state.qacc_warmstart, state.poses
-
-    monkeypatch.setattr(mjx_env, "simulate", stay)
-    return DrawerClose(), drawer[1]
+    monkeypatch.setattr(physics, "simulate", lambda model, state, ctrl, **options: state)
+    return TASKS["drawer-close"](), drawer[1]

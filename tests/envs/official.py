@@ -27,6 +27,14 @@ def make_official(task: str, seed: int, *, goal_hidden: bool = True) -> SawyerXY
     return env
 
 
+def reset_to(env: SawyerXYZEnv, random_vector: np.ndarray) -> np.ndarray:
+    """The first observation of an episode from this vector, as a task of Metaworld's benchmarks fixes it."""
+    env._freeze_rand_vec = True
+    env._last_rand_vec = random_vector
+    obs, _ = env.reset()
+    return obs
+
+
 def joint_values(env: SawyerXYZEnv, names: list[str]) -> np.ndarray:
     """qpos of hinge and slide joints, by name."""
     return np.array([env.data.joint(name).qpos[0] for name in names])

@@ -1,128 +1,93 @@
 """Oracle: the official metaworld 3.0.0 environment, stepped by C MuJoCo. Same states in, same numbers out."""
 
-import jax
-import jax.numpy as jnp
+import functools
+
 import mujoco
 import numpy as np
 import pytest
-from mujoco import mjx
 
 from rcjax import envs
-from rcjax.envs import mjx_env
-from rcjax.envs.experts import expert_policy
-from tests.envs.official import joint_values, make_official
+from tests.envs import replay
+from tests.envs.official import joint_values, make_official, reset_to
 
 # Ours is float32 and positions are about 1 m, through ten bodies: rounding is 1e-7, and 1e-6 after the chain.
 OBS_TOLERANCE = 1e-5
-# The reward's slope turns float32's rounding of positions, 1e-7 m, into 1e-5: of 400 states one is off by 1.6e-5
-# (6e-6 of its value). Hence 1e-5 and 1e-5 of the value.
+# The reward's slope turns float32's rounding of positions, 1e-7 m, into 1e-5: hence 1e-5, and 1e-5 of the value.
 REWARD_TOLERANCE = 1e-5
-
-STEPS = 100
-
-
-def record_official(env, official, act):
-    """An official episode: before and after each step, what our functions need to be given and what to compare."""
-    model = env.mj_model
-    joints = [model.joint(i).name for i in range(model.njnt)]
-    obs, _ = official.reset()
-    rows = []
-    for _ in range(STEPS):
-        previous = official._prev_obs.copy()
-        action = act(obs)
-        obs, reward, _, _, info = official.step(action)
-        rows.append(
-            {
-                "qpos": joint_values(official, joints),
-                "base": official.data.body("drawer").xpos.copy(),
-                "previous": previous,
-                "action": action,
-                "target": official._target_pos.copy(),
-                "object_init": official.obj_init_pos.copy(),
-                "init_tcp": official.init_tcp.copy(),
-                "obs": obs,
-                "reward": reward,
-                "contacts": official.data.ncon,
-                **{f"info_{name}": value for name, value in info.items()},
-            }
-        )
-    return rows
+# Version 1 is in thousands and falls by up to 27,000 a metre.
+V1_TOLERANCE = 1e-2
+# Where the official reset does not end with a forward pass, its first observation lags by a substep; an object that
+# lies free settles on our proxies, not on the official geoms.
+RESET_TOLERANCE = 3e-4
+PREVIOUS = slice(18, 36)
 
 
-@pytest.fixture(scope="module")
-def replay():
-    """400 official states with the goal shown, from two expert and two random episodes, through our functions."""
-    env, params = envs.make("drawer-close", seeds=(0,), goal_hidden=False)
-    draw, expert = np.random.default_rng(0), expert_policy("drawer-close")
-    rows = []
-    for seed in (1, 2):
-        official = make_official("drawer-close", seed, goal_hidden=False)
-        rows += record_official(env, official, lambda obs: np.clip(expert(obs[None])[0], -1, 1))
-        random_walk = np.cumsum(draw.normal(size=(STEPS, 4)) / 2, axis=0)
-        actions = iter(np.clip(random_walk, -1.5, 1.5).astype(np.float32))
-        rows += record_official(env, official, lambda obs, actions=actions: next(actions))
-    columns = {name: np.stack([np.asarray(row[name], np.float64) for row in rows]) for name in rows[0]}
-    return columns, *_ours(env, params, columns)
+@functools.lru_cache(maxsize=1)
+def recorded(task):
+    """(env, params, columns): 1,000 official states, from expert and random actions, with the goal shown."""
+    env, params = envs.make(task, seeds=range(replay.EPISODES), goal_hidden=False)
+    return env, params, replay.record(env)
 
 
-def _ours(env, params, columns):
-    start = jax.tree.map(lambda leaf: leaf[0], params.bank)
-
-    def evaluate(row):
-        mocap_pos = start.mocap_pos.at[env.mocap_id("drawer")].set(row["base"])
-        model = mjx_env.place_mocap_bodies(params.mjx_model, mocap_pos, start.mocap_quat)
-        data = mjx.make_data(model).replace(qpos=row["qpos"], mocap_pos=mocap_pos, mocap_quat=start.mocap_quat)
-        poses = mjx_env.poses_of(mjx.kinematics(model, data))
-        task = start.task.replace(
-            frame=row["previous"],
-            target_pos=row["target"],
-            object_init_pos=row["object_init"],
-            init_tcp=row["init_tcp"],
-        )
-        state = start.replace(poses=poses, task=env.advance_task(task, poses))
-        obs = env.get_obs(state, params)
-        return obs, *env.evaluate(state, obs, row["action"])
-
-    keep = ("qpos", "base", "previous", "action", "target", "object_init", "init_tcp")
-    rows = {name: jnp.asarray(columns[name], jnp.float32) for name in keep}
-    obs, reward, terms = jax.device_get(jax.jit(jax.vmap(evaluate))(rows))
-    return obs, reward, terms
-
-
-def test_observations_equal_official(replay):
-    official, obs, _, _ = replay
-    assert (official["contacts"] > 0).mean() > 0.2  # the comparison covers contact
+@pytest.mark.parametrize("task", envs.MT50)
+def test_observation_reward_and_success_equal_official(task):
+    env, params, official = recorded(task)
+    assert (official["contacts"] > 0).mean() > 0.02  # the comparison covers contact
+    obs, reward, terms = replay.ours(env, params, official, "v2")
+    np.testing.assert_allclose(obs[0, :, PREVIOUS], official["obs"][0, :, PREVIOUS], atol=RESET_TOLERANCE, rtol=0)
+    obs = obs.copy()
+    obs[0, :, PREVIOUS] = official["obs"][0, :, PREVIOUS]
     np.testing.assert_allclose(obs, official["obs"], atol=OBS_TOLERANCE, rtol=0)
+    np.testing.assert_array_equal(terms["success"], official["v2"]["success"])
+    compare(reward, terms, official["v2"], REWARD_TOLERANCE)
 
 
-def test_reward_success_and_terms_equal_official(replay):
-    official, _, reward, terms = replay
-    np.testing.assert_allclose(reward, official["reward"], atol=REWARD_TOLERANCE, rtol=REWARD_TOLERANCE)
-    assert 0 < official["info_success"].mean() < 1
-    assert np.ptp(official["reward"]) > 9
+@pytest.mark.parametrize("task", envs.MT50)
+def test_version_1_reward_equals_official(task):
+    env, params, official = recorded(task)
+    if np.isnan(official["v1"]["reward"]).any():
+        with pytest.raises(ValueError, match="no reward 'v1'"):
+            envs.make(task, seeds=(0,), reward_version="v1")
+        return
+    _, reward, terms = replay.ours(env, params, official, "v1")
+    np.testing.assert_array_equal(terms["success"], official["v1"]["success"])
+    compare(reward, terms, official["v1"], V1_TOLERANCE)
+
+
+def compare(reward, terms, official, tolerance):
+    np.testing.assert_allclose(reward, official["reward"], atol=tolerance, rtol=REWARD_TOLERANCE)
+    assert set(official) - set(terms) <= {"reward", "unscaled_reward", "grasp_success"}
     for name, value in terms.items():
-        expected = official[f"info_{name}"]
-        np.testing.assert_allclose(value, expected, atol=REWARD_TOLERANCE, rtol=REWARD_TOLERANCE, err_msg=name)
+        np.testing.assert_allclose(value, official[name], atol=tolerance, rtol=REWARD_TOLERANCE, err_msg=name)
 
 
-@pytest.mark.parametrize("goal_hidden", [True, False])
-def test_reset_bank_equals_official_reset(goal_hidden):
+@pytest.mark.parametrize("task", envs.MT50)
+def test_reset_bank_equals_official_reset(task):
     """Nothing touches the arm while the reset pulls it, so our few contacts and solver iterations change nothing."""
     seeds = (0, 3, 11)
-    env, params = envs.make("drawer-close", seeds=seeds, goal_hidden=goal_hidden)
+    env, params = envs.make(task, seeds=seeds, goal_hidden=False)
+    official = make_official(task, 0, goal_hidden=False)
     for i, seed in enumerate(seeds):
-        official = make_official("drawer-close", seed, goal_hidden=goal_hidden)
-        official_obs, _ = official.reset()
+        space = official.sawyer_observation_space
+        official_obs = np.clip(reset_to(official, env.random_vector(seed)), space.low, space.high)
         obs, state = env.reset_env_at(i, params)
-        np.testing.assert_allclose(obs, official_obs, atol=OBS_TOLERANCE, rtol=0)
-        for name, expected in (
-            ("target_pos", official._target_pos),
-            ("object_init_pos", official.obj_init_pos),
-            ("init_tcp", official.init_tcp),
-        ):
-            np.testing.assert_allclose(getattr(state.task, name), expected, atol=OBS_TOLERANCE, rtol=0, err_msg=name)
-        joints = [env.mj_model.joint(j).name for j in range(env.mj_model.njnt)]
-        np.testing.assert_allclose(state.qpos, joint_values(official, joints), atol=OBS_TOLERANCE, rtol=0)
+        np.testing.assert_allclose(obs, official_obs, atol=RESET_TOLERANCE, rtol=0)
+        np.testing.assert_allclose(state.task.target_pos, official._target_pos, atol=RESET_TOLERANCE, rtol=0)
+        np.testing.assert_allclose(state.task.init_tcp, official.init_tcp, atol=RESET_TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("task", envs.MT50)
+def test_random_vector_is_the_officials_after_seed_and_reset(task):
+    official = make_official(task, 3)
+    official.reset()
+    np.testing.assert_array_equal(envs.make(task, seeds=(0,))[0].random_vector(3), official._last_rand_vec)
+
+
+def test_hidden_goal_reads_zeros_and_the_rest_is_the_same():
+    env, params = envs.make("drawer-close", seeds=(3,), goal_hidden=True)
+    official = make_official("drawer-close", 0, goal_hidden=True)
+    official_obs = reset_to(official, env.random_vector(3))
+    np.testing.assert_allclose(env.reset_env_at(0, params)[0], official_obs, atol=OBS_TOLERANCE, rtol=0)
 
 
 def test_release_seeding_draws_once_from_numpys_generator(drawer):

@@ -1,1 +1,1 @@
-"""Metaworld's tasks: one file each, and the reward terms they share."""
+"""Metaworld on MJX: the Sawyer arm, scenes that tasks share, and the tasks."""

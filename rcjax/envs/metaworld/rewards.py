@@ -46,3 +46,71 @@ def hamacher_product(a: Scalar, b: Scalar) -> Scalar:
     denominator = a + b - a * b
     positive = denominator > 0
     return jnp.where(positive, a * b / jnp.where(positive, denominator, 1.0), 0.0)
+
+
+def distance(a: Float[Array, "*batch n"], b: Float[Array, "*batch n"]) -> Scalar:
+    """Euclidean."""
+    return jnp.linalg.norm(a - b, axis=-1)
+
+
+def inside_prism_product(
+    point: Float[Array, " 3"], zero: Float[Array, " 3"], one: Float[Array, " 3"]
+) -> Float[Array, ""]:
+    """Inside the box with opposite corners `zero` and `one`, the product of the fractions of the way from `zero`
+    along each axis; 1 outside of it."""
+    low, high = jnp.minimum(zero, one), jnp.maximum(zero, one)
+    inside = jnp.all((low <= point) & (point <= high))
+    return jnp.where(inside, jnp.prod((point - zero) / (one - zero)), 1.0)
+
+
+def caging_reward(
+    action: Float[Array, " 4"],
+    object_pos: Float[Array, " 3"],
+    object_init_pos: Float[Array, " 3"],
+    tcp: Float[Array, " 3"],
+    init_tcp: Float[Array, " 3"],
+    pads: tuple[Float[Array, " 3"], Float[Array, " 3"]],
+    *,
+    obj_radius: float,
+    pad_success_thresh: float,
+    object_reach_radius: float,
+    xz_thresh: float,
+    desired_gripper_effort: float = 1.0,
+    density: Literal["low", "medium", "high"] = "low",
+) -> Float[Array, ""]:
+    """How well the gripper holds the object, in [0, 1]: pads on both of its sides, the fingertips at its x and z,
+    the gripper closing.
+
+    "medium" averages that with the reach of the object, "high" with the caging alone. Thresholds are metres, named
+    as in Metaworld's `_gripper_caging_reward`.
+    """
+    pad_y = jnp.stack([pad[1] for pad in pads])
+    to_object, to_start = jnp.abs(pad_y - object_pos[1]), jnp.abs(pad_y - object_init_pos[1])
+    margin = jnp.abs(to_start - pad_success_thresh)
+    beside = tolerance(to_object, obj_radius, pad_success_thresh, margin, "long_tail")
+    xz = jnp.array([0, 2])
+    xz_margin = jnp.linalg.norm(object_init_pos[xz] - init_tcp[xz]) - xz_thresh
+    above = tolerance(jnp.linalg.norm(tcp[xz] - object_pos[xz]), 0.0, xz_thresh, xz_margin, "long_tail")
+    caging = hamacher_product(hamacher_product(beside[0], beside[1]), above)
+
+    closing = jnp.clip(action[3], 0.0, desired_gripper_effort) / desired_gripper_effort
+    held = hamacher_product(caging, jnp.where(caging > 0.97, closing, 0.0))
+    if density == "high":
+        return (held + caging) / 2
+    if density == "medium":
+        reach_margin = jnp.abs(distance(object_init_pos, init_tcp) - object_reach_radius)
+        reach = tolerance(distance(object_pos, tcp), 0.0, object_reach_radius, reach_margin, "long_tail")
+        return (held + reach) / 2
+    return held
+
+
+def v1_pull(max_distance: Scalar, distance: Scalar) -> Scalar:
+    """1000 (max - d) + 1000 (exp(-d^2 / 0.01) + exp(-d^2 / 0.001)), not below 0: the pull towards the goal in
+    Metaworld's rewards of version "v1"."""
+    pull = max_distance - distance + jnp.exp(-(distance**2) / 0.01) + jnp.exp(-(distance**2) / 0.001)
+    return jnp.maximum(1000.0 * pull, 0.0)
+
+
+def v1_reach_and_pull(reach_distance: Scalar, max_distance: Scalar, distance: Scalar) -> Scalar:
+    """Nearness of the fingertips, and once they are within 5 cm the pull."""
+    return jnp.where(reach_distance < 0.05, v1_pull(max_distance, distance), 0.0) - reach_distance

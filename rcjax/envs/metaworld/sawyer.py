@@ -1,16 +1,17 @@
 """What all Metaworld tasks share: the Sawyer arm led by a mocap body, the 39-number observation, the official
 reset.
 
-A task is a subclass of `SawyerEnv` in `rcjax/envs/metaworld/`. It states its scene, the box its random vector
-is drawn from, how a vector places the scene, what the object's pose is, and the reward.
+A task is a subclass of `SawyerEnv` in `rcjax/envs/metaworld/tasks/`. It states its scene, the box its random
+vector is drawn from, how a vector places the scene, what the object's pose is, and the reward.
 
 Source: metaworld 3.0.0, `sawyer_xyz_env.py`; every number here was checked against the official environment
 in tests.
 """
 
 import abc
-from collections.abc import Sequence
-from typing import Literal
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import chex
 import jax
@@ -22,9 +23,12 @@ from gymnax.environments import spaces
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs import mjx_env, scenes
-from rcjax.envs.mjx_env import EnvParams, EnvState, Poses
-from rcjax.envs.scenes import Proxy
+from rcjax.envs import mjx_env, physics, scenes
+from rcjax.envs.metaworld.hand import HAND_PROXIES
+from rcjax.envs.metaworld.rewards import caging_reward
+from rcjax.envs.metaworld.rotations import xyzw_from_matrix
+from rcjax.envs.mjx_env import EnvParams, EnvState
+from rcjax.envs.physics import PhysicsState, Poses
 
 ACTION_SCALE = 0.01  # metres of mocap motion per control step at full action
 GRIPPER_SPAN = 0.1  # metres between the claws that read as an opening of 1
@@ -33,45 +37,25 @@ HAND_HIGH = np.array([0.525, 1.025, 0.7])
 HAND_DOWN = np.array([1.0, 0.0, 1.0, 0.0])  # mocap quaternion; MuJoCo normalises it
 FRAME_SIZE = 18  # hand 3, gripper 1, object(s) 14
 RESET_STEPS = 50  # control steps that the official reset holds the mocap for
-
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
-
-
-def _hand_proxies() -> dict[str, tuple[Proxy, ...]]:
-    """The hand's proxies by what they meet.
-
-    In the hand's frame x points to the fingertips and y across the fingers.
-
-    A finger, claw and pad together, is 90 x 9 x 30 mm. Its outer face, which pushes, is 3 mm outwards of the
-    claw; spheres and capsules are flush with it and with the tip, and thicker than the finger inwards.
-    """
-    against: dict[str, list[Proxy]] = {"box": [], "capsule": [], "scenery": []}
-    for side, inwards in (("right", 1.0), ("left", -1.0)):
-        claw = f"{side}claw"
-
-        def within(radius: float, inwards: float = inwards) -> float:
-            return inwards * (radius - 0.003)
-
-        for i, x in enumerate((0.033, 0.0)):
-            pos = (x, within(0.012), 0.0)
-            against["box"].append(Proxy(f"{side}_finger_sphere{i}", claw, "sphere", (0.012,), pos))
-        for i, z in enumerate((-0.0085, 0.0085)):
-            pos = (0.0, within(0.0065), z)
-            capsule = Proxy(f"{side}_finger_capsule{i}", claw, "capsule", (0.0065, 0.0385), pos, _ALONG_X)
-            against["capsule"].append(capsule)
-        tip_pos = (0.039, within(0.006), 0.0)
-        against["scenery"].append(Proxy(f"{side}_fingertip", claw, "sphere", (0.006,), tip_pos))
-        base_pos = (-0.069, -0.023 * inwards, -0.008)
-        against["box"].append(Proxy(f"{side}_base_sphere", "hand", "sphere", (0.03,), base_pos))
-    base = Proxy("base_capsule", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), _ALONG_Y)
-    against["capsule"].append(base)
-    return {partner: tuple(proxies) for partner, proxies in against.items()}
-
-
-HAND_PROXIES = _hand_proxies()
+PADS = ("rightpad", "leftpad")  # bodies that rewards read; fused, so kept as sites of the same names
 
 RandomSource = Literal["metaworld", "release"]
+RewardVersion = Literal["v1", "v2"]
+Reward = tuple[Float[Array, ""], dict[str, Any]]
+"""A reward and its terms by Metaworld's names: scalars, "success" among them"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """What placing a scene settles for the episode. Metres.
+
+    `object_init_pos` is what the official code keeps as `obj_init_pos`; None for the object's position in the
+    first observation. `constants` are further numbers that only this task's reward reads.
+    """
+
+    target_pos: np.ndarray
+    object_init_pos: np.ndarray | None = None
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @chex.dataclass(frozen=True)
@@ -80,7 +64,8 @@ class SawyerState:
     Metres.
 
     `object_init_pos` and `init_tcp` are the object's and the fingertips' midpoint at reset; rewards are
-    scaled by them.
+    scaled by them. `constants` are the task's own, see `Placement`; `memory` is what `remember` keeps from step
+    to step.
     """
 
     frame: Float[Array, "*batch 18"]
@@ -88,11 +73,19 @@ class SawyerState:
     target_pos: Float[Array, "*batch 3"]
     object_init_pos: Float[Array, "*batch 3"]
     init_tcp: Float[Array, "*batch 3"]
+    constants: dict[str, Array]
+    memory: dict[str, Array]
 
 
 class SawyerEnv(mjx_env.MjxEnv):
-    """A Metaworld task. Subclasses set the attributes below and `place`, `object_pos_quat`, `evaluate`."""
+    """A Metaworld task.
 
+    Subclasses set the attributes below and `place`, `object_pose`, `reward_v2` (Metaworld's default reward) and
+    `reward_v1`. The official `info` is in a step's `info` but for `grasp_success` where that asks the official
+    solver for contact forces.
+    """
+
+    task: str  # Metaworld's name of it, without the version
     scene: scenes.SceneSpec
     hand_init_pos: Sequence[float] = (0.0, 0.6, 0.2)
     mocap_low: Sequence[float] = (-0.5, 0.40, 0.05)
@@ -101,27 +94,103 @@ class SawyerEnv(mjx_env.MjxEnv):
     goal_high: Sequence[float] = mocap_high
     random_low: Sequence[float]
     random_high: Sequence[float]
+    initial_memory: Mapping[str, float] = {}
     camera = "corner2"
 
-    def __init__(self, *, goal_hidden: bool = True, max_steps: int = 128, chain_barriers: bool | None = None):
-        model = scenes.build_model(self.scene, HAND_PROXIES)
+    def __init__(
+        self,
+        *,
+        goal_hidden: bool = True,
+        max_steps: int = 128,
+        reward_version: RewardVersion = "v2",
+        chain_barriers: bool | None = None,
+    ):
+        model = scenes.build_model(self.scene, HAND_PROXIES, tracked_bodies=PADS)
         super().__init__(model, max_steps=max_steps, chain_barriers=chain_barriers)
+        if reward_version not in ("v1", "v2"):
+            raise ValueError(f"reward_version={reward_version!r} is none of Metaworld's; use 'v2' or 'v1'.")
+        if reward_version == "v1" and type(self).reward_v1 is SawyerEnv.reward_v1:
+            raise ValueError(f"{self.task} has no reward 'v1': Metaworld's own fails there. Use 'v2'.")
+        self.reward_version = reward_version
         self.goal_hidden = goal_hidden
-        self.episode_fixed_bodies = (*self.scene.placed_bodies, scenes.GOAL_SITE)
+        self.episode_fixed_bodies = (*self.scene.placed_bodies, *self.scene.goal_sites)
         bodies = ("hand", "rightclaw", "leftclaw")
         self._hand, self._right_claw, self._left_claw = (model.body(name).id for name in bodies)
         self._finger_ends = [model.site(n).id for n in ("rightEndEffector", "leftEndEffector")]
         self._mocap = self.mocap_id("mocap")
 
+    @property
+    def name(self) -> str:
+        return self.task
+
     # What a task provides.
 
-    @abc.abstractmethod
-    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> np.ndarray:
-        """On the host: put the objects where `random_vector` says. Returns the target position [3]."""
+    def accepts(self, random_vector: np.ndarray) -> bool:
+        """Whether the official reset keeps this vector; it draws again while not."""
+        del random_vector
+        return True
 
     @abc.abstractmethod
-    def object_pos_quat(self, poses: Poses) -> Float[Array, " K"]:
+    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
+        """On the host: put the objects where `random_vector` says, by mocap_pos and qpos."""
+
+    @abc.abstractmethod
+    def object_pose(self, poses: Poses) -> Float[Array, " K"]:
         """Position and quaternion of the object (7 numbers) or of two (14), in the official layout."""
+
+    @abc.abstractmethod
+    def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Metaworld's reward of version "v2", in [0, 10], and its terms; "success" among them."""
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Metaworld's reward of version "v1", in the thousands, and its terms; "success" among them."""
+        raise NotImplementedError
+
+    def evaluate(
+        self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        compute = self.reward_v1 if self.reward_version == "v1" else self.reward_v2
+        reward, terms = compute(state, obs, action)
+        terms = {name: jnp.asarray(value, jnp.float32) for name, value in terms.items()}
+        return reward, {**terms, "unscaled_reward": reward}
+
+    # What a task reads, by the scene's names.
+
+    def body_pos(self, poses: Poses, name: str) -> Float[Array, " 3"]:
+        return poses.body_pos[self.mj_model.body(name).id]
+
+    def body_quat(self, poses: Poses, name: str) -> Float[Array, " 4"]:
+        """w x y z."""
+        return poses.body_quat[self.mj_model.body(name).id]
+
+    def geom_pos(self, poses: Poses, name: str) -> Float[Array, " 3"]:
+        return poses.geom_pos[self.mj_model.geom(name).id]
+
+    def geom_quat_xyzw(self, poses: Poses, name: str) -> Float[Array, " 4"]:
+        """x y z w, of the sign that SciPy gives it, as official observations have it for geoms."""
+        return xyzw_from_matrix(poses.geom_mat[self.mj_model.geom(name).id])
+
+    def site_pos(self, poses: Poses, name: str) -> Float[Array, " 3"]:
+        return poses.site_pos[self.mj_model.site(name).id]
+
+    def joint_qpos(self, state: EnvState, name: str) -> Float[Array, ""]:
+        """Of a hinge (radians) or a slide (metres)."""
+        return state.physics.qpos[self.mj_model.joint(name).qposadr[0]]
+
+    def tcp(self, poses: Poses) -> Float[Array, " 3"]:
+        """Midpoint of the fingertips."""
+        right, left = self._finger_ends
+        return (poses.site_pos[right] + poses.site_pos[left]) / 2
+
+    def caging(
+        self, state: EnvState, action: Float[Array, " 4"], object_pos: Float[Array, " 3"], **thresholds
+    ) -> Array:
+        """`rewards.caging_reward` of this state."""
+        task, poses = state.task, state.physics.poses
+        pads = (self.site_pos(poses, "leftpad"), self.site_pos(poses, "rightpad"))
+        return caging_reward(
+            action, object_pos, task.object_init_pos, self.tcp(poses), task.init_tcp, pads, **thresholds
+        )
 
     # Reset: on the host, with C MuJoCo.
 
@@ -139,21 +208,26 @@ class SawyerEnv(mjx_env.MjxEnv):
         low, high = np.asarray(self.random_low, float), np.asarray(self.random_high, float)
         if source == "metaworld":
             generator, _ = seeding.np_random(int(seed))
-            generator.uniform(low, high)
-            return generator.uniform(low, high)
+            self._draw(generator, low, high)
+            return self._draw(generator, low, high)
         if source == "release":
-            return np.random.RandomState(int(seed)).uniform(low, high)
+            return self._draw(np.random.RandomState(int(seed)), low, high)
         raise ValueError(f"source={source!r} is no source of random vectors; use 'metaworld' or 'release'.")
+
+    def _draw(self, generator: Any, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        while not self.accepts(vector := generator.uniform(low, high)):
+            pass
+        return vector
 
     def build_reset_bank(self, seeds: Sequence[int], source: RandomSource = "metaworld") -> EnvState:
         """The official reset state of each seed, stacked along a leading axis; float32."""
         if len(seeds) == 0:
             raise ValueError("seeds is empty; a bank needs at least one seed, for example range(50).")
-        held = self._hold_hand()
-        states = [self._reset_state(held, self.random_vector(seed, source)) for seed in seeds]
+        held = self.hold_hand()
+        states = [self.reset_state(held, self.random_vector(seed, source), i) for i, seed in enumerate(seeds)]
         return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *states)
 
-    def _hold_hand(self) -> mujoco.MjData:
+    def hold_hand(self) -> mujoco.MjData:
         """C data after the official 50 control steps that pull the hand to its start and open the gripper.
 
         The objects stand where the XML has them, out of reach, so one such run serves every seed.
@@ -166,46 +240,44 @@ class SawyerEnv(mjx_env.MjxEnv):
             mujoco.mj_step(self.mj_model, data, nstep=self.frame_skip)
         return data
 
-    def _reset_state(self, held: mujoco.MjData, random_vector: np.ndarray) -> EnvState:
+    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
+        """The official state after a reset to `random_vector`; `held` is `hold_hand`'s."""
         data = mujoco.MjData(self.mj_model)
         mujoco.mj_copyData(data, self.mj_model, held)
         # As official: before placing, and of the kinematics before the last substep.
         init_tcp = data.site_xpos[self._finger_ends].mean(axis=0)
-        target_pos = self.place(data, random_vector)
-        data.mocap_pos[self.mocap_id(scenes.GOAL_SITE)] = target_pos
+        placement = self.place(data, random_vector)
+        for site in self.scene.goal_sites:
+            data.mocap_pos[self.mocap_id(site)] = placement.target_pos
         mujoco.mj_forward(self.mj_model, data)
-        frame = self._frame(mjx_env.poses_of(data))
+        frame = self._frame(physics.poses_of(data))
+        object_init_pos = placement.object_init_pos
         task = SawyerState(
             frame=frame,
             previous_frame=frame,
-            target_pos=target_pos,
-            object_init_pos=frame[4:7],
+            target_pos=placement.target_pos,
+            object_init_pos=frame[4:7] if object_init_pos is None else object_init_pos,
             init_tcp=init_tcp,
+            constants=dict(placement.constants),
+            memory=dict(self.initial_memory),
         )
-        return mjx_env.state_from_mujoco(data, task)
+        return mjx_env.state_from_mujoco(data, task, start)
 
     # Control and observation.
 
-    def control(
-        self, state: EnvState, action: Float[Array, " A"]
-    ) -> tuple[Float[Array, "M 3"], Float[Array, "M 4"], Float[Array, " U"]]:
+    def control(self, state: PhysicsState, action: Float[Array, " A"]) -> tuple[PhysicsState, Float[Array, " U"]]:
         """The mocap moves by up to 1 cm per axis, inside its box; the last number closes (1), opens (-1)."""
         target = state.mocap_pos[self._mocap] + ACTION_SCALE * jnp.clip(action[:3], -1.0, 1.0)
         target = jnp.clip(target, jnp.asarray(self.mocap_low), jnp.asarray(self.mocap_high))
         mocap_pos = state.mocap_pos.at[self._mocap].set(target)
         mocap_quat = state.mocap_quat.at[self._mocap].set(jnp.asarray(HAND_DOWN, jnp.float32))
-        return mocap_pos, mocap_quat, jnp.stack([action[3], -action[3]])
-
-    def tcp(self, poses: Poses) -> Float[Array, " 3"]:
-        """Midpoint of the fingertips."""
-        right, left = self._finger_ends
-        return (poses.site_pos[right] + poses.site_pos[left]) / 2
+        return state.replace(mocap_pos=mocap_pos, mocap_quat=mocap_quat), jnp.stack([action[3], -action[3]])
 
     def _frame(self, poses: Poses) -> Float[Array, " 18"]:
         """Hand position, gripper opening in [0, 1], object poses; the rest zeros. Not clipped."""
         claws_apart = jnp.linalg.norm(poses.body_pos[self._right_claw] - poses.body_pos[self._left_claw])
         opening = jnp.clip(claws_apart / GRIPPER_SPAN, 0.0, 1.0)
-        frame = jnp.concatenate([poses.body_pos[self._hand], opening[None], self.object_pos_quat(poses)])
+        frame = jnp.concatenate([poses.body_pos[self._hand], opening[None], self.object_pose(poses)])
         return jnp.pad(frame, (0, FRAME_SIZE - frame.shape[0]))
 
     def advance_task(self, task: SawyerState, poses: Poses) -> SawyerState:

@@ -1,0 +1,26 @@
+"""Quaternions as official observations have them: of the sign that SciPy picks."""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+
+def xyzw_from_matrix(matrix: Float[Array, "3 3"]) -> Float[Array, " 4"]:
+    """The rotation's quaternion x y z w, by Markley's method as `scipy.spatial.transform.Rotation` does it.
+
+    The largest of the matrix's diagonal and its trace is the component that comes out positive.
+
+    Source: F. L. Markley, "Unit quaternion from rotation matrix", J. Guidance, Control, and Dynamics 31(2), 2008.
+    """
+    m = matrix
+    trace = m[0, 0] + m[1, 1] + m[2, 2]
+    candidates = []
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        q = jnp.zeros(4).at[i].set(1.0 - trace + 2.0 * m[i, i])
+        q = q.at[j].set(m[j, i] + m[i, j]).at[k].set(m[k, i] + m[i, k]).at[3].set(m[k, j] - m[j, k])
+        candidates.append(q)
+    candidates.append(jnp.stack([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1.0 + trace]))
+    largest = jnp.argmax(jnp.stack([m[0, 0], m[1, 1], m[2, 2], trace]))
+    q = jnp.stack(candidates)[largest]
+    return q / jnp.linalg.norm(q)

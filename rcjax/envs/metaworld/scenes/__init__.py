@@ -1,0 +1,1 @@
+"""Scenes that several tasks share: proxies, and what the observation says of the object."""

@@ -1,0 +1,51 @@
+"""The coffee machine and its mug, for coffee-push, coffee-pull and coffee-button."""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+
+MUG_RADIUS = 0.028
+_FEET = tuple(
+    Proxy(f"mug_foot{i}", "obj", "sphere", (0.004,), (0.02 * x, 0.02 * y, 0.006), role="internal")
+    for i, (x, y) in enumerate(((1, 0), (0, 1), (-1, 0), (0, -1)))
+)
+MUG_PROXIES = (
+    *(Proxy(f"mug{i}", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, z)) for i, z in enumerate((0.03, 0.045, 0.06))),
+    *_FEET,
+    Proxy("mug_side", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, 0.03), role="internal"),
+)
+_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+_MACHINE = Proxy("machine", "coffee_machine", "box", (0.1, 0.098, 0.185), (0.0, 0.0, 0.185), role="scenery")
+MUG_PAIRS = (*(Pair(foot.name, "table") for foot in _FEET), Pair("mug_side", "machine", condim=1))
+
+
+class CoffeeScene(SawyerEnv):
+    """The mug stands on the table, 15 cm or more from the machine's place for it."""
+
+    def place_mug(self, data: mujoco.MjData, pos: np.ndarray) -> None:
+        """At `pos`, at rest, turned as it stands."""
+        joint = self.mj_model.body("obj").jntadr[0]
+        start, velocity = self.mj_model.jnt_qposadr[joint], self.mj_model.jnt_dofadr[joint]
+        data.qpos[start : start + 3] = pos
+        data.qvel[velocity : velocity + 6] = 0.0
+
+    def place_machine(self, data: mujoco.MjData, pos: np.ndarray) -> None:
+        data.mocap_pos[self.mocap_id("coffee_machine")] = pos
+
+    def mug_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        return jnp.concatenate([self.body_pos(poses, "obj"), self.geom_quat_xyzw(poses, "mug")])
+
+
+PUSH_SCENE = SceneSpec(
+    xml="sawyer_xyz/sawyer_coffee.xml",
+    placed_bodies=("coffee_machine",),
+    proxies=(*MUG_PROXIES, _TABLE, _MACHINE),
+    extra_pairs=MUG_PAIRS,
+    goal_sites=("mug_goal",),
+)

@@ -1,0 +1,75 @@
+"""button-press: press the button on the front of a box.
+
+Source: metaworld 3.0.0, `sawyer_button_press_v3.py`.
+"""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.button import BUTTON_PROXIES, ButtonScene
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import SceneSpec
+
+SUCCESS_Y = 0.02  # metres
+REACH_RADIUS = 0.05
+
+
+class ButtonPress(ButtonScene):
+    """The box faces the robot; the goal is the hole that the button goes into."""
+
+    task = "button-press"
+    scene = SceneSpec(
+        xml="sawyer_xyz/sawyer_button_press.xml", placed_bodies=("box",), proxies=BUTTON_PROXIES, goal_sites=()
+    )
+    hand_init_pos = (0.0, 0.4, 0.2)
+    random_low = (-0.1, 0.85, 0.115)
+    random_high = (0.1, 0.9, 0.115)
+    prompt = "robot pressing red button"
+
+    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
+        self.place_box(data, random_vector)
+        target_pos = data.site("hole").xpos.copy()
+        travel = abs(target_pos[1] - data.site("buttonStart").xpos[1])
+        return Placement(target_pos=target_pos, object_init_pos=random_vector, constants={"travel": travel})
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        return self.button_pose(poses, (0.0, -0.193, 0.0))
+
+    def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Closed fingers near the button, and once there how far it is in."""
+        del action
+        task, button = state.task, obs[4:7]
+        to_button = distance(button, self.tcp(state.physics.poses))
+        to_target = jnp.abs(task.target_pos[1] - button[1])
+        near = tolerance(to_button, 0.0, REACH_RADIUS, distance(button, task.init_tcp), "long_tail")
+        pressed = tolerance(to_target, 0.0, 0.005, task.constants["travel"], "long_tail")
+        reward = 2.0 * hamacher_product(obs[3], near) + jnp.where(to_button <= REACH_RADIUS, 8.0 * pressed, 0.0)
+        return reward, {
+            "success": to_target <= SUCCESS_Y,
+            "near_object": to_button <= REACH_RADIUS,
+            "grasp_success": obs[3] > 0,
+            "grasp_reward": near,
+            "in_place_reward": pressed,
+            "obj_to_target": to_target,
+        }
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        del action
+        task, button = state.task, obs[4:7]
+        to_target = jnp.abs(button[1] - task.target_pos[1])
+        left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
+        reward = v1_reach_and_pull(distance(button, left_finger), task.constants["travel"], to_target)
+        return reward, {
+            "success": to_target <= SUCCESS_Y,
+            "near_object": 1.0,
+            "grasp_success": 0.0,
+            "grasp_reward": 0.0,
+            "in_place_reward": 0.0,
+            "obj_to_target": to_target,
+        }

@@ -1,0 +1,111 @@
+"""One control step of physics on MJX, and the kinematics of where it led."""
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float
+from mujoco import mjx
+
+from rcjax.envs import mjx_compat
+
+MAX_SPEED = 1e3  # metres or radians a second; a scene that moves faster has exploded
+
+
+@chex.dataclass(frozen=True)
+class Poses:
+    """World poses that one pass of forward kinematics yields, metres. `B` bodies, `G` geoms, `P` sites."""
+
+    body_pos: Float[Array, "*batch B 3"]
+    body_quat: Float[Array, "*batch B 4"]  # w x y z
+    geom_pos: Float[Array, "*batch G 3"]
+    geom_mat: Float[Array, "*batch G 3 3"]
+    site_pos: Float[Array, "*batch P 3"]
+
+
+@chex.dataclass(frozen=True)
+class PhysicsState:
+    """All that moves: generalised positions and velocities, the solver's warm start, mocap bodies, and the poses
+    that follow."""
+
+    qpos: Float[Array, "*batch Q"]
+    qvel: Float[Array, "*batch V"]
+    qacc_warmstart: Float[Array, "*batch V"]
+    mocap_pos: Float[Array, "*batch M 3"]
+    mocap_quat: Float[Array, "*batch M 4"]
+    poses: Poses
+
+
+def simulate(
+    model: mjx.Model, physics: PhysicsState, ctrl: Float[Array, " U"], *, substeps: int, barriers: bool = False
+) -> PhysicsState:
+    """Where `substeps` steps lead under one control, with the mocap bodies where `physics` has them.
+
+    Only positions, velocities and the warm start pass from substep to substep. `barriers`: see `mjx_compat`.
+    """
+    with mjx_compat.chain_barriers(barriers):
+        model = place_mocap_bodies(model, physics.mocap_pos, physics.mocap_quat)
+        data = mjx.make_data(model, impl="jax")
+        data = data.replace(mocap_pos=physics.mocap_pos, mocap_quat=physics.mocap_quat, ctrl=ctrl)
+
+        def substep(carry, _):
+            qpos, qvel, qacc_warmstart = carry
+            after = mjx.step(model, data.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc_warmstart))
+            return (after.qpos, after.qvel, after.qacc_warmstart), None
+
+        carry = (physics.qpos, physics.qvel, physics.qacc_warmstart)
+        (qpos, qvel, qacc_warmstart), _ = jax.lax.scan(substep, carry, length=substeps)
+        poses = poses_of(mjx.kinematics(model, data.replace(qpos=qpos)))
+    return physics.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc_warmstart, poses=poses)
+
+
+def place_mocap_bodies(model: mjx.Model, mocap_pos: Float[Array, "M 3"], mocap_quat: Float[Array, "M 4"]) -> mjx.Model:
+    """The model with its mocap bodies' own frames where they are.
+
+    C MuJoCo moves the children of a mocap body with it. MJX's `jax` backend puts only the body itself there
+    and leaves its children at the model's `body_pos`, so that is set too.
+    """
+    rows = np.nonzero(model.body_mocapid >= 0)[0]
+    order = model.body_mocapid[rows]
+    quat = mocap_quat / jnp.linalg.norm(mocap_quat, axis=-1, keepdims=True)
+    return model.replace(
+        body_pos=model.body_pos.at[rows].set(mocap_pos[order]),
+        body_quat=model.body_quat.at[rows].set(quat[order]),
+    )
+
+
+def poses_of(data: mjx.Data | mujoco.MjData) -> Poses:
+    """The poses in an MJX or a C data structure whose kinematics are up to date."""
+    return Poses(
+        body_pos=jnp.asarray(data.xpos, jnp.float32),
+        body_quat=jnp.asarray(data.xquat, jnp.float32),
+        geom_pos=jnp.asarray(data.geom_xpos, jnp.float32),
+        geom_mat=jnp.asarray(data.geom_xmat, jnp.float32).reshape(-1, 3, 3),
+        site_pos=jnp.asarray(data.site_xpos, jnp.float32),
+    )
+
+
+def physics_of(data: mujoco.MjData) -> PhysicsState:
+    """The physics state in C MuJoCo's `data`, whose kinematics are up to date; float32."""
+    return PhysicsState(
+        qpos=jnp.asarray(data.qpos, jnp.float32),
+        qvel=jnp.asarray(data.qvel, jnp.float32),
+        qacc_warmstart=jnp.asarray(data.qacc_warmstart, jnp.float32),
+        mocap_pos=jnp.asarray(data.mocap_pos, jnp.float32),
+        mocap_quat=jnp.asarray(data.mocap_quat, jnp.float32),
+        poses=poses_of(data),
+    )
+
+
+def is_sound(physics: PhysicsState) -> Bool[Array, ""]:
+    """Whether everything is finite and nothing moves faster than `MAX_SPEED`."""
+    return all_finite(physics) & jnp.all(jnp.abs(physics.qvel) < MAX_SPEED)
+
+
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))

@@ -1,0 +1,99 @@
+"""Official episodes, and the same states through our observation and reward."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from rcjax.envs.experts import expert_policy
+from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.physics import PhysicsState, physics_of
+from tests.envs.official import make_official, reset_to
+
+EPISODES, STEPS = 10, 100
+QUICK = {"xla_backend_optimization_level": 0}  # compiling is most of the time
+
+
+def episode_actions(task: str, episode: int):
+    """Even episodes: the expert, from the sixth step on in every other with noise; odd ones: a random walk."""
+    draw, expert = np.random.default_rng(episode), expert_policy(task)
+    walk = np.cumsum(draw.normal(size=(STEPS, 4)) / 2, axis=0)
+
+    def act(obs: np.ndarray, t: int) -> np.ndarray:
+        if episode % 2:
+            return np.clip(walk[t], -1.5, 1.5)
+        noise = draw.normal(size=4) * 0.3 * (episode % 4 == 2)
+        return np.clip(expert(obs[None])[0] + noise, -1, 1)
+
+    return act
+
+
+def record(env: SawyerEnv) -> dict[str, np.ndarray]:
+    """Columns [STEPS, EPISODES, ...] of what the official environment showed, and our kinematics of its states."""
+    official = make_official(env.task, 0, goal_hidden=False)
+    placed = [(env.mocap_id(name), name) for name in env.scene.placed_bodies]
+    data = mujoco.MjData(env.mj_model)
+    assert env.mj_model.nq == official.model.nq
+    episodes = []
+    for episode in range(EPISODES):
+        obs = reset_to(official, env.random_vector(episode))
+        act, rows = episode_actions(env.task, episode), []
+        for t in range(STEPS):
+            action = act(obs, t).astype(np.float32)
+            obs, reward, _, _, info = official.step(action)
+            data.qpos[:] = official.data.qpos
+            for i, name in placed:
+                data.mocap_pos[i], data.mocap_quat[i] = official.data.body(name).xpos, official.data.body(name).xquat
+            mujoco.mj_kinematics(env.mj_model, data)
+            rows.append(
+                {
+                    "physics": jax.tree.map(np.asarray, physics_of(data)),
+                    "action": action,
+                    "obs": obs,
+                    "contacts": official.data.ncon,
+                    "v2": {"reward": reward, **_numbers(info)},
+                    "v1": official_v1(official, obs, action),
+                }
+            )
+        episodes.append(rows)
+    return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *[_stack(rows) for rows in episodes])
+
+
+def official_v1(official, obs, action) -> dict[str, np.ndarray]:
+    """The version-1 reward of the same state, and info; NaN where Metaworld's own code fails."""
+    official.reward_function_version = "v1"
+    try:
+        reward, info = official.evaluate_state(obs, action)
+        return {"reward": np.asarray(float(reward)), **_numbers(info)}
+    except (AssertionError, AttributeError, ValueError, TypeError, KeyError):
+        return {"reward": np.asarray(np.nan)}
+    finally:
+        official.reward_function_version = "v2"
+
+
+def ours(env: SawyerEnv, params, columns: dict, version: str):
+    """Observations, rewards and terms [STEPS, EPISODES] of the recorded states, from our own resets on."""
+    compute = functools.partial(env.reward_v1 if version == "v1" else env.reward_v2)
+
+    def step(state, row):
+        physics, action = row
+        state = state.replace(time=state.time + 1, physics=physics, task=env.advance_task(state.task, physics.poses))
+        obs = env.get_obs(state)
+        state = env.remember(state, obs)
+        reward, terms = compute(state, obs, action)
+        return state, (obs, reward, {name: jnp.asarray(value, jnp.float32) for name, value in terms.items()})
+
+    start = jax.tree.map(lambda leaf: leaf[:EPISODES], params.bank)
+    physics: PhysicsState = columns["physics"]
+    run = jax.jit(lambda start, rows: jax.lax.scan(jax.vmap(step), start, rows)[1], compiler_options=QUICK)
+    return jax.device_get(run(start, (physics, columns["action"])))
+
+
+def _numbers(info: dict) -> dict[str, np.ndarray]:
+    return {name: np.asarray(float(value)) for name, value in info.items()}
+
+
+def _stack(rows: list) -> dict:
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *rows)
