@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rcjax.envs.mjx_env import EnvParams
 from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.mjx_env import EnvParams
 from rcjax.types import GeomPoses
 
 Policy = Callable[[np.ndarray], np.ndarray]
