@@ -30,6 +30,8 @@ class EnvConfig:
     train_seed: int = 0
     random_source: Literal["metaworld", "release"] = "metaworld"  # whose seeding turns a seed into a start
     eval_seed: int = 1000  # evaluation's starts have a bank of their own
+    reward_version: Literal["v1", "v2"] = "v2"  # of Metaworld's dense reward, which is only reported
+    backend: Literal["jax", "warp"] = "jax"  # of physics; warp: MJX-Warp (extra `warp`), for NVIDIA GPUs
     frozen_resets: bool = False  # environment i always starts from entry i of the bank (release: 8 frozen resets)
 
     def __post_init__(self):

@@ -23,6 +23,8 @@ from rcjax.types import GeomPoses
 from rcjax.video_io import read_clip
 
 EXPERT = "expert"
+OFFICIAL_EPISODE = 500  # control steps of Metaworld's own episodes
+AFTERMATH = 10  # control steps that a demonstration goes on after the expert's success
 
 
 def given_clip(spec: TaskSpec, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"] | None:
@@ -84,21 +86,28 @@ def draw_episode(scene: Scene | WarpScene, poses: GeomPoses, video: VideoConfig)
 def expert_poses(env: Any, env_params: Any, episode_length: int, n_tries: int = 8) -> GeomPoses:
     """Poses `[T G ...]` of an episode in which Metaworld's expert policy succeeds, recorded once and cached.
 
-    The first success among the first `n_tries` starts of the bank. Raises ValueError if there is none.
+    The first success among the first `n_tries` starts of the bank. Some experts need more than `episode_length`
+    steps: theirs is shown in fast motion, up to a little after its success. Raises ValueError if there is none.
     """
     path = cache_folder() / "experts" / f"{env.name}-{_fingerprint(env, env_params, episode_length)}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             return GeomPoses(pos=stored["pos"], mat=stored["mat"])
     rows = (np.arange(n_tries) % env_params.bank_size).tolist()
-    episodes = run_expert(env, env_params, rows, episode_length)
-    succeeded = np.flatnonzero(np.asarray(episodes.success).any(0))
-    if not len(succeeded):
+    for steps in (episode_length, max(episode_length, OFFICIAL_EPISODE)):
+        episodes = run_expert(env, env_params, rows, steps)
+        succeeded = np.flatnonzero(np.asarray(episodes.success).any(0))
+        if len(succeeded):
+            break
+    else:
         raise ValueError(
-            f"the expert policy of {env.name} did not succeed in {n_tries} episodes of {episode_length} steps; "
-            "use longer episodes or a video of your own."
+            f"the expert policy of {env.name} did not succeed in {n_tries} episodes of {steps} steps; "
+            "use a video of your own."
         )
-    poses = jax.tree.map(lambda x: np.asarray(x[:, succeeded[0]]), episodes.poses)
+    first = succeeded[0]
+    end = min(steps, max(episode_length, int(np.argmax(episodes.success[:, first])) + AFTERMATH))
+    shown = np.linspace(0, end - 1, episode_length).round().astype(int)
+    poses = jax.tree.map(lambda x: np.asarray(x[shown, first]), episodes.poses)
     write_atomically(path, lambda part: _save(part, poses))
     return poses
 

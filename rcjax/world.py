@@ -41,6 +41,8 @@ def make_env(config: TrainConfig) -> tuple[Any, Any]:
         random_source=config.env.random_source,
         goal_hidden=config.env.goal_hidden,
         max_steps=config.video.episode_length,
+        reward_version=config.env.reward_version,
+        backend=config.env.backend,
     )
 
 

@@ -84,11 +84,25 @@ def test_a_sentence_of_unknown_words_is_refused(reader):
         taskspec.require_vocabulary("xyzzy plugh", reader)
 
 
-def test_no_success_no_demonstration(drawer, monkeypatch):
-    class Failed:
-        success = np.zeros((128, 4), bool)
-        poses = GeomPoses(pos=np.zeros((128, 4, 1, 3)), mat=np.zeros((128, 4, 1, 3, 3)))
+class Recorded:
+    """Episodes of one geom that moves a metre a step along x; the third succeeds at `first_success`."""
 
-    monkeypatch.setattr(taskspec, "run_expert", lambda *_: Failed)
-    with pytest.raises(ValueError, match="did not succeed in 4 episodes"):
+    def __init__(self, steps, first_success):
+        self.success = np.zeros((steps, 4), bool)
+        self.success[first_success:, 2] = True
+        pos = np.broadcast_to(np.arange(steps, dtype=np.float32)[:, None, None, None], (steps, 4, 1, 3))
+        self.poses = GeomPoses(pos=pos, mat=np.zeros((steps, 4, 1, 3, 3)))
+
+
+def test_no_success_no_demonstration(drawer, monkeypatch):
+    monkeypatch.setattr(taskspec, "run_expert", lambda env, params, rows, steps: Recorded(steps, steps))
+    with pytest.raises(ValueError, match="did not succeed in 4 episodes of 500"):
         taskspec.expert_poses(*drawer, 100, n_tries=4)
+
+
+def test_a_slow_experts_episode_is_shown_in_fast_motion(drawer, monkeypatch):
+    monkeypatch.setattr(taskspec, "run_expert", lambda env, params, rows, steps: Recorded(steps, 300))
+    shown = taskspec.expert_poses(*drawer, 101, n_tries=4).pos[:, 0, 0]
+    assert shown.shape == (101,)
+    assert (shown[0], shown[-1]) == (0, 309)  # ten steps from the success on
+    assert np.isin(np.diff(shown), (3, 4)).all()

@@ -41,13 +41,16 @@ def make(
 
     `seeds` and `random_source` choose the bank of reset states, index i being the official reset of seeds[i]
     (`SawyerEnv.random_vector` says whose seeding). `reward_version` is Metaworld's: "v2", its default, or "v1".
-    Equal options give the same environment object, so that compiled programs are shared.
+    `backend` is MJX's: "jax" runs everywhere, "warp" where MJX-Warp is installed. Equal options give the same environment object, so that compiled programs are shared.
 
     Raises ValueError for an unknown task, backend or reward version.
     """
-    if backend != "jax":
-        raise ValueError(f"backend={backend!r} is not available; the one there is, is 'jax'.")
     name = canonical_name(task)
-    options = {"goal_hidden": goal_hidden, "max_steps": max_steps, "reward_version": reward_version}
+    options = {
+        "goal_hidden": goal_hidden,
+        "max_steps": max_steps,
+        "reward_version": reward_version,
+        "backend": backend,
+    }
     env = _make_env(name, tuple(options.items()))
     return env, env.make_params(env.build_reset_bank(seeds, random_source))

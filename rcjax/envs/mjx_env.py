@@ -7,7 +7,7 @@ program and not constants in it.
 
 import abc
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import chex
 import jax
@@ -18,10 +18,11 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 from mujoco import mjx
 
-from rcjax.envs import mjx_compat, physics
+from rcjax.envs import mjx_compat, physics, warp_physics
 from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.types import GeomPoses
 
+Backend = Literal["jax", "warp"]
 DEFAULT_SEEDS = range(50)  # of a bank that nobody chose; Metaworld's benchmarks too have 50 starts per task
 
 
@@ -50,7 +51,7 @@ class EnvParams:
 
 
 class MjxEnv(environment.Environment, abc.ABC):
-    """Environments on MJX's `jax` backend. Subclasses say how actions drive the scene and what they see of
+    """Environments on MJX. Subclasses say how actions drive the scene and what they see of
     it.
 
     `mj_model` is the edited scene: the renderer draws from it. `episode_fixed_bodies` names the bodies that
@@ -63,11 +64,26 @@ class MjxEnv(environment.Environment, abc.ABC):
     camera: str
     episode_fixed_bodies: tuple[str, ...]
 
-    def __init__(self, mj_model: mujoco.MjModel, *, max_steps: int = 128, chain_barriers: bool | None = None):
+    def __init__(
+        self,
+        mj_model: mujoco.MjModel,
+        *,
+        max_steps: int = 128,
+        backend: Backend = "jax",
+        chain_barriers: bool | None = None,
+    ):
         super().__init__()
         self.mj_model = mj_model
         self.max_steps = max_steps
-        self.chain_barriers = mjx_compat.wanted_here() if chain_barriers is None else chain_barriers
+        self.backend = backend
+        if backend == "warp":
+            warp_physics.check_installed()
+            self._simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
+        elif backend == "jax":
+            barriers = mjx_compat.wanted_here() if chain_barriers is None else chain_barriers
+            self._simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers)
+        else:
+            raise ValueError(f"backend={backend!r} is no physics backend; use 'jax' (any device) or 'warp' (CUDA).")
 
     # What a subclass provides.
 
@@ -108,7 +124,7 @@ class MjxEnv(environment.Environment, abc.ABC):
 
     def make_params(self, bank: EnvState) -> EnvParams:
         """Parameters with this bank of reset states."""
-        mjx_model = mjx.put_model(self.mj_model, impl="jax")
+        mjx_model = mjx.put_model(self.mj_model, impl=self.backend)
         return EnvParams(mjx_model=mjx_model, bank=bank, max_steps_in_episode=self.max_steps)
 
     def step_env(
@@ -121,8 +137,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         """
         del key
         held, ctrl = self.control(state.physics, action)
-        moved = physics.simulate(params.mjx_model, held, ctrl, substeps=self.frame_skip, barriers=self.chain_barriers)
-        return self.land(state, moved, action, params)
+        return self.land(state, self._simulate(params.mjx_model, held, ctrl), action, params)
 
     def land(
         self, state: EnvState, moved: PhysicsState, action: Float[Array, " A"], params: EnvParams

@@ -38,7 +38,15 @@ def test_step_returns_gymnax_six_and_obs_are_in_the_space(still):
     assert reward.shape == terminated.shape == truncated.shape == ()
     assert not terminated
     assert not truncated
-    assert {"success", "nonfinite", "obj_to_target", "terminated", "truncated", "final_observation"} <= set(info)
+    assert {
+        "success",
+        "diverged",
+        "first_success",
+        "obj_to_target",
+        "terminated",
+        "truncated",
+        "final_observation",
+    } <= set(info)
     assert state.time == 1
     np.testing.assert_array_equal(env.observe(jax.random.key(2), state, None, params), obs)
 
@@ -54,9 +62,9 @@ def test_episode_is_truncated_at_the_limit_and_starts_again(still):
     np.testing.assert_array_equal(truncated, [False, False, True])
     assert not terminated.any()
     np.testing.assert_array_equal(state.time, [126, 127, 0])
-    starts = np.asarray(params.bank.mocap_pos)
-    np.testing.assert_allclose(state.mocap_pos[0, 0, 2], 0.21, atol=1e-6)  # moved 1 cm up from 0.2
-    assert (np.asarray(state.mocap_pos[2]) == starts).all((1, 2)).any()  # back at a start of the bank
+    starts = np.asarray(params.bank.physics.mocap_pos)
+    np.testing.assert_allclose(state.physics.mocap_pos[0, 0, 2], 0.21, atol=1e-6)  # moved 1 cm up from 0.2
+    assert (np.asarray(state.physics.mocap_pos[2]) == starts).all((1, 2)).any()  # back at a start of the bank
     assert not np.array_equal(obs[2], info["final_observation"][2]) or np.array_equal(obs[2, :18], obs[2, 18:36])
 
 
@@ -81,7 +89,7 @@ def test_goal_is_shown_or_hidden(drawer):
 def test_previous_frame_follows_the_current(still):
     env, params = still
     _, state = env.reset_env_at(0, params)
-    moved = state.poses.replace(body_pos=state.poses.body_pos + 0.01)
+    moved = state.physics.poses.replace(body_pos=state.physics.poses.body_pos + 0.01)
     task = env.advance_task(state.task, moved)
     np.testing.assert_array_equal(task.previous_frame, state.task.frame)
     np.testing.assert_allclose(task.frame[:3], state.task.frame[:3] + 0.01, atol=1e-6)
@@ -98,16 +106,16 @@ def test_hand_is_clipped_in_the_observation_but_not_in_the_state(still):
 def test_control_moves_the_mocap_by_a_centimetre_inside_its_box(drawer):
     env, params = drawer
     _, state = env.reset_env_at(0, params)
-    pos, quat, ctrl = env.control(state, jnp.array([5.0, -0.5, 0.0, 0.3]))
+    held, ctrl = env.control(state.physics, jnp.array([5.0, -0.5, 0.0, 0.3]))
     hand = env.mocap_id("mocap")
-    np.testing.assert_allclose(pos[hand] - state.mocap_pos[hand], [0.01, -0.005, 0.0], atol=1e-7)
-    np.testing.assert_array_equal(quat[hand], [1, 0, 1, 0])
+    np.testing.assert_allclose(held.mocap_pos[hand] - state.physics.mocap_pos[hand], [0.01, -0.005, 0.0], atol=1e-7)
+    np.testing.assert_array_equal(held.mocap_quat[hand], [1, 0, 1, 0])
     np.testing.assert_allclose(ctrl, [0.3, -0.3])
-    at_edge = state.replace(mocap_pos=state.mocap_pos.at[hand].set(jnp.array(env.mocap_high)))
-    pos, _, _ = env.control(at_edge, jnp.ones(4))
-    np.testing.assert_allclose(pos[hand], env.mocap_high, atol=1e-7)
+    at_edge = state.physics.replace(mocap_pos=state.physics.mocap_pos.at[hand].set(jnp.array(env.mocap_high)))
+    held, _ = env.control(at_edge, jnp.ones(4))
+    np.testing.assert_allclose(held.mocap_pos[hand], env.mocap_high, atol=1e-7)
     others = [i for i in range(env.mj_model.nmocap) if i != hand]
-    np.testing.assert_array_equal(pos[np.array(others)], state.mocap_pos[np.array(others)])
+    np.testing.assert_array_equal(held.mocap_pos[np.array(others)], state.physics.mocap_pos[np.array(others)])
 
 
 def test_frozen_reset_is_the_bank_entry_and_random_resets_cover_the_bank(drawer):
@@ -116,7 +124,7 @@ def test_frozen_reset_is_the_bank_entry_and_random_resets_cover_the_bank(drawer)
     for row, entry in zip(range(3), (3, 3, 5), strict=True):
         jax.tree.map(lambda a, b, r=row, e=entry: np.testing.assert_array_equal(a[r], b[e]), state, params.bank)
     _, drawn = jax.vmap(env.reset_env, in_axes=(0, None))(keys(0, 400), params)
-    drawers_at = np.unique(np.asarray(drawn.mocap_pos[:, env.mocap_id("drawer"), 0]))
+    drawers_at = np.unique(np.asarray(drawn.physics.mocap_pos[:, env.mocap_id("drawer"), 0]))
     assert len(drawers_at) == params.bank_size  # 400 draws miss one of 20 with probability 2.5e-8
 
 
@@ -127,7 +135,8 @@ def test_geom_poses_are_those_of_c_mujoco(drawer):
     env, params = drawer
     _, state = env.reset_env_at(4, params)
     data = mujoco.MjData(env.mj_model)
-    data.qpos[:], data.mocap_pos[:], data.mocap_quat[:] = state.qpos, state.mocap_pos, state.mocap_quat
+    for name in ("qpos", "mocap_pos", "mocap_quat"):
+        getattr(data, name)[:] = getattr(state.physics, name)
     mujoco.mj_kinematics(env.mj_model, data)
     poses = env.geom_poses(state)
     assert isinstance(poses, GeomPoses)
@@ -136,7 +145,7 @@ def test_geom_poses_are_those_of_c_mujoco(drawer):
 
 
 def test_unknown_task_names_the_nearest_and_how_to_list_all():
-    with pytest.raises(ValueError, match=r"drawer-clsoe.*nearest is 'drawer-close'.*rcjax\.envs\.TASKS"):
+    with pytest.raises(ValueError, match=r"drawer-clsoe.*nearest are 'drawer-close', .*rcjax\.envs\.TASKS"):
         envs.make("drawer-clsoe")
     with pytest.raises(ValueError, match="'jax'"):
         envs.make("drawer-close", backend="vulkan")

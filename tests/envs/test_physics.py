@@ -40,7 +40,7 @@ def test_run_policy_refuses_an_index_outside_the_bank(drawer):
 def c_transitions(drawer):
     """States of an expert's episode in C MuJoCo on our model, every sixth control step, and where C goes from them."""
     env, _params = drawer
-    model, data = env.mj_model, env._hold_hand()
+    model, data = env.mj_model, env.hold_hand()
     env.place(data, env.random_vector(3))
     mujoco.mj_forward(model, data)
     policy, hand = experts.expert_policy("drawer-close"), env.mocap_id("mocap")
@@ -75,12 +75,11 @@ def test_a_step_is_c_mujocos_step(drawer, compiled, c_transitions):
     reset_at, step, _ = compiled
     _, state = reset_at(jnp.full(N, 3), params)
     given = {name: jnp.asarray(before[name], jnp.float32) for name in before if name != "action"}
-    _, state, _, _, info = step(
-        jax.random.key(0), state.replace(**given), jnp.asarray(before["action"], jnp.float32), params
-    )
-    assert info["nonfinite"].sum() == 0
-    np.testing.assert_allclose(state.poses.body_pos, after["body_pos"], atol=2e-4, rtol=0)
-    np.testing.assert_allclose(state.qpos, after["qpos"], atol=5e-4, rtol=0)
+    state = state.replace(physics=state.physics.replace(**given))
+    _, state, _, _, info = step(jax.random.key(0), state, jnp.asarray(before["action"], jnp.float32), params)
+    assert info["diverged"].sum() == 0
+    np.testing.assert_allclose(state.physics.poses.body_pos, after["body_pos"], atol=2e-4, rtol=0)
+    np.testing.assert_allclose(state.physics.qpos, after["qpos"], atol=5e-4, rtol=0)
 
 
 def test_steps_are_deterministic_and_environments_do_not_mix(drawer, compiled):
@@ -104,20 +103,38 @@ def test_steps_are_deterministic_and_environments_do_not_mix(drawer, compiled):
         np.testing.assert_allclose(np.roll(a, 3, axis=0), b, atol=1e-5)
 
 
-def test_a_nonfinite_state_is_counted_and_spreads_nowhere(drawer, compiled):
+def test_diverging_physics_is_counted_reset_and_spreads_nowhere(drawer, compiled):
+    """One environment holds a NaN, one a hinge that spins at 1e5 rad/s; the other eighteen must not notice."""
     env, params = drawer
     reset_at, step, _ = compiled
-    _, clean = reset_at(jnp.arange(N), params)
-    broken = clean.replace(qvel=clean.qvel.at[2, 0].set(jnp.nan))
     action = jnp.zeros((N, 4)).at[:, 3].set(1.0)
-    good_obs, _, good_reward, _, good_info = step(jax.random.key(0), clean, action, params)
-    obs, state, reward, _, info = step(jax.random.key(0), broken, action, params)
-    np.testing.assert_array_equal(info["nonfinite"], np.arange(N) == 2)
-    assert good_info["nonfinite"].sum() == 0
+    _, start = reset_at(jnp.arange(N), params)
+    _, state, _, _, _ = step(jax.random.key(0), start, action.at[:, 2].set(1.0), params)
+    qvel = state.physics.qvel.at[2, 0].set(jnp.nan).at[5, 3].set(1e5)
+    broken = state.replace(physics=state.physics.replace(qvel=qvel))
+    good_obs, good, good_reward, _, good_info = step(jax.random.key(0), state, action, params)
+    obs, after, reward, _, info = step(jax.random.key(0), broken, action, params)
+    bad = np.isin(np.arange(N), (2, 5))
+    np.testing.assert_array_equal(info["diverged"], bad)
+    assert good_info["diverged"].sum() == 0
     assert np.isfinite(obs).all()
-    assert reward[2] == 0
-    np.testing.assert_array_equal(obs[2], jax.vmap(env.get_obs)(clean)[2])
-    rest = np.arange(N) != 2
-    np.testing.assert_array_equal(obs[rest], good_obs[rest])
-    np.testing.assert_array_equal(reward[rest], good_reward[rest])
-    np.testing.assert_array_equal(state.time, np.ones(N))
+    np.testing.assert_array_equal(reward[bad], 0)
+    np.testing.assert_array_equal(obs[bad], jax.vmap(env.get_obs)(start)[bad])  # each at its own start again
+    np.testing.assert_array_equal(after.physics.qpos[bad], start.physics.qpos[bad])
+    np.testing.assert_array_equal(obs[~bad], good_obs[~bad])
+    np.testing.assert_array_equal(reward[~bad], good_reward[~bad])
+    np.testing.assert_array_equal(after.physics.qpos[~bad], good.physics.qpos[~bad])
+    np.testing.assert_array_equal(after.time, np.full(N, 2))  # the batch stays in step
+    *_, again = step(jax.random.key(0), after, action, params)
+    assert again["diverged"].sum() == 0
+
+
+def test_first_success_step_is_in_info(drawer, compiled, expert_run):
+    """Oracle: the success flags themselves, of the expert's actions replayed."""
+    _env, params = drawer
+    reset_at, step, _ = compiled
+    _, state = reset_at(jnp.arange(N), params)
+    expected = np.where(expert_run.success.any(0), expert_run.success.argmax(0) + 1, 0)
+    for t, action in enumerate(expert_run.action):
+        _, state, _, _, info = step(jax.random.key(0), state, jnp.asarray(action), params)
+        np.testing.assert_array_equal(info["first_success"], np.where(expected <= t + 1, expected, 0))

@@ -60,12 +60,17 @@ def test_collisions_are_the_explicit_pairs_only(drawer):
     assert all(name.startswith(scenes.PROXY_PREFIX) for name in names)
     assert all(model.geom(name).group[0] == scenes.PROXY_GROUP for name in names)
     assert names == {model.geom(i).name for i in range(model.ngeom) if "proxy:" in model.geom(i).name}
-    exact = {"sphere-box", "capsule-capsule", "sphere-sphere", "plane-sphere", "box-sphere", "sphere-plane"}
-    shapes = {mujoco.mjtGeom.mjGEOM_SPHERE: "sphere", mujoco.mjtGeom.mjGEOM_BOX: "box"}
-    shapes |= {mujoco.mjtGeom.mjGEOM_CAPSULE: "capsule", mujoco.mjtGeom.mjGEOM_PLANE: "plane"}
-    for a, b in zip(model.pair_geom1, model.pair_geom2, strict=True):
-        kinds = (shapes[mujoco.mjtGeom(model.geom_type[g])] for g in (a, b))
-        assert "-".join(kinds) in exact  # the shapes that MJX and C MuJoCo agree on
+
+
+def test_shapes_on_which_mjx_differs_from_c_mujoco_are_refused(drawer):
+    hand = {"box": (scenes.Proxy("knuckle", "hand", "box", (0.01, 0.01, 0.01)),)}
+    spec = scenes.SceneSpec(
+        xml=drawer[0].scene.xml,
+        placed_bodies=(),
+        proxies=(scenes.Proxy("front", "drawer_link", "box", (0.1, 0.008, 0.052)),),
+    )
+    with pytest.raises(ValueError, match=r"knuckle and front collide as box.*Use spheres against boxes"):
+        scenes.build_model(spec, hand)
 
 
 def test_contacts_stay_few(drawer):
@@ -87,9 +92,9 @@ def test_visible_sites_have_markers_where_the_sites_are(drawer):
         visible = site.rgba[3] > 0 and site.group[0] < 3
         assert visible == any(model.geom(g).name == f"marker:{site.name}" for g in range(model.ngeom))
         if visible and site.name != "goal":
-            place = state.poses.geom_pos[model.geom(f"marker:{site.name}").id]
-            np.testing.assert_allclose(place, state.poses.site_pos[i], atol=1e-6)
-    goal = state.poses.geom_pos[model.geom("marker:goal").id]
+            place = state.physics.poses.geom_pos[model.geom(f"marker:{site.name}").id]
+            np.testing.assert_allclose(place, state.physics.poses.site_pos[i], atol=1e-6)
+    goal = state.physics.poses.geom_pos[model.geom("marker:goal").id]
     np.testing.assert_allclose(goal, state.task.target_pos, atol=1e-6)
 
 

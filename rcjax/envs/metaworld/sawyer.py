@@ -103,10 +103,11 @@ class SawyerEnv(mjx_env.MjxEnv):
         goal_hidden: bool = True,
         max_steps: int = 128,
         reward_version: RewardVersion = "v2",
+        backend: mjx_env.Backend = "jax",
         chain_barriers: bool | None = None,
     ):
         model = scenes.build_model(self.scene, HAND_PROXIES, tracked_bodies=PADS)
-        super().__init__(model, max_steps=max_steps, chain_barriers=chain_barriers)
+        super().__init__(model, max_steps=max_steps, backend=backend, chain_barriers=chain_barriers)
         if reward_version not in ("v1", "v2"):
             raise ValueError(f"reward_version={reward_version!r} is none of Metaworld's; use 'v2' or 'v1'.")
         if reward_version == "v1" and type(self).reward_v1 is SawyerEnv.reward_v1:
