@@ -17,7 +17,7 @@ import dataclasses
 import importlib.util
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
@@ -51,7 +51,8 @@ Role = Literal["object", "scenery", "internal"]
 
 @dataclasses.dataclass(frozen=True)
 class Proxy:
-    """A primitive that stands for a body in collisions. Metres, in the frame of `body`.
+    """A primitive that stands for a body in collisions. Metres, in the frame of `body`: "world", a body's name, or, of
+    a body without one, its joint's.
 
     `role` says how the hand meets it: "object" with friction (condim 3), "scenery" without (condim 1),
     "internal" not at all, as it is there for `extra_pairs` only.
@@ -159,8 +160,14 @@ def _mark_sites(spec: mujoco.MjSpec, goal_sites: Sequence[str]) -> None:
         )
 
 
+def _find_body(spec: mujoco.MjSpec, name: str) -> Any:
+    if name == "world":
+        return spec.worldbody
+    return spec.body(name) or spec.joint(name).parent
+
+
 def _add_geom(spec: mujoco.MjSpec, proxy: Proxy) -> None:
-    body = spec.worldbody if proxy.body == "world" else spec.body(proxy.body)
+    body = _find_body(spec, proxy.body)
     size = np.zeros(3)
     size[: len(proxy.size)] = proxy.size
     body.add_geom(
