@@ -1,5 +1,7 @@
 """Environments by name: `env, params = make("drawer-close")`.
 
+`gymnax.make("Metaworld/drawer-close-v3")` builds the same; `brax_adapter.BraxEnv` puts it behind Brax's interface.
+
 Every environment is a gymnax 1.0 `Environment` on MJX, with the scene edited for it (`scenes`), reset states
 prepared by the official procedure, and what RoboCLIP needs besides: `env.mj_model`, `env.geom_poses(state)`,
 `env.prompt`, `env.camera`.
@@ -15,11 +17,13 @@ with contextlib.redirect_stdout(io.StringIO()):  # without the optional warp, im
 
 from rcjax.envs.mjx_env import DEFAULT_SEEDS, EnvParams, EnvState, MjxEnv
 from rcjax.envs.physics import Poses
-from rcjax.envs.registry import MT50, PAPER_TASKS, TASKS, canonical_name
+from rcjax.envs.registry import MT50, PAPER_TASKS, TASKS, canonical_name, register_with_gymnax
 
 __all__ = [
     "MT50", "PAPER_TASKS", "TASKS", "EnvParams", "EnvState", "MjxEnv", "Poses", "canonical_name", "make",
 ]  # fmt: skip
+
+register_with_gymnax()
 
 
 @functools.lru_cache(maxsize=16)
@@ -41,7 +45,8 @@ def make(
 
     `seeds` and `random_source` choose the bank of reset states, index i being the official reset of seeds[i]
     (`SawyerEnv.random_vector` says whose seeding). `reward_version` is Metaworld's: "v2", its default, or "v1".
-    `backend` is MJX's: "jax" runs everywhere, "warp" where MJX-Warp is installed. Equal options give the same environment object, so that compiled programs are shared.
+    `backend` is MJX's: "jax" runs everywhere, "warp" where MJX-Warp is installed. Equal options give the same
+    environment object, so that compiled programs are shared.
 
     Raises ValueError for an unknown task, backend or reward version.
     """

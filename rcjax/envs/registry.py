@@ -1,9 +1,12 @@
 """Environments by name. A task's module is imported when it is first asked for."""
 
 import difflib
+import functools
 import importlib
 import re
 from collections.abc import Iterator, Mapping
+
+import gymnax
 
 from rcjax.envs.mjx_env import MjxEnv
 
@@ -55,3 +58,19 @@ def canonical_name(task: str) -> str:
         return name
     nearest = ", ".join(repr(near) for near in difflib.get_close_matches(name, MT50, n=3, cutoff=0.0))
     raise ValueError(f"Unknown task {task!r}; the nearest are {nearest}. rcjax.envs.TASKS lists all.")
+
+
+def gymnax_id(task: str) -> str:
+    """The id of a task for `gymnax.make`."""
+    return f"Metaworld/{task}-v3"
+
+
+def register_with_gymnax() -> None:
+    """Make `gymnax.make("Metaworld/door-open-v3", **options)` build our environments; once is enough."""
+    for task in MT50:
+        if gymnax_id(task) not in gymnax.registered_envs:
+            gymnax.register(gymnax_id(task), functools.partial(_build, task))
+
+
+def _build(task: str, **options) -> MjxEnv:
+    return TASKS[task](**options)

@@ -1,0 +1,102 @@
+"""Others' ways of driving our environments. Oracles: gymnax's registry, and Brax's and Playground's own wrappers."""
+
+import functools
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rcjax import envs
+from rcjax.envs.brax_adapter import BraxEnv
+
+N = 3
+OLD_KEY = jax.random.PRNGKey(0)  # their wrappers count on keys with an axis of two
+
+
+def test_every_task_is_in_gymnaxs_registry():
+    assert {f"Metaworld/{task}-v3" for task in envs.MT50} <= set(gymnax.registered_envs)
+
+
+def test_gymnax_make_builds_the_environment_with_its_options():
+    env, params = gymnax.make("Metaworld/drawer-close-v3", goal_hidden=False, max_steps=100)
+    assert (env.name, params.bank_size, params.max_steps_in_episode) == ("drawer-close", 50, 100)
+    obs, state = env.reset(jax.random.key(0), params)
+    np.testing.assert_array_equal(obs[36:], state.task.target_pos)
+
+
+def test_a_style_that_is_neither_is_refused(still):
+    with pytest.raises(ValueError, match="'brax' or 'playground'"):
+        BraxEnv(*still, style="dm_env")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("style", ["brax", "playground"])
+def test_step_is_the_environments_step(still, style):
+    env, params = still
+    adapted = BraxEnv(env, params, style)
+    assert (adapted.observation_size, adapted.action_size, adapted.backend) == (39, 4, "mjx-jax")
+    assert adapted.dt == pytest.approx(0.0125)
+    key, action = jax.random.key(1), jnp.array([0.3, -1.0, 0.5, 1.0])
+    first = adapted.reset(key)
+    obs, state = env.reset_env(key, params)
+    np.testing.assert_array_equal(first.obs, obs)
+    second = adapted.step(first.replace(info={"kept": 1}), action)
+    obs, state, reward, _, info = env.step_env(key, state, action, params)
+    np.testing.assert_array_equal(second.obs, obs)
+    np.testing.assert_array_equal(second.reward, reward)
+    assert second.done == 0 and second.info == {"kept": 1}
+    assert set(second.metrics) == set(info) == set(first.metrics)
+    assert jax.tree.structure(first.replace(info={"kept": 1})) == jax.tree.structure(second)  # a scan can carry it
+    np.testing.assert_array_equal(second.metrics["success"], info["success"])
+
+
+def drive(wrapped, key):
+    """Five steps of an episode of three, as a training loop does it: jitted, scanned."""
+
+    def step(state, action):
+        state = wrapped.step(state, action)
+        return state, (state.done, state.obs, state.info["steps"])
+
+    actions = jnp.ones((5, N, 4))
+    return jax.jit(lambda key: jax.lax.scan(step, wrapped.reset(jax.random.split(key, N)), actions)[1])(key)
+
+
+def test_brax_wrappers_end_and_restart_episodes(still):
+    training = pytest.importorskip("brax.envs.wrappers.training")
+    done, obs, steps = drive(training.wrap(BraxEnv(*still), episode_length=3), OLD_KEY)
+    np.testing.assert_array_equal(done, np.repeat([[0], [0], [1], [0], [0]], N, axis=1))
+    np.testing.assert_array_equal(obs[4], obs[1])  # each environment began again where it had begun
+    assert steps[-1].tolist() == [2] * N
+
+
+def test_playground_wrappers_end_and_restart_episodes(still):
+    wrapper = pytest.importorskip("mujoco_playground._src.wrapper")
+    env = BraxEnv(*still, style="playground")
+    done, obs, _ = drive(wrapper.wrap_for_brax_training(env, episode_length=3), OLD_KEY)
+    np.testing.assert_array_equal(done, np.repeat([[0], [0], [1], [0], [0]], N, axis=1))
+    np.testing.assert_array_equal(obs[4], obs[1])
+
+
+def test_brax_ppo_trains_on_it(still, monkeypatch):
+    """Brax's own training loop from end to end, with physics that stays where it is: a compiled program less.
+
+    Brax 0.14.2 calls `jax.device_put_replicated`, which JAX 0.10 no longer has; it is put back here.
+    """
+    monkeypatch.setattr(
+        jax, "device_put_replicated",
+        lambda tree, devices: jax.tree.map(lambda x: jnp.stack([x] * len(devices)), tree), raising=False,
+    )  # fmt: skip
+    ppo = pytest.importorskip("brax.training.agents.ppo.train")
+    networks = pytest.importorskip("brax.training.agents.ppo.networks")
+    small = functools.partial(networks.make_ppo_networks, policy_hidden_layer_sizes=(8,), value_hidden_layer_sizes=(8,))
+    seen = []
+    ppo.train(
+        BraxEnv(*still), num_timesteps=64, episode_length=8, num_envs=4, batch_size=4, num_minibatches=1,
+        unroll_length=8, num_updates_per_batch=1, num_evals=2, num_eval_envs=2, network_factory=small,
+        progress_fn=lambda step, metrics: seen.append((step, metrics)),
+    )  # fmt: skip
+    steps, metrics = seen[-1]
+    assert steps >= 64
+    assert np.isfinite(metrics["eval/episode_reward"])
+    assert "eval/episode_success" in metrics
