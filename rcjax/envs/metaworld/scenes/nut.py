@@ -1,0 +1,47 @@
+"""The nut with a long handle and the peg it goes around, for assembly and disassemble."""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import Proxy, SceneSpec
+
+XML = "sawyer_xyz/sawyer_assembly_peg.xml"
+HANDLE_LENGTH = 0.02  # metres along which the fingers may be anywhere
+LEVEL = (0.707, 0.0, 0.0, 0.707)  # the nut's quaternion w x y z as it should be
+_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+
+
+class NutScene(SawyerEnv):
+    """The nut's handle points to the right."""
+
+    scene = SceneSpec(xml=XML, placed_bodies=("peg",), proxies=(_TABLE,), goal_sites=())
+
+    def accepts(self, random_vector: np.ndarray) -> bool:
+        return bool(np.linalg.norm(random_vector[:2] - random_vector[3:5]) >= 0.1)
+
+    def place_peg(self, data: mujoco.MjData, pos: np.ndarray) -> None:
+        data.mocap_pos[self.mocap_id("peg")] = pos
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        """The handle, and the nut's quaternion."""
+        return jnp.concatenate([self.site_pos(poses, "RoundNut-8"), self.body_quat(poses, "RoundNut")])
+
+    def nut_grasp(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"], density: str) -> Array:
+        """How well the gripper holds the handle: within 1 cm of its middle, anywhere along it will do."""
+        hand, handle = obs[:3], obs[4:7]
+        near_hand = jnp.abs(handle[0] - hand[0]) < HANDLE_LENGTH / 2
+        return self.caging(
+            state, action, jnp.where(near_hand, handle.at[0].set(hand[0]), handle),
+            object_reach_radius=0.01, obj_radius=0.015, pad_success_thresh=0.02, xz_thresh=0.01, density=density,
+        )  # fmt: skip
+
+
+def level_reward(obs: Float[Array, " 39"]) -> Float[Array, ""]:
+    """1 where the nut lies level and points to the right, 0 far from that."""
+    return jnp.maximum(1.0 - jnp.linalg.norm(obs[7:11] - jnp.asarray(LEVEL)) / 0.4, 0.0)

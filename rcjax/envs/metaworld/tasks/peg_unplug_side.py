@@ -1,0 +1,86 @@
+"""peg-unplug-side: pull the plug out of the wall, sideways.
+
+Source: metaworld 3.0.0, `sawyer_peg_unplug_side_v3.py`.
+"""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.pick_v1 import reach_reward
+from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
+from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
+from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import Proxy, SceneSpec
+
+SUCCESS_RADIUS = 0.07  # metres
+PLUGGED = (0.044, 0.0, 0.131)  # from the wall's origin
+PULL_BY = (0.15, 0.0, 0.0)
+PEG_END = (0.04, 0.0, 0.0)  # of the plug
+_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+
+
+class PegUnplugSide(SawyerEnv):
+    """The wall stands to the left, the plug sticks out of it to the right; the goal lies 15 cm to its right."""
+
+    task = "peg-unplug-side"
+    scene = SceneSpec(
+        xml="sawyer_xyz/sawyer_peg_unplug_side.xml",
+        placed_bodies=("box",),
+        proxies=(_TABLE,),
+    )
+    goal_low = (-0.056, 0.6, 0.13)
+    goal_high = (0.044, 0.8, 0.132)
+    random_low = (-0.25, 0.6, -0.001)
+    random_high = (-0.15, 0.8, 0.001)
+    prompt = "robot unplugging peg"
+
+    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
+        plug_pos = random_vector + np.array(PLUGGED)
+        data.mocap_pos[self.mocap_id("box")] = random_vector
+        place_free(data, plug_pos, UPRIGHT)
+        return Placement(target_pos=plug_pos + np.array(PULL_BY), object_init_pos=plug_pos + np.array(PEG_END))
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        """The plug's free end."""
+        return jnp.concatenate([self.site_pos(poses, "pegEnd"), self.body_quat(poses, "plug1")])
+
+    def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Caging, and place once the plug moves in the hand; 10 at the goal."""
+        task, end = state.task, obs[4:7]
+        to_end, to_target = distance(end, self.tcp(state.physics.poses)), distance(end, task.target_pos)
+        grasped = self.caging(
+            state, action, end,
+            object_reach_radius=0.01, obj_radius=0.025, pad_success_thresh=0.05, xz_thresh=0.005,
+            desired_gripper_effort=0.8, density="high",
+        )  # fmt: skip
+        in_place = tolerance(to_target, 0.0, 0.05, distance(task.object_init_pos, task.target_pos), "long_tail")
+        pulled = (obs[3] > 0.5) & (end[0] - task.object_init_pos[0] > 0.015)
+        reward = 2.0 * grasped + jnp.where(pulled & (to_end < 0.035), 1.0 + 5.0 * in_place, 0.0)
+        return jnp.where(to_target <= 0.05, 10.0, reward), {
+            "success": to_target <= SUCCESS_RADIUS,
+            "near_object": to_end <= 0.03,
+            "grasp_success": pulled,
+            "grasp_reward": grasped,
+            "in_place_reward": in_place,
+            "obj_to_target": to_target,
+        }
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Reach and pull; here "the first height" is the one the hand was sent to."""
+        task, end, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
+        to_target = distance(end[:2], task.target_pos[:2])
+        pull = v1_pull(distance(task.target_pos, task.object_init_pos), to_target)
+        reach = reach_reward(end, tcp, jnp.asarray(self.hand_init_pos), action, height_weight=2.0)
+        return reach + jnp.where(distance(end, tcp) < 0.05, pull, 0.0), {
+            "success": to_target <= SUCCESS_RADIUS,
+            "near_object": 1.0,
+            "grasp_success": 0.0,
+            "grasp_reward": 0.0,
+            "in_place_reward": 0.0,
+            "obj_to_target": to_target,
+        }
