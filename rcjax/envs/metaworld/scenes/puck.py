@@ -1,0 +1,153 @@
+"""A small object that lies free on the table, and the wooden puck of the reach, push and pick-place tasks.
+
+The puck's official collision geom is a cylinder. Here two spheres stand for its side, which finger boxes grip, and
+four small spheres, the feet, for the rim that it rests on.
+"""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull, v1_reach_and_pull
+from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+
+REST_HEIGHT = 0.0199676407  # metres: where the official puck's centre settles on the official table
+PAD_THRESH = 0.05  # metres along y within which a pad is beside the object
+MIN_DISTANCE = 0.15  # metres in the plane from object to goal; nearer vectors are drawn again
+FOOT_RADIUS = 0.004
+
+TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+WALL = Proxy("wall", "wall", "box", (0.12, 0.01, 0.06), role="scenery")
+
+
+def feet(half_width: float, bottom: float) -> tuple[Proxy, ...]:
+    """Four spheres that touch a table `bottom` above the body's origin, at (+-half_width, +-half_width)."""
+    return tuple(
+        Proxy(
+            f"foot{i}", "obj", "sphere", (FOOT_RADIUS,), (half_width * x, half_width * y, bottom + FOOT_RADIUS),
+            role="internal",
+        )
+        for i, (x, y) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1)))
+    )  # fmt: skip
+
+
+def puck(radius: float, half_height: float) -> tuple[Proxy, ...]:
+    """The sides of an upright cylinder as two spheres, and its feet on its rim."""
+    heights = (-half_height / 4, 0.75 * half_height)  # grasped by its upper part, as fingers end above the table
+    sides = (Proxy(f"side{i}", "obj", "sphere", (radius,), (0.0, 0.0, z)) for i, z in enumerate(heights))
+    return (*sides, *feet(radius / 2**0.5, -half_height))
+
+
+def on_table(proxies: tuple[Proxy, ...], friction: float = 1.0) -> tuple[Pair, ...]:
+    """The feet among `proxies` against the table."""
+    return tuple(Pair(proxy.name, "table", friction=friction) for proxy in proxies if proxy.name.startswith("foot"))
+
+
+_PUCK = puck(0.02, 0.02)
+
+
+def puck_scene(xml: str) -> SceneSpec:
+    """The puck of 4 cm by 4 cm on a bare table."""
+    return SceneSpec(xml=xml, placed_bodies=(), proxies=(*_PUCK, TABLE), extra_pairs=on_table(_PUCK))
+
+
+def puck_wall_scene(xml: str) -> SceneSpec:
+    """The same with a brick wall, 12 cm high, that stops hand and puck."""
+    pairs = (*on_table(_PUCK), Pair("side0", "wall"), Pair("side1", "wall"))
+    return SceneSpec(xml=xml, placed_bodies=(), proxies=(*_PUCK, TABLE, WALL), extra_pairs=pairs)
+
+
+def terms(
+    to_target: Array, success_radius: float, to_object: Array | float = 0.0, grasp: Array | float = 0.0,
+    in_place: Array | float = 0.0,
+) -> dict[str, Array | float]:  # fmt: skip
+    """A reward's terms by Metaworld's names. Version 1 leaves the last three at 0."""
+    return {
+        "success": to_target <= success_radius,
+        "near_object": jnp.asarray(to_object) <= 0.03,
+        "grasp_reward": grasp,
+        "in_place_reward": in_place,
+        "obj_to_target": to_target,
+    }
+
+
+class PuckScene(SawyerEnv):
+    """One free object, placed by the random vector's first three numbers; the last three are the goal's."""
+
+    object_body = "obj"
+
+    def accepts(self, random_vector: np.ndarray) -> bool:
+        return bool(np.linalg.norm(random_vector[:2] - random_vector[3:5]) >= MIN_DISTANCE)
+
+    def place_object(self, data: mujoco.MjData, pos: np.ndarray) -> None:
+        """At `pos`, at rest, turned as it lies."""
+        joint = self.mj_model.body(self.object_body).jntadr[0]
+        start, velocity = self.mj_model.jnt_qposadr[joint], self.mj_model.jnt_dofadr[joint]
+        data.qpos[start : start + 3] = pos
+        data.qvel[velocity : velocity + 6] = 0.0
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        return jnp.concatenate([self.body_pos(poses, self.object_body), self.geom_quat_xyzw(poses, "objGeom")])
+
+    def in_place(self, state: EnvState, to_target: Array, radius: float) -> Float[Array, ""]:
+        """1 within `radius` of the target, 0.1 a start's distance outside of it."""
+        margin = distance(state.task.object_init_pos, state.task.target_pos)
+        return tolerance(to_target, 0.0, radius, margin, "long_tail")
+
+    def pad_caging(
+        self, state: EnvState, object_pos: Float[Array, " 3"], radius: float, xz_thresh: float
+    ) -> tuple[Float[Array, ""], Float[Array, " 2"], Float[Array, " 2"]]:
+        """How well the pads enclose the object; how far each is to its side along y; and the margins of that.
+
+        Unlike in `rewards.caging_reward` a pad on the wrong side of the object is outside, and margins are those of
+        the object now, not at its start.
+        """
+        task, poses = state.task, state.physics.poses
+        left, right = self.site_pos(poses, "leftpad")[1], self.site_pos(poses, "rightpad")[1]
+        gaps = jnp.stack([left - object_pos[1], object_pos[1] - right])
+        margins = jnp.abs(jnp.abs(gaps) - PAD_THRESH)
+        beside = tolerance(gaps, radius, PAD_THRESH, margins, "long_tail")
+        xz = jnp.array([0, 2])
+        xz_margin = distance(task.object_init_pos[xz], task.init_tcp[xz]) - xz_thresh
+        above = tolerance(distance(self.tcp(poses)[xz], object_pos[xz]), 0.0, xz_thresh, xz_margin, "long_tail")
+        return hamacher_product(hamacher_product(beside[0], beside[1]), above), gaps, margins
+
+    def pinching(
+        self, state: EnvState, object_pos: Float[Array, " 3"], *, radius: float, slack: float, xz_thresh: float
+    ) -> Float[Array, ""]:
+        """The caging, and once it is good whether both pads are within `slack` of the object."""
+        caging, gaps, margins = self.pad_caging(state, object_pos, radius, xz_thresh)
+        tight = tolerance(gaps, radius, radius + slack, margins, "long_tail")
+        pinched = jnp.where(caging > 0.95, hamacher_product(tight[0], tight[1]), 0.0)
+        return (caging + pinched) / 2
+
+    def push_v1(self, state: EnvState, obs: Float[Array, " 39"], success_radius: float) -> Reward:
+        """Reward of version "v1" of the tasks that push the object along the table."""
+        task, pos = state.task, obs[4:7]
+        to_target = distance(pos[:2], task.target_pos[:2])
+        max_push = distance(task.object_init_pos[:2], task.target_pos[:2])
+        reward = v1_reach_and_pull(distance(pos, self.tcp(state.physics.poses)), max_push, to_target)
+        return reward, terms(to_target, success_radius)
+
+    def pick_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Reward of version "v1" of the tasks that lift the object: reach, up to 4 cm of height, and the pull."""
+        task, pos, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
+        to_object, to_target = distance(pos, tcp), distance(pos, task.target_pos)
+        start_height = task.object_init_pos[2]
+        full_height = start_height + 0.04
+        to_object_xy = distance(pos[:2], tcp[:2])
+        reach = jnp.where(to_object_xy < 0.05, to_object, to_object_xy + 2 * jnp.abs(tcp[2] - task.init_tcp[2]))
+        reach = jnp.where(to_object < 0.05, to_object - jnp.maximum(action[3], 0.0) / 50, reach)
+        dropped = (pos[2] < start_height + 0.005) & (to_target > 0.02) & (to_object > 0.02)
+        picked = (pos[2] >= full_height - 0.01) & ~dropped
+        rising = (to_object < 0.1) & (pos[2] > start_height + 0.005)
+        height = jnp.where(picked, full_height, jnp.where(rising, jnp.minimum(full_height, pos[2]), 0.0))
+        lifted_start = task.object_init_pos.at[2].set(full_height)
+        max_distance = distance(lifted_start, task.target_pos) + full_height
+        pull = jnp.where(picked & (to_object < 0.1), v1_pull(max_distance, to_target), 0.0)
+        return 100 * height + pull - reach, terms(to_target, 0.07)
