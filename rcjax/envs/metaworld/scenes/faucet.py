@@ -1,12 +1,20 @@
 """The tap with a long handle, for faucet-open and faucet-close."""
 
+import jax.numpy as jnp
 import mujoco
 import numpy as np
+from jax import Array
+from jaxtyping import Float
 
-from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import Proxy, SceneSpec
 
-HANDLE_LENGTH = 0.175  # metres
+TARGET_RADIUS = 0.07  # metres
+REACH_RADIUS = 0.01
+HANDLE_LENGTH = 0.175
 _ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 
 
@@ -23,11 +31,59 @@ def faucet_scene(goal_site: str) -> SceneSpec:
 
 
 class FaucetScene(SawyerEnv):
-    """The handle points to the robot and turns a quarter to either side."""
+    """The handle points to the robot and turns a quarter to either side.
 
+    Subclasses say on which side the goal is, which site near the handle's end is observed, and where from there the
+    reward version 2 measures.
+    """
+
+    side: float  # of the goal along x: 1 or -1
+    handle_site: str
+    reward_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     hand_init_pos = (0.0, 0.4, 0.2)
     mocap_low = (-0.5, 0.40, -0.15)
     goal_low = mocap_low
 
-    def place_faucet(self, data: mujoco.MjData, pos: np.ndarray) -> None:
-        data.mocap_pos[self.mocap_id("faucetBase")] = pos
+    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
+        data.mocap_pos[self.mocap_id("faucetBase")] = random_vector
+        target_pos = random_vector + np.array([self.side * HANDLE_LENGTH, 0.0, 0.125])
+        return Placement(target_pos=target_pos, object_init_pos=random_vector)
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        """A point by the handle's end, and the base's quaternion w x y z."""
+        end = self.site_pos(poses, self.handle_site) + jnp.array([0.0, 0.0, -0.01])
+        return jnp.concatenate([end, self.body_quat(poses, "faucetBase")])
+
+    def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Reach and place; 10 once turned."""
+        del action
+        task, handle = state.task, obs[4:7] + jnp.asarray(self.reward_offset)
+        to_target, to_handle = distance(handle, task.target_pos), distance(handle, self.tcp(state.physics.poses))
+        place_margin = jnp.abs(distance(task.object_init_pos, task.target_pos) - TARGET_RADIUS)
+        in_place = tolerance(to_target, 0.0, TARGET_RADIUS, place_margin, "long_tail")
+        reach_margin = jnp.abs(distance(task.object_init_pos, task.init_tcp) - REACH_RADIUS)
+        reach = tolerance(to_handle, 0.0, REACH_RADIUS, reach_margin, "gaussian")
+        turned = to_target <= TARGET_RADIUS
+        return jnp.where(turned, 10.0, 4.0 * reach + 6.0 * in_place), {
+            "success": turned,
+            "near_object": to_handle <= 0.01,
+            "grasp_success": 1.0,
+            "grasp_reward": reach,
+            "in_place_reward": in_place,
+            "obj_to_target": to_target,
+        }
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        del action
+        task, handle = state.task, obs[4:7]
+        to_target = distance(handle, task.target_pos)
+        max_pull = distance(task.target_pos, task.object_init_pos)
+        reward = v1_reach_and_pull(distance(handle, self.tcp(state.physics.poses)), max_pull, to_target)
+        return reward, {
+            "success": to_target <= TARGET_RADIUS,
+            "near_object": 1.0,
+            "grasp_success": 1.0,
+            "grasp_reward": 0.0,
+            "in_place_reward": 0.0,
+            "obj_to_target": to_target,
+        }

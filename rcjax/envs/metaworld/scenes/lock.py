@@ -1,0 +1,119 @@
+"""The safe-like box with a bolt that turns, for door-lock and door-unlock."""
+
+import functools
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs import scenes
+from rcjax.envs.metaworld.rewards import distance, v1_reach_and_pull
+from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS, Reward, SawyerEnv
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+
+LOCK_LENGTH = 0.1  # metres
+SUCCESS_RADIUS = 0.02
+_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+
+# The bolt is 100 x 38 x 20 mm: two capsules side by side.
+_BOLT = tuple(
+    Proxy(f"bolt{i}", "lock_link", "capsule", (0.01, 0.04), (0.042, y, 0.0), _ALONG_X, role="internal")
+    for i, y in enumerate((-0.033, -0.015))
+)
+# Each finger's two long edges, flush with its faces and its tip, and the front edges of the hand's base.
+_EDGES = tuple(
+    Proxy(f"{side}_edge{i}", f"{side}claw", "capsule", (0.0045, 0.0405), (0.0, y, z), _ALONG_X, role="internal")
+    for side, y in (("right", 0.0015), ("left", -0.0015))
+    for i, z in enumerate((-0.0105, 0.0105))
+)
+_BASE = tuple(
+    Proxy(f"base_edge{i}", "hand", "capsule", (0.008, 0.042), (x, 0.0, z), _ALONG_Y, role="internal")
+    for i, (x, z) in enumerate(((-0.0835, 0.0155), (-0.0535, 0.014)))
+)
+_PAIRS = (
+    *(Pair(hand.name, bolt.name, 3, HAND_FRICTION, MARGIN) for hand in _EDGES for bolt in _BOLT),
+    *(Pair(hand.name, bolt.name, 3, 1.0, MARGIN) for hand in _BASE for bolt in _BOLT),
+)
+
+
+class LockScene(SawyerEnv):
+    """The box stands at x in [-0.1, 0.1], y in [0.8, 0.85]; its door is fixed. The bolt turns about y: it points to
+    the right when unlocked, down when locked.
+
+    The official reset leaves the goals' sites where the XML has them, so they are none of ours.
+    """
+
+    scene = SceneSpec(
+        xml="sawyer_xyz/sawyer_door_lock.xml",
+        placed_bodies=("door",),
+        proxies=(
+            *_BOLT,
+            *_EDGES,
+            *_BASE,
+            Proxy("case", "door", "box", (0.22, 0.108, 0.15), (0.0, -0.002, 0.0), role="scenery"),
+            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+        ),
+        extra_pairs=_PAIRS,
+        goal_sites=(),
+    )
+    mocap_low = (-0.5, 0.40, -0.15)
+    random_low = (-0.1, 0.8, 0.15)
+    random_high = (0.1, 0.85, 0.15)
+    bolt_site: str  # near the bolt's end
+    further_steps = 0  # control steps that the official reset goes on with the box in its place
+
+    def place_door(self, data: mujoco.MjData, pos: np.ndarray) -> np.ndarray:
+        """Put the box at `pos`; where the bolt's axis then is."""
+        data.mocap_pos[self.mocap_id("door")] = pos
+        mujoco.mj_kinematics(self.mj_model, data)
+        return data.body("lock_link").xpos.copy()
+
+    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
+        """The official reset pulls the hand against the bolt where that is near: its start depends on the box's
+        place, and on the official contacts."""
+        del held
+        return super().reset_state(self._hold_beside(random_vector), random_vector, start)
+
+    def _hold_beside(self, door_pos: np.ndarray) -> mujoco.MjData:
+        """`hold_hand` in the official scene with the box in its place."""
+        model = self._official_model
+        model.body("door").pos = door_pos
+        official, held = mujoco.MjData(model), mujoco.MjData(self.mj_model)
+        official.ctrl[:] = held.ctrl[:] = [-1.0, 1.0]
+        for data, i in ((official, model.body("mocap").mocapid[0]), (held, self._mocap)):
+            data.mocap_pos[i], data.mocap_quat[i] = self.hand_init_pos, HAND_DOWN
+        mujoco.mj_step(model, official, nstep=RESET_STEPS * self.frame_skip)
+        fingertips = [official.site(f"{side}EndEffector").xpos.copy() for side in ("right", "left")]
+        mujoco.mj_step(model, official, nstep=self.further_steps * self.frame_skip)
+        held.qpos[:], held.qvel[:], held.qacc_warmstart[:] = official.qpos, official.qvel, official.qacc_warmstart
+        held.site_xpos[self._finger_ends] = fingertips
+        return held
+
+    @functools.cached_property
+    def _official_model(self) -> mujoco.MjModel:
+        model = mujoco.MjModel.from_xml_path(str(scenes.asset_path(self.scene.xml)))
+        model.eq_data[:, : len(scenes.OFFICIAL_WELD)] = scenes.OFFICIAL_WELD
+        return model
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        """The bolt's end, and the door's quaternion w x y z."""
+        return jnp.concatenate([self.site_pos(poses, self.bolt_site), self.body_quat(poses, "door")])
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        del action
+        task, bolt = state.task, obs[4:7]
+        to_target = distance(bolt, task.target_pos)
+        reach = distance(bolt, self.tcp(state.physics.poses))
+        return v1_reach_and_pull(reach, task.constants["max_pull"], to_target), {
+            "success": to_target <= SUCCESS_RADIUS,
+            "near_object": 1.0,
+            "grasp_success": 0.0,
+            "grasp_reward": 0.0,
+            "in_place_reward": 0.0,
+            "obj_to_target": to_target,
+        }

@@ -1,0 +1,73 @@
+"""The window with a sliding pane, for window-open and window-close."""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
+from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import Proxy, SceneSpec
+
+TARGET_RADIUS = 0.05  # metres
+HANDLE_RADIUS = 0.02
+TRAVEL = 0.2
+
+
+class WindowScene(SawyerEnv):
+    """The pane slides along x, from closed at 0 to open at 0.2 m; its handle is a bar that stands before it."""
+
+    scene = SceneSpec(
+        xml="sawyer_xyz/sawyer_window_horizontal.xml",
+        placed_bodies=("window",),
+        proxies=(
+            Proxy("handle", "windowb_a", "capsule", (0.008, 0.045), (-0.014, -0.095, 0.0)),
+            Proxy("frame", "window", "box", (0.23, 0.03, 0.18), (0.0, 0.0, 0.0), role="scenery"),
+        ),
+    )
+    handle_site: str
+    hand_init_pos = (0.0, 0.4, 0.2)
+
+    def place_window(self, data: mujoco.MjData, pos: np.ndarray, slide: float) -> np.ndarray:
+        """Put the window at `pos` with the pane at `slide`; where the handle's site then is."""
+        data.mocap_pos[self.mocap_id("window")] = pos
+        data.joint("window_slide").qpos[:] = slide
+        mujoco.mj_kinematics(self.mj_model, data)
+        return data.site(self.handle_site).xpos.copy()
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        """A point beside the handle; the quaternion reads zeros."""
+        return jnp.pad(self.site_pos(poses, self.handle_site), (0, 4))
+
+    def reach_and_slide(
+        self, state: EnvState, handle: Float[Array, " 3"], start_distance: Float[Array, ""], fall_off: str
+    ) -> Reward:
+        """Reach times place, of version 2. `start_distance` is along x from the target, metres."""
+        task = state.task
+        to_target, to_handle = jnp.abs(handle[0] - task.target_pos[0]), distance(handle, self.tcp(state.physics.poses))
+        in_place = tolerance(to_target, 0.0, TARGET_RADIUS, jnp.abs(start_distance - TARGET_RADIUS), "long_tail")
+        reach_margin = jnp.abs(distance(task.constants["handle_init"], task.init_tcp) - HANDLE_RADIUS)
+        reach = tolerance(to_handle, 0.0, HANDLE_RADIUS, reach_margin, fall_off)
+        return 10.0 * hamacher_product(reach, in_place), _terms(to_target, to_handle, reach, in_place)
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """As `rewards.v1_reach_and_pull`, but the pull may be negative."""
+        del action
+        handle = obs[4:7]
+        d, reach = jnp.abs(handle[0] - state.task.target_pos[0]), distance(handle, self.tcp(state.physics.poses))
+        pull = 1000.0 * (TRAVEL - d + jnp.exp(-(d**2) / 0.01) + jnp.exp(-(d**2) / 0.001))
+        return jnp.where(reach < 0.05, pull, 0.0) - reach, _terms(d, 0.0, 0.0, 0.0)
+
+
+def _terms(to_target, to_handle, reach, in_place) -> dict:
+    return {
+        "success": to_target <= TARGET_RADIUS,
+        "near_object": jnp.asarray(to_handle) <= 0.05,
+        "grasp_success": 1.0,
+        "grasp_reward": reach,
+        "in_place_reward": in_place,
+        "obj_to_target": to_target,
+    }
