@@ -1,0 +1,67 @@
+"""button-press-wall: reach over a wall and press the button on the front of a box.
+
+Source: metaworld 3.0.0, `sawyer_button_press_wall_v3.py`.
+"""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.button import ButtonScene, button_scene, v1_terms
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+
+SUCCESS_Y = 0.03  # metres
+REACH_RADIUS = 0.07
+
+
+class ButtonPressWall(ButtonScene):
+    """A wall stands between the robot and the box; the goal is the hole that the button goes into."""
+
+    task = "button-press-wall"
+    scene = button_scene("press_wall")
+    random_low = (-0.05, 0.85, 0.1149)
+    random_high = (0.05, 0.9, 0.1151)
+    prompt = "robot reaching over wall and pressing red button"
+
+    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
+        self.place_box(data, random_vector)
+        target_pos = data.site("hole").xpos.copy()
+        apart = np.abs(target_pos - data.site("buttonStart").xpos)
+        # Version 1 takes the height where version 2 takes the depth: no travel at all.
+        constants = {"travel": apart[1], "travel_v1": apart[2]}
+        return Placement(target_pos=target_pos, object_init_pos=random_vector, constants=constants)
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        return self.button_pose(poses, (0.0, -0.193, 0.0))
+
+    def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Closed fingers on the way to the button; once there open ones, and how far the button is in."""
+        del action
+        task, button = state.task, obs[4:7]
+        to_button = distance(button, self.tcp(state.physics.poses))
+        to_target = jnp.abs(task.target_pos[1] - button[1])
+        near = tolerance(to_button, 0.0, 0.01, distance(button, task.init_tcp), "long_tail")
+        pressed = tolerance(to_target, 0.0, 0.005, task.constants["travel"], "long_tail")
+        reaching = 2.0 * hamacher_product((1.0 - obs[3]) / 2.0, near)
+        pressing = 4.0 + 2.0 * obs[3] + 4.0 * pressed**2
+        return jnp.where(to_button > REACH_RADIUS, reaching, pressing), {
+            "success": to_target <= SUCCESS_Y,
+            "near_object": to_button <= 0.05,
+            "grasp_success": obs[3] > 0,
+            "grasp_reward": near,
+            "in_place_reward": pressed,
+            "obj_to_target": to_target,
+        }
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        del action
+        task, button = state.task, obs[4:7]
+        to_target = jnp.abs(button[1] - task.target_pos[1])
+        left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
+        reward = v1_reach_and_pull(distance(button, left_finger), task.constants["travel_v1"], to_target)
+        return reward, v1_terms(to_target, SUCCESS_Y)
