@@ -1,0 +1,180 @@
+"""Speed of physics: env steps a second per task and batch size, of MJX's `jax` and `warp` backends beside C MuJoCo.
+
+What is timed is a jitted rollout of 128 control steps (of five physics steps each) with observation and reward, under
+the actions of Metaworld's expert, from its own starts, so that hand and object do meet. C MuJoCo steps the same scene
+on one core, without observation and reward, and the official scene likewise. Ratios hold within one run; absolute
+times for the named device alone.
+"""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import tyro
+
+from benchmarks import report
+from benchmarks.official import make_official
+from rcjax import envs
+from rcjax.envs import native
+from rcjax.envs.metaworld.sawyer import ACTION_SCALE, SawyerEnv
+from rcjax.envs.warp_physics import contact_capacity
+
+EPISODES = 8  # recorded; a batch repeats them
+STEPS = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Time physics."""
+
+    tasks: tuple[str, ...] = envs.PAPER_TASKS
+    """Which tasks."""
+    batches: tuple[int, ...] = (64, 256)
+    """Numbers of environments."""
+    backends: tuple[Literal["jax", "warp"], ...] = ("jax",)
+    """Of MJX."""
+    repeats: int = 3
+    """Timed runs, after one that is not counted."""
+    out: Path | None = None
+    """Also write the result here, as JSON."""
+
+
+def record_actions(env: SawyerEnv, params: Any) -> np.ndarray:
+    """The expert's actions [STEPS, EPISODES, 4]."""
+    return native.run_expert(env, params, range(EPISODES), STEPS).action
+
+
+def seconds_of(function: Callable[[], Any], repeats: int) -> float:
+    """Median over the repeats, after one that is not counted."""
+    function()
+    runs = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        function()
+        runs.append(time.perf_counter() - begun)
+    return statistics.median(runs)
+
+
+def rollout(env: SawyerEnv, params: Any, state: Any, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns and whether there was a success, per environment."""
+
+    def step(state, action):
+        _, state, reward, _, info = jax.vmap(env.step_env, in_axes=(None, 0, 0, None))(
+            jax.random.key(0), state, action, params
+        )
+        return state, (reward, info["success"], info["diverged"])
+
+    _, (reward, success, diverged) = jax.lax.scan(step, state, actions)
+    return reward.sum(0) * (diverged.sum(0) == 0), success.any(0)
+
+
+def time_mjx(task: str, backend: str, batch: int, actions: np.ndarray, repeats: int) -> dict[str, Any]:
+    """Compile time (trace, then XLA) and rate of a 128-step rollout of `batch` environments."""
+    env, params = envs.make(task, seeds=range(EPISODES), backend=backend)
+    rows = jnp.arange(batch) % EPISODES
+    state = jax.tree.map(lambda leaf: leaf[rows], params.bank)
+    tiled = jnp.asarray(actions[:, np.asarray(rows)])
+    begun = time.perf_counter()
+    lowered = jax.jit(lambda params, state, actions: rollout(env, params, state, actions)).lower(params, state, tiled)
+    traced = time.perf_counter()
+    compiled = lowered.compile()
+    done = time.perf_counter()
+    run_s = seconds_of(lambda: jax.block_until_ready(compiled(params, state, tiled)), repeats)
+    succeeded = float(compiled(params, state, tiled)[1].mean())
+    return {
+        "backend": backend, "batch": batch, "trace_s": traced - begun, "compile_s": done - traced, "run_s": run_s,
+        "env_steps_per_s": batch * STEPS / run_s, "succeeded": succeeded,
+    }  # fmt: skip
+
+
+def time_c(env: SawyerEnv, params: Any, actions: np.ndarray, repeats: int) -> float:
+    """Env steps a second of C MuJoCo on our scene, one core."""
+    model, data, hand = env.mj_model, mujoco.MjData(env.mj_model), env.mocap_id("mocap")
+    starts = [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), params.bank.physics) for i in range(EPISODES)]
+
+    def episodes():
+        for i, start in enumerate(starts):
+            native.load(model, data, start)
+            for action in actions[:, i]:
+                target = data.mocap_pos[hand] + ACTION_SCALE * action[:3]
+                data.mocap_pos[hand] = np.clip(target, env.mocap_low, env.mocap_high)
+                data.ctrl[:] = action[3], -action[3]
+                native.step(env, data)
+
+    return EPISODES * STEPS / seconds_of(episodes, repeats)
+
+
+def time_official(env: SawyerEnv, actions: np.ndarray, repeats: int) -> float:
+    """Env steps a second of C MuJoCo on the official scene, one core, without observation and reward."""
+    official = make_official(env.task, 0)
+    official.reset()
+
+    def episode():
+        for action in actions[:, 0]:
+            official.set_xyz_action(action[:3])
+            official.do_simulation([action[3], -action[3]], n_frames=official.frame_skip)
+
+    return STEPS / seconds_of(episode, repeats)
+
+
+def time_task(task: str, options: Options) -> dict[str, Any]:
+    env, params = envs.make(task, seeds=range(EPISODES))
+    actions = record_actions(env, params)
+    contacts, rows = contact_capacity(env.mj_model)
+    return {
+        "task": task,
+        "contacts": contacts,
+        "rows": rows,
+        "dofs": env.mj_model.nv,
+        "c_env_steps_per_s": time_c(env, params, actions, options.repeats),
+        "official_c_env_steps_per_s": time_official(env, actions, options.repeats),
+        "mjx": [
+            time_mjx(task, backend, batch, actions, options.repeats)
+            for backend in options.backends
+            for batch in options.batches
+        ],
+    }
+
+
+HEAD = (
+    "| task | contacts | rows | backend | envs | trace s | compile s | env steps/s | over C, our scene | "
+    "over C, official scene |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+)
+
+
+def table_rows(result: dict[str, Any]) -> list[str]:
+    c, official = result["c_env_steps_per_s"], result["official_c_env_steps_per_s"]
+    lines = [
+        f"| {result['task']} | {result['contacts']} | {result['rows']} | C, official scene | 1 | | | {official:,.0f} "
+        f"| {official / c:.2f} | 1 |",
+        f"| | | | C, our scene | 1 | | | {c:,.0f} | 1 | {c / official:.1f} |",
+    ]
+    for row in result["mjx"]:
+        rate = row["env_steps_per_s"]
+        lines.append(
+            f"| | | | {row['backend']} | {row['batch']} | {row['trace_s']:.1f} | {row['compile_s']:.1f} | {rate:,.0f} "
+            f"| {rate / c:.2f} | {rate / official:.1f} |"
+        )
+    return lines
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    jax.config.update("jax_enable_compilation_cache", False)  # compile times are those of a first run
+    print(report.machine(), HEAD, sep="\n", flush=True)
+    results = []
+    for task in options.tasks:
+        results.append(time_task(task, options))
+        print(*table_rows(results[-1]), sep="\n", flush=True)
+        report.save({"machine": report.machine(), "steps": STEPS, "tasks": results}, options.out)
+
+
+if __name__ == "__main__":
+    main()
