@@ -1,0 +1,122 @@
+"""The puck and the cabinet, for the four plate-slide tasks."""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+
+TARGET_RADIUS = 0.05  # metres
+SUCCESS_RADIUS = 0.07
+
+
+_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+
+# The puck's two joints keep it flat on the table, which it slides on without friction, as officially: so the table
+# does not meet it. A finger presses it with its tip, or pushes it with its narrow side, in the official finger's eight
+# contacts: fewer would yield more, as each brings its own stiffness. Hence spheres of the same place.
+_PUCK = Proxy("puck", "goal_slidex", "box", (0.05, 0.05, 0.015), role="internal")
+_CORNERS = ((0.0005, -0.0115), (0.0025, -0.0115), (0.0005, 0.0115), (0.0025, 0.0115))
+_TIPS = tuple(
+    tip
+    for side, inwards in (("right", 1.0), ("left", -1.0))
+    for i, (y, z) in enumerate(_CORNERS)
+    for tip in (
+        Proxy(f"{side}_corner{i}", f"{side}claw", "sphere", (0.0035,), (0.0415, inwards * y, z), role="internal"),
+        Proxy(f"{side}_tip{i}", f"{side}claw", "sphere", (0.015,), (0.03, inwards * 0.0015, 0.0), role="internal"),
+    )
+)
+# Of the cabinet, what the puck meets of the posts, the rails and the wall behind, at the puck's height.
+_RAILS = tuple(
+    Proxy(f"rail{i}", "puck_goal", "sphere", (0.008,), (x, y, 0.015), role="internal")
+    for i, (x, y) in enumerate(
+        ((-0.1, -0.0685), (0.1, -0.0685), (-0.1, 0.0), (0.1, 0.0), (-0.06, 0.077), (0.0, 0.077), (0.06, 0.077))
+    )
+)
+_LINTEL = Proxy("lintel", "puck_goal", "capsule", (0.008, 0.1), (0.0, -0.0685, 0.174), _ALONG_X, role="internal")
+_PALM = Proxy("palm", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), _ALONG_Y, role="internal")
+
+
+def plate_scene(xml: str, placed_bodies: tuple[str, ...] = ()) -> SceneSpec:
+    return SceneSpec(
+        xml=xml,
+        placed_bodies=placed_bodies,
+        proxies=(
+            _PUCK,
+            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            *_TIPS,
+            *_RAILS,
+            _LINTEL,
+            _PALM,
+        ),
+        extra_pairs=(
+            *(Pair(tip.name, "puck", friction=HAND_FRICTION, margin=MARGIN) for tip in _TIPS),
+            *(Pair(rail.name, "puck", condim=1) for rail in _RAILS),
+            Pair("lintel", "palm", condim=1),
+        ),
+    )
+
+
+class PlateScene(SawyerEnv):
+    """The fingers press the puck on the table and drag it."""
+
+    def place_puck(self, data: mujoco.MjData, x: float, y: float) -> None:
+        """At rest, `x` and `y` metres from (0, 0.6), and the kinematics up to date."""
+        data.joint("goal_slidex").qpos[:] = x
+        data.joint("goal_slidey").qpos[:] = y
+        data.joint("goal_slidex").qvel[:] = 0.0
+        data.joint("goal_slidey").qvel[:] = 0.0
+        mujoco.mj_kinematics(self.mj_model, data)
+
+    def max_pull(self, data: mujoco.MjData, target_pos: np.ndarray) -> float:
+        """Horizontal distance from the puck to the target, metres."""
+        return float(np.linalg.norm(data.geom("puck").xpos[:2] - target_pos[:2]))
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        return jnp.concatenate([self.geom_pos(poses, "puck"), self.geom_quat_xyzw(poses, "puck")])
+
+    def slide_terms(self, state: EnvState, obs: Float[Array, " 39"], margin_ends_at: float) -> dict[str, Array]:
+        """Info: the puck at the target, the fingertips at the puck. Each falls to 0.1 at its distance at reset less
+        `margin_ends_at` metres, beyond the target's radius."""
+        task, tcp, puck = state.task, self.tcp(state.physics.poses), obs[4:7]
+        to_target, to_puck = distance(puck, task.target_pos), distance(tcp, puck)
+        place_margin = distance(task.object_init_pos, task.target_pos) - margin_ends_at
+        reach_margin = distance(task.init_tcp, task.object_init_pos) - margin_ends_at
+        return {
+            "success": to_target <= SUCCESS_RADIUS,
+            "near_object": to_puck <= 0.03,
+            "grasp_success": jnp.zeros(()),
+            "grasp_reward": tolerance(to_puck, 0.0, TARGET_RADIUS, reach_margin, "long_tail"),
+            "in_place_reward": tolerance(to_target, 0.0, TARGET_RADIUS, place_margin, "long_tail"),
+            "obj_to_target": to_target,
+        }
+
+    def drag_reward(self, state: EnvState, obs: Float[Array, " 39"]) -> Reward:
+        """Reach; from 2 up with low fingertips at the puck, by its place; 10 at the goal. For all but plate-slide."""
+        tcp = self.tcp(state.physics.poses)
+        terms = self.slide_terms(state, obs, margin_ends_at=TARGET_RADIUS)
+        dragging = (tcp[2] <= 0.03) & (distance(tcp, obs[4:7]) < 0.07)
+        reward = jnp.where(dragging, 2.0 + 7.0 * terms["in_place_reward"], 1.5 * terms["grasp_reward"])
+        return jnp.where(terms["obj_to_target"] < TARGET_RADIUS, 10.0, reward), terms
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        del action
+        task, puck = state.task, obs[4:7]
+        to_target = distance(puck[:2], task.target_pos[:2])
+        reach = distance(puck, self.tcp(state.physics.poses))
+        reward = v1_reach_and_pull(reach, task.constants["max_pull"], to_target)
+        return reward, {
+            "success": to_target <= SUCCESS_RADIUS,
+            "near_object": 1.0,
+            "grasp_success": 0.0,
+            "grasp_reward": 0.0,
+            "in_place_reward": 0.0,
+            "obj_to_target": to_target,
+        }

@@ -1,0 +1,36 @@
+"""plate-slide-side: slide the puck sideways into the cabinet.
+
+Source: metaworld 3.0.0, `sawyer_plate_slide_side_v3.py`.
+The reset there means to move the cabinet and does not.
+"""
+
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.plate import PlateScene, plate_scene
+from rcjax.envs.mjx_env import EnvState
+
+
+class PlateSlideSide(PlateScene):
+    """The cabinet stands still on the left."""
+
+    task = "plate-slide-side"
+    scene = plate_scene("sawyer_xyz/sawyer_plate_slide_sideway.xml")
+    goal_low = (-0.3, 0.54, 0.0)
+    goal_high = (-0.25, 0.66, 0.0)
+    random_low = (0.0, 0.6, 0.0, *goal_low)
+    random_high = (0.0, 0.6, 0.0, *goal_high)
+    prompt = "robot sliding plate sideways into cabinet"
+
+    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
+        puck_pos, target_pos = np.split(random_vector, 2)
+        self.place_puck(data, 0.0, 0.0)
+        constants = {"max_pull": self.max_pull(data, target_pos)}
+        return Placement(target_pos=target_pos, object_init_pos=puck_pos, constants=constants)
+
+    def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        del action
+        return self.drag_reward(state, obs)
