@@ -49,3 +49,29 @@ PUSH_SCENE = SceneSpec(
     extra_pairs=MUG_PAIRS,
     goal_sites=("mug_goal",),
 )
+
+_BUTTON = (
+    Proxy("button", "cmbutton", "box", (0.028, 0.03, 0.028), (0.0, -0.19, 0.3)),
+    Proxy("button_back", "cmbutton", "sphere", (0.02,), (0.0, -0.18, 0.3), role="internal"),
+)
+_HEAD = (
+    Proxy("head", "coffee_machine", "box", (0.1, 0.05, 0.07), (0.0, -0.133, 0.3), role="scenery"),
+    # A finger that pushes on beside the button is stopped by the head with its upper half.
+    *(
+        Proxy(f"{side}_finger_top", f"{side}claw", "sphere", (0.006,), (-0.015, inwards * 0.003, 0.0), role="internal")
+        for side, inwards in (("right", 1.0), ("left", -1.0))
+    ),
+)
+BUTTON_SCENE = SceneSpec(
+    xml="sawyer_xyz/sawyer_coffee.xml",
+    placed_bodies=("coffee_machine",),
+    proxies=(*_BUTTON, *_FEET, _TABLE, _MACHINE, *_HEAD),
+    extra_pairs=(
+        *(Pair(foot.name, "table") for foot in _FEET),
+        Pair("button_back", "machine", condim=1),
+        Pair("right_finger_top", "head", condim=1),
+        Pair("left_finger_top", "head", condim=1),
+    ),
+    goal_sites=(),
+)
+"""The mug stands on its feet, out of the hand's reach."""
