@@ -11,7 +11,6 @@ os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import dataclasses
 import functools
-import json
 import re
 import sys
 import time
@@ -25,6 +24,7 @@ import tyro
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
 from rcjax.config import TrainConfig
 from rcjax.envs import TASKS
@@ -139,8 +139,7 @@ def main() -> int:
     print(f"FLOPs per device, each loop's body counted once: {result['flops_once_through']:.4g}")
     print(f"compiler's estimate, each loop's body counted once: {result['estimated_cycles_once_through']:,} cycles")
     print(f"collectives: {result['collectives'] or 'none'}")
-    if options.out is not None:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    save(result, options.out)
     return 0
 
 

@@ -8,7 +8,6 @@ no estimate for gathers, which are therefore left out. Needs the extra `tpu-aot`
 import benchmarks.aot  # isort: skip  (first: it keeps JAX from looking for a TPU)
 
 import dataclasses
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import numpy as np
 import tyro
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
 from rcjax import envs
 from rcjax.embedding import embed_frames
@@ -129,8 +129,7 @@ def main() -> int:
     for row in result["stages"]:
         loops = f" ({row['chunks']} chunks, {row['rounds']} rounds)" if "chunks" in row else ""
         print(f"{row['stage']}: {row['cycles'] / 1e6:,.1f} Mcycles{loops}")
-    if options.out is not None:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    save(result, options.out)
     return 0
 
 

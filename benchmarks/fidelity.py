@@ -8,7 +8,6 @@ an encoder feels the difference, and nothing of the published weights.
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from PIL import Image
 
 from benchmarks import kitchen, metrics
 from benchmarks.opengl import OpenGL
+from benchmarks.report import save
 from rcjax.config import EnvConfig, TrainConfig, VideoConfig
 from rcjax.embedding import embed_frames
 from rcjax.envs import TASKS
@@ -273,8 +273,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     result = report(options)
     print(table(result))
-    if options.out is not None:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    save(result, options.out)
 
 
 if __name__ == "__main__":

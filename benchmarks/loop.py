@@ -5,7 +5,6 @@ the named device alone.
 """
 
 import dataclasses
-import json
 import statistics
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import jax
 import tyro
 
+from benchmarks.report import save
 from benchmarks.stages import Stage, benchmark_config, loop_stages
 
 
@@ -115,8 +115,7 @@ def main() -> None:
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are those of a first run
     result = report(options)
     print(table(result))
-    if options.out is not None:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    save(result, options.out)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from benchmarks import report
 from benchmarks.official import make_official
 from rcjax import envs
 from rcjax.envs import native
-from rcjax.envs.metaworld.sawyer import ACTION_SCALE, SawyerEnv
+from rcjax.envs.metaworld.sawyer import ACTION_SCALE
 from rcjax.envs.warp_physics import contact_capacity
 
 EPISODES = 8  # recorded; a batch repeats them
@@ -46,7 +46,7 @@ class Options:
     """Also write the result here, as JSON."""
 
 
-def record_actions(env: SawyerEnv, params: Any) -> np.ndarray:
+def record_actions(env: Any, params: Any) -> np.ndarray:
     """The expert's actions [STEPS, EPISODES, 4]."""
     return native.run_expert(env, params, range(EPISODES), STEPS).action
 
@@ -62,7 +62,7 @@ def seconds_of(function: Callable[[], Any], repeats: int) -> float:
     return statistics.median(runs)
 
 
-def rollout(env: SawyerEnv, params: Any, state: Any, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
+def rollout(env: Any, params: Any, state: Any, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns and whether there was a success, per environment."""
 
     def step(state, action):
@@ -94,7 +94,7 @@ def time_mjx(task: str, backend: str, batch: int, actions: np.ndarray, repeats: 
     }  # fmt: skip
 
 
-def time_c(env: SawyerEnv, params: Any, actions: np.ndarray, repeats: int) -> float:
+def time_c(env: Any, params: Any, actions: np.ndarray, repeats: int) -> float:
     """Env steps a second of C MuJoCo on our scene, one core."""
     model, data, hand = env.mj_model, mujoco.MjData(env.mj_model), env.mocap_id("mocap")
     starts = [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), params.bank.physics) for i in range(EPISODES)]
@@ -111,7 +111,7 @@ def time_c(env: SawyerEnv, params: Any, actions: np.ndarray, repeats: int) -> fl
     return EPISODES * STEPS / seconds_of(episodes, repeats)
 
 
-def time_official(env: SawyerEnv, actions: np.ndarray, repeats: int) -> float:
+def time_official(env: Any, actions: np.ndarray, repeats: int) -> float:
     """Env steps a second of C MuJoCo on the official scene, one core, without observation and reward."""
     official = make_official(env.task, 0)
     official.reset()

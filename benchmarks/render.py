@@ -11,7 +11,6 @@ import copy
 import dataclasses
 import functools
 import importlib.util
-import json
 import os
 import statistics
 import tempfile
@@ -27,6 +26,7 @@ import numpy as np
 import tyro
 
 from benchmarks.opengl import OpenGL
+from benchmarks.report import save
 from rcjax import envs
 from rcjax.render import View, build_scene, build_warp_scene, render_frames, take_poses
 from rcjax.taskspec import expert_poses
@@ -363,8 +363,7 @@ def main() -> None:
         if "warp" in find_renderers(options.renderers)[0]:
             set_up_warp(folder)
         result = report(options)
-    if options.out is not None:
-        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    save(result, options.out)
 
 
 if __name__ == "__main__":

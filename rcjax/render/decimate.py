@@ -204,8 +204,7 @@ def _candidates(state: _State, tolerance: float, refused: np.ndarray) -> _Edges:
     near = _near_borders(state.points, np.flatnonzero(border))
     near = near[~np.isin(_key(near, n_points), _key(ends, n_points))]
     ends, count = np.concatenate([ends, near]), np.append(count, np.zeros(len(near), int))
-    possible = (count < 2) | ((count == 2) & ~border[ends].all(axis=1))  # an inner edge between borders would pinch
-    possible = (count < 2) | ~border[ends].all(axis=1)  # an inner edge between borders would pinch a strip
+    possible = (count < 2) | ~border[ends].all(axis=1)  # an inner edge between borders would pinch
     possible &= ~np.isin(_key(ends, n_points), refused)
     edges = _Edges(ends[possible], count[possible], np.zeros((possible.sum(), 3)))
     cost = _best_places(state, edges)

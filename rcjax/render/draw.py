@@ -10,6 +10,7 @@ from rcjax.render import lookup, raster, shade, shadows, textures
 from rcjax.render.camera import Camera, place_camera
 from rcjax.render.layers import Layer
 from rcjax.render.scene import Scene
+from rcjax.render.vectors import Vector, dot
 from rcjax.types import GeomPoses
 
 _NO_POSES = GeomPoses(pos=np.zeros((1, 0, 3), np.float32), mat=np.zeros((1, 0, 3, 3), np.float32))
@@ -155,7 +156,7 @@ def _corners(layer: Layer, camera: Camera, poses: GeomPoses) -> raster.Corners:
 
     def moved(corner: int, axis: int) -> Array:
         point = layer.corners[:, corner]
-        return shade.dot([turn[:, :, axis, k] for k in range(3)], [point[:, k] for k in range(3)]) + shift[:, :, axis]
+        return dot([turn[:, :, axis, k] for k in range(3)], [point[:, k] for k in range(3)]) + shift[:, :, axis]
 
     first, second, third = ((moved(corner, 0), moved(corner, 1), moved(corner, 2)) for corner in range(3))
     return first, second, third
@@ -166,7 +167,7 @@ def _shader(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses, shadow
     mat, _ = _in_camera(camera, poses)
     light_pos, light_direction = shade.lights_in_camera(scene.lights, camera)
 
-    def shaded(hits: raster.Hits) -> tuple[list[shade.Vector], Array]:
+    def shaded(hits: raster.Hits) -> tuple[list[Vector], Array]:
         point = lookup.by_index(layer, mat, hits) if scene.static.lookup == "index" else lookup.by_factors(layer, hits)
         surface, mapping = _at_materials(scene, layer, hits)
         x = camera.x0 + camera.dx * hits.centre_column
@@ -197,7 +198,7 @@ def _at_materials(scene: Scene, layer: Layer, hits: raster.Hits) -> tuple[shade.
     return jax.tree.map(choose, table)
 
 
-def _texture_colour(scene: Scene, point: lookup.Point, mapping: textures.Mapping | None) -> shade.Vector:
+def _texture_colour(scene: Scene, point: lookup.Point, mapping: textures.Mapping | None) -> Vector:
     """The texture at the hits; white in a layer without textures."""
     if point.texture is None or mapping is None:
         return (jnp.ones_like(point.depth),) * 3
@@ -225,12 +226,12 @@ def _add_shadowed_light(
     return shade.pack_colour(tuple(c / 255 for c in total))
 
 
-def world_points(scene: Scene, every: GeomPoses, key: Int[Array, "J tiles pixels"]) -> shade.Vector:
+def world_points(scene: Scene, every: GeomPoses, key: Int[Array, "J tiles pixels"]) -> Vector:
     camera, depth = view_camera(scene, every), 1 / raster.inverse_depth_of(key)
     column, row = raster.pixel_grid(scene.static.grid)
     local = ((camera.x0 + camera.dx * column) * depth, (camera.y0 + camera.dy * row) * depth, -depth)
     pos, mat = camera.pos[:, :, None, None], camera.mat[:, :, :, None, None]
-    return tuple(pos[:, i] + shade.dot([mat[:, i, axis] for axis in range(3)], local) for i in range(3))
+    return tuple(pos[:, i] + dot([mat[:, i, axis] for axis in range(3)], local) for i in range(3))
 
 
 def _blend_transparent(

@@ -11,23 +11,24 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from rcjax.render import raster, shade
+from rcjax.render import raster
 from rcjax.render.layers import Layer
+from rcjax.render.vectors import Vector, dot
 
 
 class TexturePoint(NamedTuple):
     """Texture coordinates, and what they change by from one sample to the next."""
 
-    coords: shade.Vector
-    along_x: shade.Vector
-    along_y: shade.Vector
+    coords: Vector
+    along_x: Vector
+    along_y: Vector
 
 
 class Point(NamedTuple):
     """At each pixel of C tiles. `normal` is in the camera's frame, of any length."""
 
     depth: Float[Array, "C pixels"]
-    normal: shade.Vector
+    normal: Vector
     texture: TexturePoint | None  # None in a layer without textures
 
 
@@ -42,7 +43,7 @@ def by_index(layer: Layer, mat: Float[Array, "J G 3 3"], hits: raster.Hits) -> P
     edges = [jnp.where(seen, at[..., k], 1.0) for k in range(3)]
     local = _blend(edges, layer.normals.reshape(-1, 9)[triangle])
     turn = mat[hits.picture[:, None], layer.geom[cluster]]
-    normal = tuple(shade.dot([turn[..., row, axis] for axis in range(3)], local) for row in range(3))
+    normal = tuple(dot([turn[..., row, axis] for axis in range(3)], local) for row in range(3))
     depth = 1 / (edges[0] + edges[1] + edges[2])
     if layer.coords is None:
         return Point(depth, normal, None)
@@ -62,15 +63,15 @@ def factors(layer: Layer, mat: Float[Array, "J G 3 3"], edges: Float[Array, "J K
     """
     turn = mat[:, layer.geom, :, :, None]
 
-    def blended(corner: list[shade.Vector]) -> list[Array]:
+    def blended(corner: list[Vector]) -> list[Array]:
         return [
-            shade.dot([edges[:, :, k, factor] for k in range(3)], [corner[k][axis] for k in range(3)])
+            dot([edges[:, :, k, factor] for k in range(3)], [corner[k][axis] for k in range(3)])
             for axis in range(3)
             for factor in range(3)
         ]
 
     normals = [[layer.normals[:, :, k, axis] for axis in range(3)] for k in range(3)]
-    turned = [tuple(shade.dot([turn[:, :, row, a] for a in range(3)], n) for row in range(3)) for n in normals]
+    turned = [tuple(dot([turn[:, :, row, a] for a in range(3)], n) for row in range(3)) for n in normals]
     rows = blended(turned)
     if layer.coords is not None:
         rows += blended([tuple(layer.coords[:, :, k, axis] for axis in range(3)) for k in range(3)])
@@ -90,7 +91,7 @@ def by_factors(layer: Layer, hits: raster.Hits) -> Point:
     assert hits.carried is not None
     carried, seen = hits.carried, hits.cluster >= 0
 
-    def vector(first: int) -> shade.Vector:
+    def vector(first: int) -> Vector:
         planes = [[carried[:, first + 3 * axis + factor] for factor in range(3)] for axis in range(3)]
         at = (p[0] * hits.centre_column + p[1] * hits.centre_row + p[2] for p in planes)
         return tuple(jnp.where(seen, a, 1.0) for a in at)
@@ -103,9 +104,7 @@ def by_factors(layer: Layer, hits: raster.Hits) -> Point:
     return Point(depth, vector(0), texture)
 
 
-def _texture_point(
-    depth: Array, over_depth: shade.Vector, slopes: list[shade.Vector], depth_slopes: list[Array]
-) -> TexturePoint:
+def _texture_point(depth: Array, over_depth: Vector, slopes: list[Vector], depth_slopes: list[Array]) -> TexturePoint:
     """By the quotient rule, from coordinates over the depth and the inverse depth, which are linear in the picture."""
     coords = tuple(c * depth for c in over_depth)
     along = [
@@ -115,6 +114,6 @@ def _texture_point(
     return TexturePoint(coords, *along)
 
 
-def _blend(weights: list[Array], corners: Float[Array, "*batch 9"]) -> shade.Vector:
+def _blend(weights: list[Array], corners: Float[Array, "*batch 9"]) -> Vector:
     """Vectors at three corners, weighted and added up."""
-    return tuple(shade.dot(weights, [corners[..., 3 * k + axis] for k in range(3)]) for axis in range(3))
+    return tuple(dot(weights, [corners[..., 3 * k + axis] for k in range(3)]) for axis in range(3))

@@ -24,13 +24,13 @@ from jax import Array
 from jaxtyping import Float, Int, UInt32
 
 from rcjax.render.camera import Camera
+from rcjax.render.vectors import Vector, cross, dot, minus
 
 CLUSTER = 16  # triangles; a power of two, as the lowest bits of a depth key number the triangle in its cluster
 TILE = 8  # pixels on a tile's side
 WORD = 32  # clusters per word of a tile's mask
 _LANE_MASK = CLUSTER - 1
 
-Vector = tuple[Array, Array, Array]
 Corners = tuple[Vector, Vector, Vector]
 """Three corners of three arrays [J K B] each: arithmetic written out over them is one loop in memory."""
 
@@ -124,8 +124,8 @@ def set_up(corners: Corners, camera: Camera, grid: Grid, *, cull: bool = True, p
     pushed back by `push` times what they change from one pixel to the next.
     """
     first, second, third = corners
-    face = _cross(_minus(second, first), _minus(third, first))  # exactly 0 for padding
-    volume = _dot(first, face)
+    face = cross(minus(second, first), minus(third, first))  # exactly 0 for padding
+    volume = dot(first, face)
     front = volume < 0 if cull else volume != 0
     scale = 1 / jnp.where(front, volume, 1.0)
     planes = [_edge_plane(a, b, scale, front, camera) for a, b in ((second, third), (third, first), (first, second))]
@@ -139,7 +139,7 @@ def set_up(corners: Corners, camera: Camera, grid: Grid, *, cull: bool = True, p
 
 def _edge_plane(a: Vector, b: Vector, scale: Array, front: Array, camera: Camera) -> Vector:
     """Factors of a pixel's column, its row and one, of the edge function of the side from `a` to `b`."""
-    x, y, z = (c * scale for c in _cross(a, _minus(b, a)))  # a x b, with a smaller rounding error
+    x, y, z = (c * scale for c in cross(a, minus(b, a)))  # a x b, with a smaller rounding error
     constant = jnp.where(front, x * camera.x0 + y * camera.y0 - z, -jnp.inf)
     return x * camera.dx, y * camera.dy, constant
 
@@ -291,18 +291,6 @@ def _tile_masks(corners: Corners, front: Array, camera: Camera, grid: Grid) -> U
 def _pack_bits(bits):
     words = bits.reshape(*bits.shape[:-1], -1, WORD).astype(jnp.uint32)
     return (words << jnp.arange(WORD, dtype=jnp.uint32)).sum(axis=-1, dtype=jnp.uint32)
-
-
-def _minus(a: Vector, b: Vector) -> Vector:
-    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
-
-
-def _dot(a: Vector, b: Vector) -> Array:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-def _cross(a: Vector, b: Vector) -> Vector:
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 def pixel_index(column: Array, row: Array, size: int) -> Int[Array, "*batch"]:

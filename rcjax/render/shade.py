@@ -16,9 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float, UInt32
 
 from rcjax.render.camera import Camera
-
-Vector = tuple[Array, ...]
-"""Three arrays: x, y, z, or red, green, blue."""
+from rcjax.render.vectors import Vector, dot
 
 _LIGHT = mujoco.mjtLightType
 _NO_LIGHT_AMBIENT = 0.3  # MuJoCo's, where a scene has no light at all
@@ -188,11 +186,6 @@ def _power(base: Array, exponent: Array) -> Array:
 
 def _channels(array: Array) -> Vector:
     return array[..., 0], array[..., 1], array[..., 2]
-
-
-def dot(a: Sequence[Array], b: Sequence[Array]) -> Array:
-    """Scalar product of vectors given as three arrays each."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def _unit(vector: Vector) -> Vector:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from rcjax.render import raster, shade
 from rcjax.render.camera import Camera
+from rcjax.render.vectors import Vector
 
 PUSH = 1.5  # texels by which surfaces seen at a slant are pushed from the light, so that none shades itself: MuJoCo's
 _WIDEST_CONE = 160.0  # degrees; MuJoCo's
@@ -104,7 +105,7 @@ def project(shadow_map: ShadowMap, corners: raster.Corners) -> raster.Corners:
     if reach is None:
         return corners
 
-    def moved(x: Array, y: Array, z: Array) -> raster.Vector:
+    def moved(x: Array, y: Array, z: Array) -> Vector:
         depth = 1 / jnp.maximum(1 + z / reach, 1e-3)
         return x * depth, y * depth, -depth
 
@@ -113,7 +114,7 @@ def project(shadow_map: ShadowMap, corners: raster.Corners) -> raster.Corners:
 
 
 def lit(
-    shadow_map: ShadowMap, key: Int[Array, "J tiles pixels"], size: int, point: shade.Vector
+    shadow_map: ShadowMap, key: Int[Array, "J tiles pixels"], size: int, point: Vector
 ) -> Float[Array, "J *pixels"]:
     """The part of the light, 0 to 1, that reaches points of the world [J ..]: 1 outside the map.
 

@@ -8,20 +8,21 @@ import numpy as np
 from rcjax.render import raster, shade, textures
 from rcjax.render.camera import Camera
 from rcjax.render.scene import SceneStatic
+from rcjax.render.vectors import Vector, dot
 
 
 def sky_picture(model: mujoco.MjModel, camera: Camera, static: SceneStatic, camera_moves: bool) -> raster.Picture:
     """The empty picture: the first sky texture (its mean colour where the camera moves), black without one."""
     column, row = raster.pixel_grid(static.grid)
     skies = np.flatnonzero(model.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX)
-    colour: shade.Vector = (jnp.zeros_like(column),) * 3
+    colour: Vector = (jnp.zeros_like(column),) * 3
     if len(skies):
         atlas, mappings = textures.build_atlas(model, [int(skies[0])])
         x, y = camera.x0 + camera.dx * column, camera.y0 + camera.dy * row
         mat = np.asarray(camera.mat)
 
-        def world(*ray) -> shade.Vector:
-            return textures.sky_coordinates(tuple(shade.dot(list(mat[axis]), ray) for axis in range(3)))
+        def world(*ray) -> Vector:
+            return textures.sky_coordinates(tuple(dot(list(mat[axis]), ray) for axis in range(3)))
 
         zero, k = jnp.zeros_like(x), static.samples_per_side
         along_x, along_y = world(zero + k * camera.dx, zero, zero), world(zero, zero + k * camera.dy, zero)

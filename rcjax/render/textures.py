@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt8, UInt32
 
-from rcjax.render.shade import Vector
+from rcjax.render.vectors import Vector
 
 Filter = Literal["trilinear", "bilinear", "nearest"]
 """Texels fetched for a pixel: 4 in each of two levels, as MuJoCo; 4 in the nearest level; 1 in the nearest level."""
