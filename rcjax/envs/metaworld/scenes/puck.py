@@ -134,12 +134,15 @@ class PuckScene(SawyerEnv):
         reward = v1_reach_and_pull(distance(pos, self.tcp(state.physics.poses)), max_push, to_target)
         return reward, terms(to_target, success_radius)
 
-    def pick_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reward of version "v1" of the tasks that lift the object: reach, up to 4 cm of height, and the pull."""
+    def pick_v1(
+        self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"], lift: float = 0.04
+    ) -> Reward:
+        """Reward of version "v1" of the tasks that lift the object: reach, up to `lift` metres of height, and the
+        pull."""
         task, pos, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
         to_object, to_target = distance(pos, tcp), distance(pos, task.target_pos)
         start_height = task.object_init_pos[2]
-        full_height = start_height + 0.04
+        full_height = start_height + lift
         to_object_xy = distance(pos[:2], tcp[:2])
         reach = jnp.where(to_object_xy < 0.05, to_object, to_object_xy + 2 * jnp.abs(tcp[2] - task.init_tcp[2]))
         reach = jnp.where(to_object < 0.05, to_object - jnp.maximum(action[3], 0.0) / 50, reach)
