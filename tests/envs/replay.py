@@ -1,16 +1,15 @@
 """Official episodes, and the same states through our observation and reward."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import mujoco
 import numpy as np
+from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from rcjax.envs.experts import expert_policy
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.physics import PhysicsState, physics_of
-from tests.envs.official import make_official, reset_to
+from rcjax.envs.physics import physics_of
+from tests.envs.official import reset_to
 
 EPISODES, STEPS = 10, 100
 QUICK = {"xla_backend_optimization_level": 0}  # compiling is most of the time
@@ -30,9 +29,8 @@ def episode_actions(task: str, episode: int):
     return act
 
 
-def record(env: SawyerEnv) -> dict[str, np.ndarray]:
+def record(env: SawyerEnv, official: SawyerXYZEnv) -> dict[str, np.ndarray]:
     """Columns [STEPS, EPISODES, ...] of what the official environment showed, and our kinematics of its states."""
-    official = make_official(env.task, 0, goal_hidden=False)
     placed = [(env.mocap_id(name), name) for name in env.scene.placed_bodies]
     data = mujoco.MjData(env.mj_model)
     assert env.mj_model.nq == official.model.nq
@@ -73,22 +71,27 @@ def official_v1(official, obs, action) -> dict[str, np.ndarray]:
         official.reward_function_version = "v2"
 
 
-def ours(env: SawyerEnv, params, columns: dict, version: str):
-    """Observations, rewards and terms [STEPS, EPISODES] of the recorded states, from our own resets on."""
-    compute = functools.partial(env.reward_v1 if version == "v1" else env.reward_v2)
+def ours(env: SawyerEnv, params, columns: dict):
+    """Observations [STEPS, EPISODES, 39] of the recorded states from our own resets on, and by version of the reward,
+    rewards and terms [STEPS, EPISODES]."""
+    versions = {"v2": env.reward_v2}
+    if type(env).reward_v1 is not SawyerEnv.reward_v1:
+        versions["v1"] = env.reward_v1
 
     def step(state, row):
         physics, action = row
         state = state.replace(time=state.time + 1, physics=physics, task=env.advance_task(state.task, physics.poses))
         obs = env.get_obs(state)
         state = env.remember(state, obs)
-        reward, terms = compute(state, obs, action)
-        return state, (obs, reward, {name: jnp.asarray(value, jnp.float32) for name, value in terms.items()})
+        return state, (obs, {version: as_arrays(reward(state, obs, action)) for version, reward in versions.items()})
+
+    def as_arrays(reward_and_terms):
+        reward, terms = reward_and_terms
+        return {"reward": reward, **{name: jnp.asarray(value, jnp.float32) for name, value in terms.items()}}
 
     start = jax.tree.map(lambda leaf: leaf[:EPISODES], params.bank)
-    physics: PhysicsState = columns["physics"]
     run = jax.jit(lambda start, rows: jax.lax.scan(jax.vmap(step), start, rows)[1], compiler_options=QUICK)
-    return jax.device_get(run(start, (physics, columns["action"])))
+    return jax.device_get(run(start, (columns["physics"], columns["action"])))
 
 
 def _numbers(info: dict) -> dict[str, np.ndarray]:

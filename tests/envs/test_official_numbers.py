@@ -1,6 +1,6 @@
 """Oracle: the official metaworld 3.0.0 environment, stepped by C MuJoCo. Same states in, same numbers out."""
 
-import functools
+from types import SimpleNamespace
 
 import mujoco
 import numpy as np
@@ -22,65 +22,60 @@ RESET_TOLERANCE = 3e-4
 PREVIOUS = slice(18, 36)
 
 
-@functools.lru_cache(maxsize=1)
-def recorded(task):
-    """(env, params, columns): 1,000 official states, from expert and random actions, with the goal shown."""
-    env, params = envs.make(task, seeds=range(replay.EPISODES), goal_hidden=False)
-    return env, params, replay.record(env)
+@pytest.fixture(scope="module", params=envs.MT50)
+def task(request):
+    """A task's official environment beside ours, and 1,000 official states, from expert and random actions, through
+    both; the goal is shown."""
+    official = make_official(request.param, 3, goal_hidden=False)
+    official.reset()
+    drawn = official._last_rand_vec
+    env, params = envs.make(request.param, seeds=range(replay.EPISODES), goal_hidden=False)
+    columns = replay.record(env, official)
+    obs, rewards = replay.ours(env, params, columns)
+    return SimpleNamespace(
+        env=env, params=params, official=official, drawn=drawn, columns=columns, obs=obs, rewards=rewards
+    )
 
 
-@pytest.mark.parametrize("task", envs.MT50)
 def test_observation_reward_and_success_equal_official(task):
-    env, params, official = recorded(task)
+    official = task.columns
     assert (official["contacts"] > 0).mean() > 0.02  # the comparison covers contact
-    obs, reward, terms = replay.ours(env, params, official, "v2")
-    np.testing.assert_allclose(obs[0, :, PREVIOUS], official["obs"][0, :, PREVIOUS], atol=RESET_TOLERANCE, rtol=0)
-    obs = obs.copy()
-    obs[0, :, PREVIOUS] = official["obs"][0, :, PREVIOUS]
-    np.testing.assert_allclose(obs, official["obs"], atol=OBS_TOLERANCE, rtol=0)
-    np.testing.assert_array_equal(terms["success"], official["v2"]["success"])
-    compare(reward, terms, official["v2"], REWARD_TOLERANCE)
+    first = task.obs[0, :, PREVIOUS]
+    np.testing.assert_allclose(first, official["obs"][0, :, PREVIOUS], atol=RESET_TOLERANCE, rtol=0)
+    rest = task.obs.copy()
+    rest[0, :, PREVIOUS] = official["obs"][0, :, PREVIOUS]
+    np.testing.assert_allclose(rest, official["obs"], atol=OBS_TOLERANCE, rtol=0)
+    compare(task.rewards["v2"], official["v2"], REWARD_TOLERANCE)
 
 
-@pytest.mark.parametrize("task", envs.MT50)
 def test_version_1_reward_equals_official(task):
-    env, params, official = recorded(task)
-    if np.isnan(official["v1"]["reward"]).any():
+    if np.isnan(task.columns["v1"]["reward"]).any():
         with pytest.raises(ValueError, match="no reward 'v1'"):
-            envs.make(task, seeds=(0,), reward_version="v1")
+            envs.make(task.env.task, seeds=(0,), reward_version="v1")
         return
-    _, reward, terms = replay.ours(env, params, official, "v1")
-    np.testing.assert_array_equal(terms["success"], official["v1"]["success"])
-    compare(reward, terms, official["v1"], V1_TOLERANCE)
+    compare(task.rewards["v1"], task.columns["v1"], V1_TOLERANCE)
 
 
-def compare(reward, terms, official, tolerance):
-    np.testing.assert_allclose(reward, official["reward"], atol=tolerance, rtol=REWARD_TOLERANCE)
-    assert set(official) - set(terms) <= {"reward", "unscaled_reward", "grasp_success"}
-    for name, value in terms.items():
+def compare(ours, official, tolerance):
+    np.testing.assert_array_equal(ours["success"], official["success"])
+    assert set(official) - set(ours) <= {"unscaled_reward", "grasp_success"}
+    for name, value in ours.items():
         np.testing.assert_allclose(value, official[name], atol=tolerance, rtol=REWARD_TOLERANCE, err_msg=name)
 
 
-@pytest.mark.parametrize("task", envs.MT50)
 def test_reset_bank_equals_official_reset(task):
     """Nothing touches the arm while the reset pulls it, so our few contacts and solver iterations change nothing."""
-    seeds = (0, 3, 11)
-    env, params = envs.make(task, seeds=seeds, goal_hidden=False)
-    official = make_official(task, 0, goal_hidden=False)
-    for i, seed in enumerate(seeds):
-        space = official.sawyer_observation_space
-        official_obs = np.clip(reset_to(official, env.random_vector(seed)), space.low, space.high)
-        obs, state = env.reset_env_at(i, params)
+    official, space = task.official, task.official.sawyer_observation_space
+    for i in (0, 3, 7):
+        official_obs = np.clip(reset_to(official, task.env.random_vector(i)), space.low, space.high)
+        obs, state = task.env.reset_env_at(i, task.params)
         np.testing.assert_allclose(obs, official_obs, atol=RESET_TOLERANCE, rtol=0)
         np.testing.assert_allclose(state.task.target_pos, official._target_pos, atol=RESET_TOLERANCE, rtol=0)
         np.testing.assert_allclose(state.task.init_tcp, official.init_tcp, atol=RESET_TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("task", envs.MT50)
 def test_random_vector_is_the_officials_after_seed_and_reset(task):
-    official = make_official(task, 3)
-    official.reset()
-    np.testing.assert_array_equal(envs.make(task, seeds=(0,))[0].random_vector(3), official._last_rand_vec)
+    np.testing.assert_array_equal(task.env.random_vector(3), task.drawn)
 
 
 def test_hidden_goal_reads_zeros_and_the_rest_is_the_same():
