@@ -16,6 +16,7 @@ from rcjax.envs.metaworld.pick_v1 import Lift, reach_reward
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
+from rcjax.envs.metaworld.scenes.grip import JAW_CORNERS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import Pair, Proxy, SceneSpec
@@ -26,21 +27,21 @@ TARGET_RADIUS = 0.05
 LIFT_BY = 0.1
 FUNNEL_RADIUS = 0.03
 _CORNERS = tuple(itertools.product((-1, 1), repeat=3))
-_CUBE = tuple(
-    Proxy(f"cube{i}", "obj", "sphere", (0.008,), (0.012 * x, 0.012 * y, 0.012 * z))
+_CUBE = Proxy("cube", "obj", "box", (0.02, 0.02, 0.02), role="internal")
+_FEET = tuple(
+    Proxy(f"cube_corner{i}", "obj", "sphere", (0.002,), (0.018 * x, 0.018 * y, 0.018 * z), role="internal")
     for i, (x, y, z) in enumerate(_CORNERS)
 )
+_BOTTOM = tuple(foot for foot, (_, _, z) in zip(_FEET, _CORNERS, strict=True) if z < 0)
 _FLOOR = Proxy("floor", "world", "plane", (0.0, 0.0, 1.0), (0.0, 0.0, 0.01), role="internal")
-_LEFT = Proxy("left_wall", "world", "box", (0.05, 0.1, 0.03), (-0.26, 0.7, 0.03), role="internal")
-_BETWEEN = Proxy("between", "world", "box", (0.03, 0.1, 0.03), (0.0, 0.7, 0.03), role="internal")
+_WALLS = (
+    Proxy("left_wall", "world", "box", (0.05, 0.1, 0.03), (-0.26, 0.7, 0.03), role="internal"),
+    Proxy("middle_wall", "world", "box", (0.03, 0.1, 0.03), (0.0, 0.7, 0.03), role="internal"),
+)
 _PAIRS = (
-    *(Pair(corner.name, "floor") for corner in _CUBE),
-    *(
-        Pair(corner.name, wall)
-        for corner, (_, _, z) in zip(_CUBE, _CORNERS, strict=True)
-        if z < 0
-        for wall in ("left_wall", "between")
-    ),
+    *grip_pairs(JAW_CORNERS, ("cube",)),
+    *(Pair(foot.name, "floor") for foot in _FEET),
+    *(Pair(foot.name, wall.name) for foot in _BOTTOM for wall in _WALLS),
 )
 
 
@@ -51,7 +52,7 @@ class BinPicking(SawyerEnv):
     scene = SceneSpec(
         xml=XML,
         placed_bodies=(),
-        proxies=(*_CUBE, _FLOOR, _LEFT, _BETWEEN),
+        proxies=(*JAW_CORNERS, _CUBE, *_FEET, _FLOOR, *_WALLS),
         extra_pairs=_PAIRS,
         goal_sites=(),
     )

@@ -14,15 +14,31 @@ from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free
+from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07
 LIFT_BY = 0.11
 FUNNEL_RADIUS = 0.03
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+# The puck's inertia is such that it never turns, so that a ball grips as well.
+_PUCK = Proxy("puck", "obj", "sphere", (0.02,), role="internal")
+_FLOOR = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+_AROUND_HOLE = tuple(
+    Proxy(name, "world", "box", (*half, 0.027), (*middle, 0.027), role="scenery")
+    for name, half, middle in (
+        ("front", (0.7, 0.225), (0.0, 0.425)),
+        ("back", (0.15, 0.025), (0.0, 0.975)),
+        ("left", (0.275, 0.175), (-0.425, 0.825)),
+        ("right", (0.275, 0.175), (0.425, 0.825)),
+    )
+)
+_PAIRS = (
+    *grip_pairs(JAWS, ("puck",)),
+    *(Pair("puck", around.name) for around in (_FLOOR, *_AROUND_HOLE)),
+)
 
 
 class PickOutOfHole(SawyerEnv):
@@ -32,7 +48,8 @@ class PickOutOfHole(SawyerEnv):
     scene = SceneSpec(
         xml="sawyer_xyz/sawyer_pick_out_of_hole.xml",
         placed_bodies=(),
-        proxies=(_TABLE,),
+        proxies=(*JAWS, _PUCK, _FLOOR, *_AROUND_HOLE),
+        extra_pairs=_PAIRS,
     )
     mocap_low = (-0.5, 0.40, -0.05)
     goal_low = (-0.1, 0.5, 0.15)
