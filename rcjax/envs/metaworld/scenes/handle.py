@@ -1,0 +1,163 @@
+"""The box with a handle that slides up and down, for the four handle tasks."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS, Placement, Reward, SawyerEnv
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import MARGIN, OFFICIAL_WELD, Pair, Proxy, SceneSpec, asset_path
+
+PRESS_RADIUS = 0.02  # metres along z
+_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+
+
+_HANDLE = Proxy("handle", "handle_link", "capsule", (0.022, 0.055), (0.0, -0.166, 0.0), _ALONG_X)
+_PALM = Proxy("palm", "hand", "sphere", (0.03,), (-0.069, 0.0, -0.008), role="internal")
+_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+
+
+def _fingers(across: tuple[float, ...]) -> tuple[Proxy, ...]:
+    """Spheres half as thick as a finger, at its tip and its middle, `across` its width."""
+    return tuple(
+        Proxy(f"{side}_finger_{i}{j}", f"{side}claw", "sphere", (0.0045,), (x, inwards * 0.0015, z), role="internal")
+        for side, inwards in (("right", 1.0), ("left", -1.0))
+        for i, x in enumerate((0.0405, -0.005))
+        for j, z in enumerate(across)
+    )
+
+
+def _handle_scene(xml: str, lever: Proxy, fingers: tuple[Proxy, ...]) -> SceneSpec:
+    return SceneSpec(
+        xml=f"sawyer_xyz/{xml}",
+        placed_bodies=("box",),
+        proxies=(_HANDLE, lever, *fingers, _PALM, _TABLE),
+        extra_pairs=tuple(Pair(part.name, lever.name, margin=MARGIN) for part in (*fingers, _PALM)),
+        goal_sites=(),
+    )
+
+
+# The lever behind the handle is 22 mm high, and fingers sink in deeper before the damped slide gives way. Its box goes
+# on for 30 mm below, so that what presses from above is not pushed out at the bottom.
+FRONT_SCENE = _handle_scene(
+    "sawyer_handle_press.xml",
+    # A finger's width is along x here, and counts to the lever's.
+    Proxy("lever", "handle_link", "box", (0.0425, 0.075, 0.026), (0.0, -0.081, -0.015), role="internal"),
+    _fingers((0.0,)),
+)
+SIDE_SCENE = _handle_scene(
+    "sawyer_handle_press_sideways.xml",
+    # On to the handle's front, which closed fingers press.
+    Proxy("lever", "handle_link", "box", (0.032, 0.091, 0.026), (0.0, -0.097, -0.015), role="internal"),
+    _fingers((-0.0105, 0.0105)),
+)
+
+
+class HandleScene(SawyerEnv):
+    """The handle slides in a slot of the box, 10 cm down from where it is 15 cm above the table.
+
+    At some places the raised handle is where the official reset pulls the hand to, and holds it off by up to 2 mm.
+    Rewards are scaled by that position, so here the hand is held in the unedited scene, beside the box.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self._unedited = mujoco.MjModel.from_xml_path(str(asset_path(self.scene.xml)))
+        self._unedited.eq_data[:, : len(OFFICIAL_WELD)] = OFFICIAL_WELD
+
+    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
+        beside = self._hold_beside(random_vector)
+        data = mujoco.MjData(self.mj_model)
+        mujoco.mj_copyData(data, self.mj_model, held)
+        for name in ("qpos", "qvel", "qacc_warmstart"):
+            getattr(data, name)[:] = getattr(beside, name)
+        for end in ("rightEndEffector", "leftEndEffector"):
+            data.site(end).xpos[:] = beside.site(end).xpos
+        return super().reset_state(data, random_vector, start)
+
+    def _hold_beside(self, box_pos: np.ndarray) -> mujoco.MjData:
+        """`hold_hand` in the unedited scene."""
+        self._unedited.body("box").pos = box_pos
+        data = mujoco.MjData(self._unedited)
+        data.ctrl[:] = [-1.0, 1.0]
+        for _ in range(RESET_STEPS):
+            data.mocap_pos[0], data.mocap_quat[0] = self.hand_init_pos, HAND_DOWN
+            mujoco.mj_step(self._unedited, data, nstep=self.frame_skip)
+        return data
+
+    def place_handle(self, data: mujoco.MjData, pos: np.ndarray, height: float) -> None:
+        """Put the box at `pos` and the handle, at rest, `height` below its highest; kinematics up to date."""
+        data.mocap_pos[self.mocap_id("box")] = pos
+        joint = self.mj_model.body("handle_link").jntadr[0]
+        data.qpos[self.mj_model.jnt_qposadr[joint]] = -height
+        data.qvel[self.mj_model.jnt_dofadr[joint]] = 0.0
+        mujoco.mj_kinematics(self.mj_model, data)
+
+    def point_pose(self, poses: Poses, site: str) -> Float[Array, " 7"]:
+        """A site of the handle; zeros where other tasks have a quaternion."""
+        return jnp.concatenate([self.site_pos(poses, site), jnp.zeros(4)])
+
+    def height_v1(self, state: EnvState, obs: Float[Array, " 39"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Reward of version "v1", and the handle's vertical distance to the target."""
+        task, handle = state.task, obs[4:7]
+        to_target = jnp.abs(handle[2] - task.target_pos[2])
+        left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
+        return v1_reach_and_pull(distance(handle, left_finger), task.constants["travel"], to_target), to_target
+
+
+class PressScene(HandleScene):
+    """The handle is up; the goal is 97 mm lower.
+
+    Source: metaworld 3.0.0, `sawyer_handle_press_v3.py`.
+    """
+
+    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
+        self.place_handle(data, random_vector, height=0.001)
+        target_pos = data.site("goalPress").xpos.copy()
+        travel = abs(data.site("handleStart").xpos[2] - target_pos[2])
+        return Placement(target_pos=target_pos, constants={"travel": travel})
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        return self.point_pose(poses, "handleStart")
+
+    def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Reach times place; 10 once down."""
+        del action
+        task, handle = state.task, obs[4:7]
+        to_target = jnp.abs(handle[2] - task.target_pos[2])
+        place_margin = jnp.abs(task.constants["travel"] - PRESS_RADIUS)
+        in_place = tolerance(to_target, 0.0, PRESS_RADIUS, place_margin, "long_tail")
+        to_handle = distance(handle, self.tcp(state.physics.poses))
+        reach_margin = jnp.abs(distance(task.object_init_pos, task.init_tcp) - PRESS_RADIUS)
+        reach = tolerance(to_handle, 0.0, PRESS_RADIUS, reach_margin, "long_tail")
+        down = to_target <= PRESS_RADIUS
+        return jnp.where(down, 10.0, 10.0 * hamacher_product(reach, in_place)), {
+            "success": down,
+            "near_object": to_handle <= 0.05,
+            "grasp_success": 1.0,
+            "grasp_reward": reach,
+            "in_place_reward": in_place,
+            "obj_to_target": to_target,
+        }
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        del action
+        reward, to_target = self.height_v1(state, obs)
+        return reward, {**v1_terms(to_target, PRESS_RADIUS), "grasp_success": 1.0}
+
+
+def v1_terms(to_target: Float[Array, ""], success_distance: float) -> dict[str, Any]:
+    """What version "v1" reports."""
+    return {
+        "success": to_target <= success_distance,
+        "near_object": 1.0,
+        "grasp_reward": 0.0,
+        "in_place_reward": 0.0,
+        "obj_to_target": to_target,
+    }

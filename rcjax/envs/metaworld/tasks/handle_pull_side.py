@@ -1,0 +1,67 @@
+"""handle-pull-side: pull up a handle that points to the side.
+
+Source: metaworld 3.0.0, `sawyer_handle_pull_side_v3.py`.
+"""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
+from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.handle import SIDE_SCENE, HandleScene, v1_terms
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+
+SUCCESS_RADIUS = 0.08  # metres
+GOAL_RADIUS = 0.05
+
+
+class HandlePullSide(HandleScene):
+    """The box stands on the left; its handle points to the right and is down."""
+
+    task = "handle-pull-side"
+    scene = SIDE_SCENE
+    random_low = (-0.35, 0.65, 0.0)
+    random_high = (-0.25, 0.75, 0.0)
+    prompt = "robot pulling handle up from the side"
+
+    def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
+        self.place_handle(data, random_vector, height=0.1)
+        target_pos = data.site("goalPull").xpos.copy()
+        travel = abs(data.site("handleStart").xpos[2] - target_pos[2])
+        return Placement(target_pos=target_pos, constants={"travel": travel})
+
+    def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
+        return self.point_pose(poses, "handleCenter")
+
+    def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Caging times place, more once the hand has it lifted, 10 at the goal."""
+        task, handle = state.task, obs[4:7]
+        to_target = distance(handle, task.target_pos)
+        margin = distance(task.object_init_pos, task.target_pos)
+        in_place = tolerance(to_target, 0.0, GOAL_RADIUS, margin, "long_tail")
+        grasped = self.caging(
+            state, action, handle,
+            object_reach_radius=0.01, obj_radius=0.032, pad_success_thresh=0.06, xz_thresh=0.01,
+            density="high",
+        )  # fmt: skip
+        to_handle = distance(handle, self.tcp(state.physics.poses))
+        open_, start_z = obs[3] > 0, task.object_init_pos[2]
+        lifted = (to_handle < 0.035) & open_ & (handle[2] - 0.01 > start_z)
+        reward = hamacher_product(grasped, in_place) + jnp.where(lifted, 1.0 + 5.0 * in_place, 0.0)
+        return jnp.where(to_target < GOAL_RADIUS, 10.0, reward), {
+            "success": to_target <= SUCCESS_RADIUS,
+            "near_object": to_handle <= 0.05,
+            "grasp_success": open_ & (handle[2] - 0.03 > start_z),
+            "grasp_reward": grasped,
+            "in_place_reward": in_place,
+            "obj_to_target": to_target,
+        }
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        del action
+        reward, to_target = self.height_v1(state, obs)
+        return reward, {**v1_terms(to_target, SUCCESS_RADIUS), "grasp_success": 0.0}
