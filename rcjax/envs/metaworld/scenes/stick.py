@@ -1,0 +1,113 @@
+"""The stick and the thermos, for stick-push and stick-pull."""
+
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float
+
+from rcjax.envs.metaworld.rewards import distance
+from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.mjx_env import EnvState
+from rcjax.envs.physics import Poses
+from rcjax.envs.scenes import Proxy, SceneSpec
+
+THERMOS_POS = np.array([0.2, 0.6, 0.0])  # metres: its base, which nothing moves
+STICK_HEIGHT = 0.02  # of its centre as it lies
+STICK_HALF = np.array([0.05, 0.02, 0.02])
+LIFT = 0.04  # metres that version 1 wants the stick lifted by
+PAD_HALF = np.array([0.045, 0.003, 0.015])
+# The official reset pulls the arm into the thermos and leaves it sliding along x at this speed, which it never
+# clears: the thermos drifts to the end of its joint, where stick-push's goal is.
+THERMOS_DRIFT = 0.58342566  # metres a second
+INIT_TCP = np.array([0.00417019, 0.6015806, 0.15021768])  # after that bump, 0.3 mm off ours
+
+SCENE = SceneSpec(
+    xml="sawyer_xyz/sawyer_stick_obj.xml",
+    placed_bodies=(),
+    proxies=(Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),),
+)
+
+
+class StickScene(SawyerEnv):
+    """The random vector is the stick's place and the goal; the thermos begins at the same place."""
+
+    scene = SCENE
+
+    def accepts(self, random_vector: np.ndarray) -> bool:
+        return bool(np.linalg.norm(random_vector[:2] - random_vector[3:5]) >= 0.1)
+
+    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
+        state = super().reset_state(held, random_vector, start)
+        return state.replace(task=state.task.replace(init_tcp=INIT_TCP))
+
+    def place_stick(self, data: mujoco.MjData, pos: np.ndarray) -> None:
+        """At `pos`, at rest, turned as it lies."""
+        joint = self.mj_model.body("stick").jntadr[0]
+        start, velocity = self.mj_model.jnt_qposadr[joint], self.mj_model.jnt_dofadr[joint]
+        data.qpos[start : start + 3] = pos
+        data.qvel[velocity : velocity + 6] = 0.0
+
+    def place_thermos(self, data: mujoco.MjData, y: float) -> None:
+        """Slid by `y` metres, drifting."""
+        data.joint("obj_slidex").qpos[:], data.joint("obj_slidey").qpos[:] = 0.0, y
+        data.joint("obj_slidex").qvel[:], data.joint("obj_slidey").qvel[:] = THERMOS_DRIFT, 0.0
+
+    def stick_and_thermos(self, poses: Poses, thermos_pos: Float[Array, " 3"]) -> Float[Array, " 14"]:
+        """The stick's pose, and the thermos' with a quaternion that reads zeros."""
+        stick = jnp.concatenate([self.body_pos(poses, "stick"), self.geom_quat_xyzw(poses, "objGeom")])
+        return jnp.concatenate([stick, thermos_pos, jnp.zeros(4)])
+
+    def pads_touch_stick(self, poses: Poses) -> Bool[Array, ""]:
+        """Whether both pads overlap the stick, as official boxes: for the official test, that both press on it."""
+        touching = [
+            boxes_overlap(
+                self.geom_pos(poses, "objGeom"), self._turn(poses, "objGeom"), STICK_HALF,
+                self.geom_pos(poses, pad), self._turn(poses, pad), PAD_HALF,
+            )
+            for pad in ("leftpad_geom", "rightpad_geom")
+        ]  # fmt: skip
+        return touching[0] & touching[1]
+
+    def _turn(self, poses: Poses, geom: str) -> Float[Array, "3 3"]:
+        return poses.geom_mat[self.mj_model.geom(geom).id].reshape(3, 3)
+
+    def stick_v1(
+        self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"], widths: tuple[float, float]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Reward of version "v1": lift the stick, bring it to the thermos, move that; and its distance to the goal.
+
+        `widths` are those of the reward's last term. As officially, "the thermos" is at the observation's numbers 6 to
+        8, which are the stick's height and part of its quaternion.
+        """
+        task, stick, thermos, tcp = state.task, obs[4:7], obs[6:9], self.tcp(state.physics.poses)
+        start = task.constants["stick_init_pos"]
+        full_height = STICK_HEIGHT + LIFT
+        to_goal, to_thermos = distance(thermos[:2], task.target_pos[:2]), distance(thermos, stick)
+        to_stick = distance(stick, tcp)
+        reach = jnp.where(to_stick < 0.05, to_stick - jnp.maximum(action[3], 0.0) / 50, to_stick)
+        dropped = (stick[2] < STICK_HEIGHT + 0.005) & (to_goal > 0.02) & (to_stick > 0.02)
+        picked = (stick[2] >= full_height - 0.01) & ~dropped
+        rising = (to_stick < 0.1) & (stick[2] > STICK_HEIGHT + 0.005)
+        height = jnp.where(picked, full_height, jnp.where(rising, jnp.minimum(full_height, stick[2]), 0.0))
+        at_thermos = jnp.asarray([THERMOS_POS[0], THERMOS_POS[1], full_height])
+        near = sum(jnp.exp(-(to_thermos**2) / width) for width in (0.01, 0.001))
+        to_place = 1000.0 * (distance(at_thermos, start) + full_height - to_thermos + near)
+        max_move = distance(jnp.asarray(THERMOS_POS[:2]), task.target_pos[:2])
+        peaks = sum(jnp.exp(-(to_goal**2) / width) for width in widths)
+        move = 1000.0 * (max_move - to_goal) + 2000.0 * peaks
+        moved = jnp.maximum(to_place + jnp.where(to_thermos < 0.05, move, 0.0), 0.0)
+        return 100.0 * height + jnp.where(picked & (to_stick < 0.1), moved, 0.0) - reach, to_goal
+
+
+def boxes_overlap(
+    center1: Float[Array, " 3"], turn1: Float[Array, "3 3"], half1: np.ndarray,
+    center2: Float[Array, " 3"], turn2: Float[Array, "3 3"], half2: np.ndarray,
+) -> Bool[Array, ""]:  # fmt: skip
+    """Whether two boxes do, by the separating-axis theorem. Columns of `turn` are a box's axes."""
+    axes1, axes2 = turn1.T, turn2.T
+    crosses = jnp.cross(axes1[:, None], axes2[None]).reshape(9, 3)
+    axes = jnp.concatenate([axes1, axes2, crosses])
+    reach1 = jnp.abs(axes @ turn1) @ half1
+    reach2 = jnp.abs(axes @ turn2) @ half2
+    return jnp.all(jnp.abs(axes @ (center2 - center1)) <= reach1 + reach2 + 1e-9)
