@@ -95,7 +95,7 @@ def run_task(task: str, options: Options) -> dict[str, Any]:
     env, params = envs.make(task, seeds=range(options.seeds), goal_hidden=False, backend=backend)
     official = run_official(env, options.seeds, options.steps)
     begun = time.perf_counter()
-    run = native.run_expert if options.backend == "c" else experts.run_expert
+    run: Any = native.run_expert if options.backend == "c" else experts.run_expert
     ours = run(env, params, range(options.seeds), options.steps)
     contacts, rows = contact_capacity(env.mj_model)
     summary = Episodes(ours.obs, ours.reward, ours.success).summary() | {

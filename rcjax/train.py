@@ -118,6 +118,8 @@ def run_iterations(
 
 def show_progress(bar: tqdm, row: Row, steps: int) -> None:
     shown = {"reward": "video_reward", "return": "true_return", "success": "success_rate"}
+    if row["diverged_physics"]:
+        shown["diverged steps"] = "diverged_physics"
     bar.set_postfix({label: f"{row[name]:.3g}" for label, name in shown.items()}, refresh=False)
     bar.update(steps)
     if "eval_success_rate" in row:
