@@ -59,7 +59,7 @@ class Proxy:
     """
 
     name: str
-    body: str
+    body: str  # a body's name, or one of its joints' where it has none
     shape: Literal["sphere", "capsule", "box", "plane"]
     size: tuple[float, ...]
     pos: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -69,13 +69,18 @@ class Proxy:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two proxies of a scene that collide with one another. `friction` is that of sliding."""
+    """Two proxies of a scene that collide with one another. `friction` is that of sliding; `solref` and `solimp` say
+    how soft the contact is."""
 
     name1: str
     name2: str
     condim: int = 3
     friction: float = FRICTION
     margin: float = 0.0  # metres at which contact begins
+    torsion: float = 0.005
+    time_constant: float = SOLREF[0]  # seconds in which what has sunk in comes out
+    solref: tuple[float, ...] = SOLREF
+    solimp: tuple[float, ...] = SOLIMP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,9 +200,9 @@ def _add_pair(spec: mujoco.MjSpec, pair: Pair) -> None:
         geomname1=names[0],
         geomname2=names[1],
         condim=pair.condim,
-        friction=(pair.friction, pair.friction, 0.005, 0.0001, 0.0001),
-        solref=SOLREF,
-        solimp=SOLIMP,
+        friction=(pair.friction, pair.friction, pair.torsion, 0.0001, 0.0001),
+        solref=pair.solref,
+        solimp=pair.solimp,
         margin=pair.margin,
     )
 

@@ -11,34 +11,21 @@ from jaxtyping import Float
 from rcjax.envs import scenes
 from rcjax.envs.metaworld.rewards import distance, v1_reach_and_pull
 from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS, Reward, SawyerEnv
+from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import Proxy, SceneSpec
 
 LOCK_LENGTH = 0.1  # metres
 SUCCESS_RADIUS = 0.02
 _ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 
 # The bolt is 100 x 38 x 20 mm: two capsules side by side.
 _BOLT = tuple(
     Proxy(f"bolt{i}", "lock_link", "capsule", (0.01, 0.04), (0.042, y, 0.0), _ALONG_X, role="internal")
     for i, y in enumerate((-0.033, -0.015))
 )
-# Each finger's two long edges, flush with its faces and its tip, and the front edges of the hand's base.
-_EDGES = tuple(
-    Proxy(f"{side}_edge{i}", f"{side}claw", "capsule", (0.0045, 0.0405), (0.0, y, z), _ALONG_X, role="internal")
-    for side, y in (("right", 0.0015), ("left", -0.0015))
-    for i, z in enumerate((-0.0105, 0.0105))
-)
-_BASE = tuple(
-    Proxy(f"base_edge{i}", "hand", "capsule", (0.008, 0.042), (x, 0.0, z), _ALONG_Y, role="internal")
-    for i, (x, z) in enumerate(((-0.0835, 0.0155), (-0.0535, 0.014)))
-)
-_PAIRS = (
-    *(Pair(hand.name, bolt.name, 3, HAND_FRICTION, MARGIN) for hand in _EDGES for bolt in _BOLT),
-    *(Pair(hand.name, bolt.name, 3, 1.0, MARGIN) for hand in _BASE for bolt in _BOLT),
-)
+_HAND = (*FINGER_EDGES, *BASE_RIGHT, *BASE_LEFT)
 
 
 class LockScene(SawyerEnv):
@@ -53,12 +40,11 @@ class LockScene(SawyerEnv):
         placed_bodies=("door",),
         proxies=(
             *_BOLT,
-            *_EDGES,
-            *_BASE,
+            *_HAND,
             Proxy("case", "door", "box", (0.22, 0.108, 0.15), (0.0, -0.002, 0.0), role="scenery"),
             Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
         ),
-        extra_pairs=_PAIRS,
+        extra_pairs=touching(_HAND, _BOLT),
         goal_sites=(),
     )
     mocap_low = (-0.5, 0.40, -0.15)

@@ -8,13 +8,29 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
+from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.05  # metres
 HANDLE_RADIUS = 0.02
 TRAVEL = 0.2
+_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+
+_HANDLE = Proxy("handle", "windowb_a", "capsule", (0.008, 0.045), (-0.014, -0.095, 0.0), role="internal")
+_BRACKETS = tuple(
+    Proxy(f"bracket{i}", "windowb_a", "capsule", (0.008, 0.035), (-0.014, -0.06, z), _ALONG_Y, role="internal")
+    for i, z in enumerate((-0.045, 0.045))
+)
+# The pane stops at the frame's posts, a millimetre after its joint's limits.
+_STOPS = (
+    Proxy("left_side", "windowb_a", "sphere", (0.005,), (-0.195, -0.013, 0.0), role="internal"),
+    Proxy("right_side", "windowb_a", "sphere", (0.005,), (-0.005, -0.013, 0.0), role="internal"),
+    Proxy("left_post", "window", "box", (0.015, 0.03, 0.181), (-0.216, 0.0, 0.0), role="internal"),
+    Proxy("right_post", "window", "box", (0.015, 0.03, 0.181), (0.216, 0.0, 0.0), role="internal"),
+)
+_HAND = (*FINGER_EDGES, *BASE_RIGHT, *BASE_LEFT)
 
 
 class WindowScene(SawyerEnv):
@@ -24,8 +40,17 @@ class WindowScene(SawyerEnv):
         xml="sawyer_xyz/sawyer_window_horizontal.xml",
         placed_bodies=("window",),
         proxies=(
-            Proxy("handle", "windowb_a", "capsule", (0.008, 0.045), (-0.014, -0.095, 0.0)),
-            Proxy("frame", "window", "box", (0.23, 0.03, 0.18), (0.0, 0.0, 0.0), role="scenery"),
+            _HANDLE,
+            *_BRACKETS,
+            *_STOPS,
+            *_HAND,
+            Proxy("frame", "window", "box", (0.231, 0.03, 0.181), role="scenery"),
+            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+        ),
+        extra_pairs=(
+            *touching(_HAND, (_HANDLE,)),
+            *touching(FINGER_EDGES, _BRACKETS),
+            *(Pair(stop.name, post.name, condim=1) for stop, post in zip(_STOPS[:2], _STOPS[2:], strict=True)),
         ),
     )
     handle_site: str

@@ -11,15 +11,18 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
+from rcjax.envs.metaworld.scenes.edges import FINGER_CORNERS, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import SceneSpec
+from rcjax.envs.scenes import Proxy, SceneSpec
 
 TARGET_RADIUS = 0.07  # metres
 REACH_RADIUS = 0.005
 DIAL_RADIUS = 0.05
 MAX_PULL = 0.03  # metres along y from the dial to its goal
 PUSH_OFFSET = np.array([0.05, 0.02, 0.09])  # metres from the dial's mark to where the fingers push
+
+_KNOB = Proxy("knob", "knob_Joint_1", "box", (0.015, 0.046, 0.015), (0.0, 0.0, 0.051), role="internal")
 
 
 class DialTurn(SawyerEnv):
@@ -29,7 +32,13 @@ class DialTurn(SawyerEnv):
     scene = SceneSpec(
         xml="sawyer_xyz/sawyer_dial.xml",
         placed_bodies=("dial",),
-        proxies=(),
+        proxies=(
+            _KNOB,
+            *FINGER_CORNERS,
+            Proxy("foot", "dial", "box", (0.042, 0.042, 0.018), (0.0, 0.0, 0.018), role="scenery"),
+            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+        ),
+        extra_pairs=touching(FINGER_CORNERS, (_KNOB,)),
     )
     goal_low = (-0.1, 0.73, 0.0299)
     goal_high = (0.1, 0.83, 0.0301)
