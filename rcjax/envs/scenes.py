@@ -77,8 +77,7 @@ class Pair:
     condim: int = 3
     friction: float = FRICTION
     margin: float = 0.0  # metres at which contact begins
-    torsion: float = 0.005
-    time_constant: float = SOLREF[0]  # seconds in which what has sunk in comes out
+    torsion: float = 0.005  # metres, friction of turning on the spot; counts with condim 4
     solref: tuple[float, ...] = SOLREF
     solimp: tuple[float, ...] = SOLIMP
 

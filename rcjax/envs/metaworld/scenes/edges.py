@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from rcjax.envs.scenes import FRICTION, HAND_FRICTION, MARGIN, Pair, Proxy
 
-BASE_SOLREF, BASE_SOLIMP = (0.015, 1.0), (0.945, 0.97, 0.0055, 0.5, 2.0)  # the official ones
+_BASE_SOFTNESS = {"solref": (0.015, 1.0), "solimp": (0.945, 0.97, 0.0055, 0.5, 2.0)}  # the official ones
 _ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 _ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 _CLAWS = (("right", 0.0015), ("left", -0.0015))  # and the middle of a finger's thickness in the claw's frame
@@ -47,7 +47,7 @@ def touching(hand: Iterable[Proxy], objects: Iterable[Proxy]) -> tuple[Pair, ...
     gives way more."""
     objects = tuple(objects)
     return tuple(
-        Pair(proxy.name, other.name, 3, FRICTION, 0.0, BASE_SOLREF, BASE_SOLIMP)
+        Pair(proxy.name, other.name, 3, FRICTION, **_BASE_SOFTNESS)
         if proxy.body == "right_hand"
         else Pair(proxy.name, other.name, 3, HAND_FRICTION, MARGIN)
         for proxy in hand
