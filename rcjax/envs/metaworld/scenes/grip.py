@@ -1,7 +1,7 @@
 """Fingers for objects that are held.
 
-A finger's inner face is either a box, for round objects, or the four corners of the part of it by the tip, for
-boxes: small spheres, so that edges stay sharp.
+A finger's inner face is a box, for spheres; or its two long edges, for bars across it; or the four corners of the
+part of it by the tip, for boxes, as small spheres, so that edges stay sharp.
 
 With a pyramidal friction cone, contacts of friction 2 are ten times as soft as those of friction 1, and the
 fingers, which close with some 200 N, go right through. Friction 1 holds what weighs 1 kg or less all the same.
@@ -17,6 +17,9 @@ _HALF_DEPTH = 0.012  # a box thicker outwards than the finger is, so that what g
 _TIP = 0.045  # metres along the finger
 _HALF_WIDTH = 0.015
 _CORNER_RADIUS = 0.001
+_EDGE_RADIUS = 0.003
+_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+TORSION = 0.1  # metres, as of the official finger pads
 _SIDES = (("right", 1.0), ("left", -1.0))
 
 
@@ -32,6 +35,17 @@ def _corners(side: str, inwards: float) -> tuple[Proxy, ...]:
     )  # fmt: skip
 
 
+def _edges(side: str, inwards: float) -> tuple[Proxy, ...]:
+    y = inwards * (_INNER_FACE - _EDGE_RADIUS)
+    return tuple(
+        Proxy(
+            f"{side}_jaw_edge{i}", f"{side}claw", "capsule", (_EDGE_RADIUS, _TIP - _EDGE_RADIUS),
+            (0.0, y, sign * (_HALF_WIDTH - _EDGE_RADIUS)), _ALONG_X, role="internal",
+        )
+        for i, sign in enumerate((-1.0, 1.0))
+    )  # fmt: skip
+
+
 def _face(side: str, inwards: float) -> Proxy:
     pos = (0.0, inwards * (_INNER_FACE - _HALF_DEPTH), 0.0)
     return Proxy(f"{side}_jaw", f"{side}claw", "box", (_TIP, _HALF_DEPTH, _HALF_WIDTH), pos, role="internal")
@@ -39,10 +53,14 @@ def _face(side: str, inwards: float) -> Proxy:
 
 JAWS = tuple(_face(side, inwards) for side, inwards in _SIDES)
 """Boxes: inner face and tip are the fingers'"""
+JAW_EDGES = tuple(edge for side, inwards in _SIDES for edge in _edges(side, inwards))
+"""Capsules, two to a finger"""
 JAW_CORNERS = tuple(corner for side, inwards in _SIDES for corner in _corners(side, inwards))
 """Spheres, four to a finger"""
 
 
-def grip_pairs(jaws: Iterable[Proxy], names: Iterable[str], friction: float = 1.0) -> tuple[Pair, ...]:
+def grip_pairs(
+    jaws: Iterable[Proxy], names: Iterable[str], friction: float = 1.0, torsion: float = TORSION
+) -> tuple[Pair, ...]:
     """Every jaw with every named proxy."""
-    return tuple(Pair(jaw.name, name, 3, friction, MARGIN) for name in names for jaw in jaws)
+    return tuple(Pair(jaw.name, name, 4, friction, MARGIN, torsion) for name in names for jaw in jaws)

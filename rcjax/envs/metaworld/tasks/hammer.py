@@ -15,9 +15,10 @@ from rcjax.envs.metaworld.pick_v1 import Lift, place_span
 from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
+from rcjax.envs.metaworld.scenes.grip import JAW_EDGES, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_hammer.xml"
 HEAD = (0.16, 0.06, 0.0)  # metres from the hammer's origin to its striking face, as it lies at first
@@ -25,14 +26,41 @@ TARGET_POS = (0.24, 0.74, 0.11)
 DRIVEN_IN = 0.09  # metres along the nail's joint
 LIFT_BY = 0.09
 HANDLE_LENGTH = 0.14
+_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+TABLE_SOLIMP = (0.945, 0.97, 0.0055, 0.5, 2.0)  # between the hammer's and the table's
+_HANDLE = Proxy("handle", "hammer", "capsule", (0.02, 0.14), (0.0, 0.0, 0.0), _ALONG_X, role="internal")
+_FEET = (
+    Proxy("handle_end", "hammer", "sphere", (0.02,), (-0.14, 0.0, 0.0), role="internal"),
+    Proxy("head_front", "hammer", "sphere", (0.038,), (0.16, 0.056, 0.0), role="internal"),
+    Proxy("head_back", "hammer", "sphere", (0.038,), (0.16, -0.056, 0.0), role="internal"),
+)
+# The head's striking face, its rim and its middle. It hits the nail well above its middle.
+_FACE = tuple(
+    Proxy(f"face{i}", "hammer", "sphere", (0.004,), (0.16 + x, 0.068, z), role="internal")
+    for i, (x, z) in enumerate(
+        ((0.0, 0.0), (0.0, -0.034), (-0.024, -0.024), (0.024, -0.024), (-0.034, 0.0), (0.034, 0.0))
+    )
+)
+_NAIL = Proxy("nail", "nail_link", "box", (0.03, 0.009, 0.03), role="internal")
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+_PAIRS = (
+    *grip_pairs(JAW_EDGES, ("handle",), friction=1.5),
+    *(Pair(foot.name, "table", solref=(0.015, 1.0), solimp=TABLE_SOLIMP) for foot in _FEET),
+    *(Pair(face.name, "nail") for face in _FACE),
+)
 
 
 class Hammer(SawyerEnv):
     """The hammer lies at x in [-0.1, 0.1]; the nail sticks out of a block to the right, 11 cm up."""
 
     task = "hammer"
-    scene = SceneSpec(xml=XML, placed_bodies=(), proxies=(_TABLE,), goal_sites=())
+    scene = SceneSpec(
+        xml=XML,
+        placed_bodies=(),
+        proxies=(*JAW_EDGES, _HANDLE, *_FEET, *_FACE, _NAIL, _TABLE),
+        extra_pairs=_PAIRS,
+        goal_sites=(),
+    )
     hand_init_pos = (0.0, 0.4, 0.2)
     goal_low = (0.2399, 0.7399, 0.109)
     goal_high = (0.2401, 0.7401, 0.111)
