@@ -1,6 +1,7 @@
 """Others' ways of driving our environments. Oracles: gymnax's registry, and Brax's and Playground's own wrappers."""
 
 import functools
+import pathlib
 
 import gymnax
 import jax
@@ -100,3 +101,34 @@ def test_brax_ppo_trains_on_it(still, monkeypatch):
     assert steps >= 64
     assert np.isfinite(metrics["eval/episode_reward"])
     assert "eval/episode_success" in metrics
+
+
+def readme_example(start):
+    text = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    return next(block for block in blocks if block.startswith(start))
+
+
+@pytest.fixture
+def no_shared_environments():
+    """Environments made with a patched `simulate` must not be handed to other tests."""
+    envs._make_env.cache_clear()
+    yield
+    envs._make_env.cache_clear()
+
+
+def test_readmes_gymnax_example_runs(still, no_shared_environments):
+    names: dict = {}
+    exec(readme_example("import gymnax"), names)
+    assert names["obs"].shape == (39,) and np.isfinite(names["reward"]) and "success" in names["info"]
+
+
+def test_readmes_brax_example_trains(still, no_shared_environments, monkeypatch):
+    """Up to the call of Brax's `train`, which `test_brax_ppo_trains_on_it` makes with small numbers."""
+    train = pytest.importorskip("brax.training.agents.ppo.train")
+    given = {}
+    monkeypatch.setattr(train, "train", lambda environment, **options: (given.update(options), environment, None))
+    names: dict = {}
+    exec(readme_example("from brax"), names)
+    assert names["environment"].env.name == "door-open"
+    assert given["episode_length"] == 128
