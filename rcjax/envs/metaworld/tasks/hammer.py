@@ -44,7 +44,7 @@ _FACE = tuple(
 _NAIL = Proxy("nail", "nail_link", "box", (0.03, 0.009, 0.03), role="internal")
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _PAIRS = (
-    *grip_pairs(JAW_EDGES, ("handle",), friction=1.5),
+    *grip_pairs(JAW_EDGES, ("handle",), friction=1.3),
     *(Pair(foot.name, "table", solref=(0.015, 1.0), solimp=TABLE_SOLIMP) for foot in _FEET),
     *(Pair(face.name, "nail") for face in _FACE),
 )

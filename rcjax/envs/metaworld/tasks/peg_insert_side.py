@@ -13,23 +13,51 @@ from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, inside_prism_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free, settled_as_in_xml
+from rcjax.envs.metaworld.scenes.grip import JAW_EDGES, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import MARKER_PREFIX, Proxy, SceneSpec
+from rcjax.envs.scenes import MARKER_PREFIX, Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_peg_insertion_side.xml"
 TARGET_RADIUS = 0.07  # metres
 LIFT_BY = 0.11
 HOLE = (0.03, 0.0, 0.13)  # of the box
 PEG_HEAD = (-0.1, 0.0, 0.0)  # of the peg
+_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+# The peg's inertia is such that it never turns, so that a bar grips as well and four corners find the hole.
+_PEG = Proxy("peg", "peg", "capsule", (0.015, 0.105), (0.0, 0.0, 0.0), _ALONG_X, role="internal")
+_CORNERS = {
+    (y, z): Proxy(f"peg_corner{y}{z}", "peg", "sphere", (0.003,), (-0.117, 0.012 * y, 0.012 * z), role="internal")
+    for y in (-1, 1)
+    for z in (-1, 1)
+}
+# In the box's frame, which is turned by a quarter: the hole is along y, 60 mm wide and high.
+_BLOCK = Proxy("block", "box", "box", (0.1, 0.1, 0.1), (0.0, 0.0, 0.1), role="scenery")
+_BELOW = Proxy("below", "box", "box", (0.1, 0.096, 0.05), (0.0, 0.0, 0.05), role="internal")
+_ABOVE = Proxy("above", "box", "box", (0.1, 0.096, 0.02), (0.0, 0.0, 0.18), role="internal")
+_BESIDE = {
+    side: Proxy(f"beside{side}", "box", "box", (0.035, 0.096, 0.03), (0.065 * side, 0.0, 0.13), role="internal")
+    for side in (-1, 1)
+}
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+_PAIRS = (
+    *grip_pairs(JAW_EDGES, ("peg",)),
+    Pair("peg", "table"),
+    *(Pair(corner.name, (_ABOVE if z > 0 else _BELOW).name) for (_, z), corner in _CORNERS.items()),
+    *(Pair(corner.name, _BESIDE[y].name) for (y, _), corner in _CORNERS.items()),
+)
 
 
 class PegInsertSide(SawyerEnv):
     """The peg lies to the right; the box stands to the left, with its hole towards the peg."""
 
     task = "peg-insert-side"
-    scene = SceneSpec(xml=XML, placed_bodies=("box",), proxies=(_TABLE,))
+    scene = SceneSpec(
+        xml=XML,
+        placed_bodies=("box",),
+        proxies=(*JAW_EDGES, _PEG, *_CORNERS.values(), _BLOCK, _BELOW, _ABOVE, *_BESIDE.values(), _TABLE),
+        extra_pairs=_PAIRS,
+    )
     goal_low = (-0.32, 0.4, 0.129)
     goal_high = (-0.22, 0.7, 0.131)
     random_low = (0.0, 0.5, 0.02, -0.35, 0.4, -0.001)
