@@ -17,45 +17,66 @@ from rcjax.envs.scenes import MARGIN, OFFICIAL_WELD, Pair, Proxy, SceneSpec, ass
 PRESS_RADIUS = 0.02  # metres along z
 _ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 
-
-_HANDLE = Proxy("handle", "handle_link", "capsule", (0.022, 0.055), (0.0, -0.166, 0.0), _ALONG_X)
 _PALM = Proxy("palm", "hand", "sphere", (0.03,), (-0.069, 0.0, -0.008), role="internal")
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+_SCENERY = (
+    Proxy("case", "box", "box", (0.086, 0.11, 0.11), (0.0, 0.0, 0.11), role="scenery"),
+    Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+)
 
 
-def _fingers(across: tuple[float, ...]) -> tuple[Proxy, ...]:
+def _fingers(name: str, across: tuple[float, ...]) -> tuple[Proxy, ...]:
     """Spheres half as thick as a finger, at its tip and its middle, `across` its width."""
     return tuple(
-        Proxy(f"{side}_finger_{i}{j}", f"{side}claw", "sphere", (0.0045,), (x, inwards * 0.0015, z), role="internal")
+        Proxy(f"{side}_{name}_{i}{j}", f"{side}claw", "sphere", (0.0045,), (x, inwards * 0.0015, z), role="internal")
         for side, inwards in (("right", 1.0), ("left", -1.0))
         for i, x in enumerate((0.0405, -0.005))
         for j, z in enumerate(across)
     )
 
 
-def _handle_scene(xml: str, lever: Proxy, fingers: tuple[Proxy, ...]) -> SceneSpec:
+def _handle_scene(
+    xml: str, proxies: tuple[Proxy, ...], meetings: tuple[tuple[Proxy, tuple[Proxy, ...]], ...]
+) -> SceneSpec:
+    """`meetings` are parts of the handle with the fingers' spheres that they meet; each meets the palm too."""
+    fingers = tuple(finger for _, met in meetings for finger in met)
     return SceneSpec(
         xml=f"sawyer_xyz/{xml}",
         placed_bodies=("box",),
-        proxies=(_HANDLE, lever, *fingers, _PALM, _TABLE),
-        extra_pairs=tuple(Pair(part.name, lever.name, margin=MARGIN) for part in (*fingers, _PALM)),
+        proxies=(*proxies, *(part for part, _ in meetings), *fingers, _PALM, *_SCENERY),
+        extra_pairs=tuple(
+            Pair(finger.name, part.name, margin=MARGIN) for part, met in meetings for finger in (*met, _PALM)
+        ),
         goal_sites=(),
     )
 
 
-# The lever behind the handle is 22 mm high, and fingers sink in deeper before the damped slide gives way. Its box goes
-# on for 30 mm below, so that what presses from above is not pushed out at the bottom.
+# The lever is 22 mm high, the handle 44 mm thick, and fingers sink in deeper before the damped slide gives way. Boxes
+# go on for some cm below, so that what presses from above is not pushed out sideways or at the bottom.
 FRONT_SCENE = _handle_scene(
     "sawyer_handle_press.xml",
-    # A finger's width is along x here, and counts to the lever's.
-    Proxy("lever", "handle_link", "box", (0.0425, 0.075, 0.026), (0.0, -0.081, -0.015), role="internal"),
-    _fingers((0.0,)),
+    (Proxy("handle", "handle_link", "capsule", (0.022, 0.055), (0.0, -0.166, 0.0), _ALONG_X),),
+    (
+        (
+            # Its width with half a finger's on either side, which here is along x.
+            Proxy("lever", "handle_link", "box", (0.0425, 0.075, 0.026), (0.0, -0.081, -0.015), role="internal"),
+            _fingers("middle", (0.0,)),
+        ),
+    ),
 )
 SIDE_SCENE = _handle_scene(
     "sawyer_handle_press_sideways.xml",
-    # On to the handle's front, which closed fingers press.
-    Proxy("lever", "handle_link", "box", (0.032, 0.091, 0.026), (0.0, -0.097, -0.015), role="internal"),
-    _fingers((-0.0105, 0.0105)),
+    (),
+    (
+        (
+            # Its thickness with half a finger's width in front and behind.
+            Proxy("handle", "handle_link", "box", (0.07, 0.0325, 0.031), (0.0, -0.166, -0.009), role="internal"),
+            _fingers("middle", (0.0,)),
+        ),
+        (
+            Proxy("lever", "handle_link", "box", (0.032, 0.075, 0.026), (0.0, -0.081, -0.015), role="internal"),
+            _fingers("edge", (-0.0105, 0.0105)),
+        ),
+    ),
 )
 
 

@@ -52,6 +52,7 @@ class HandlePull(HandleScene):
         )  # fmt: skip
         to_handle = distance(handle, self.tcp(state.physics.poses))
         open_, start_z = obs[3] > 0, task.object_init_pos[2]
+        # As official: y, always above the start's z. So this asks only for an open hand at the handle.
         lifted = (to_handle < 0.035) & open_ & (handle[1] - 0.01 > start_z)
         reward = hamacher_product(grasped, in_place) + jnp.where(lifted, 1.0 + 5.0 * in_place, 0.0)
         return jnp.where(to_target < GOAL_RADIUS, 10.0, reward), {
