@@ -14,15 +14,26 @@ from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, 
 from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
 
 REST_HEIGHT = 0.0199676407  # metres: where the official puck's centre settles on the official table
 PAD_THRESH = 0.05  # metres along y within which a pad is beside the object
 MIN_DISTANCE = 0.15  # metres in the plane from object to goal; nearer vectors are drawn again
 FOOT_RADIUS = 0.004
 
+# At a friction of 2 MuJoCo's pyramidal cone is a tenth as stiff along the normal as the official elliptic one. So 1 - d,
+# 0.03 in the official contacts of pads (d: how much of a contact's reference acceleration the solver enforces), is a
+# tenth of that.
+GRIP_SOLIMP = (0.997, 0.999, 0.01, 0.5, 2.0)
+
 TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 WALL = Proxy("wall", "wall", "box", (0.12, 0.01, 0.06), role="scenery")
+
+
+FINGERS = tuple(
+    Proxy(f"{side}_grip", f"{side}claw", "box", (0.045, 0.0045, 0.015), (0.0, y, 0.0), role="internal")
+    for side, y in (("right", 0.0015), ("left", -0.0015))
+)
 
 
 def feet(half_width: float, bottom: float) -> tuple[Proxy, ...]:
@@ -39,8 +50,20 @@ def feet(half_width: float, bottom: float) -> tuple[Proxy, ...]:
 def puck(radius: float, half_height: float) -> tuple[Proxy, ...]:
     """The sides of an upright cylinder as two spheres, and its feet on its rim."""
     heights = (-half_height / 4, 0.75 * half_height)  # grasped by its upper part, as fingers end above the table
-    sides = (Proxy(f"side{i}", "obj", "sphere", (radius,), (0.0, 0.0, z)) for i, z in enumerate(heights))
-    return (*sides, *feet(radius / 2**0.5, -half_height))
+    sides = (
+        Proxy(f"side{i}", "obj", "sphere", (radius,), (0.0, 0.0, z), role="internal") for i, z in enumerate(heights)
+    )
+    return (*sides, *FINGERS, *feet(radius / 2**0.5, -half_height))
+
+
+def gripped(proxies: tuple[Proxy, ...]) -> tuple[Pair, ...]:
+    """The sides among `proxies` against the fingers."""
+    sides = (proxy.name for proxy in proxies if proxy.name.startswith("side"))
+    return tuple(
+        Pair(finger.name, side, friction=HAND_FRICTION, margin=MARGIN, solimp=GRIP_SOLIMP)
+        for side in sides
+        for finger in FINGERS
+    )
 
 
 def on_table(proxies: tuple[Proxy, ...], friction: float = 1.0) -> tuple[Pair, ...]:
@@ -53,12 +76,13 @@ _PUCK = puck(0.02, 0.02)
 
 def puck_scene(xml: str) -> SceneSpec:
     """The puck of 4 cm by 4 cm on a bare table."""
-    return SceneSpec(xml=xml, placed_bodies=(), proxies=(*_PUCK, TABLE), extra_pairs=on_table(_PUCK))
+    pairs = (*gripped(_PUCK), *on_table(_PUCK))
+    return SceneSpec(xml=xml, placed_bodies=(), proxies=(*_PUCK, TABLE), extra_pairs=pairs)
 
 
 def puck_wall_scene(xml: str) -> SceneSpec:
     """The same with a brick wall, 12 cm high, that stops hand and puck."""
-    pairs = (*on_table(_PUCK), Pair("side0", "wall"), Pair("side1", "wall"))
+    pairs = (*gripped(_PUCK), *on_table(_PUCK), Pair("side0", "wall"), Pair("side1", "wall"))
     return SceneSpec(xml=xml, placed_bodies=(), proxies=(*_PUCK, TABLE, WALL), extra_pairs=pairs)
 
 

@@ -5,7 +5,7 @@ Source: metaworld 3.0.0, `sawyer_reach_wall_v3.py`.
 
 from jax import Array
 
-from rcjax.envs.metaworld.scenes.puck import TABLE, WALL, on_table, puck
+from rcjax.envs.metaworld.scenes.puck import TABLE, WALL, gripped, on_table, puck
 from rcjax.envs.metaworld.tasks.reach import TARGET_RADIUS, Reach
 from rcjax.envs.scenes import Pair, SceneSpec
 
@@ -20,7 +20,7 @@ class ReachWall(Reach):
         xml="sawyer_xyz/sawyer_reach_wall_v3.xml",
         placed_bodies=(),
         proxies=(*_PUCK, TABLE, WALL),
-        extra_pairs=(*on_table(_PUCK), Pair("side0", "wall")),
+        extra_pairs=(*gripped(_PUCK), *on_table(_PUCK), Pair("side0", "wall")),
     )
     goal_low = (-0.05, 0.85, 0.05)
     goal_high = (0.05, 0.9, 0.3)
