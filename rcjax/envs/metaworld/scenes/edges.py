@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from rcjax.envs.scenes import FRICTION, HAND_FRICTION, MARGIN, Pair, Proxy
 
 _BASE_SOFTNESS = {"solref": (0.015, 1.0), "solimp": (0.945, 0.97, 0.0055, 0.5, 2.0)}  # the official ones
+FIRM_SOLIMP = (0.999, 0.9995, 0.01, 0.5, 2.0)
 _ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 _ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 _CLAWS = (("right", 0.0015), ("left", -0.0015))  # and the middle of a finger's thickness in the claw's frame
@@ -42,14 +43,19 @@ BASE_BOX = Proxy("base_box", "right_hand", "box", (0.029, 0.05, 0.0255), (0.005,
 """For an object's spheres"""
 
 
-def touching(hand: Iterable[Proxy], objects: Iterable[Proxy]) -> tuple[Pair, ...]:
-    """Pairs of each proxy of the hand with each object's. The base slides more easily than the fingers' pads, and
-    gives way more."""
+def touching(
+    hand: Iterable[Proxy], objects: Iterable[Proxy], finger_solimp: tuple[float, ...] = FIRM_SOLIMP
+) -> tuple[Pair, ...]:
+    """Pairs of each proxy of the hand with each object's. The base slides more easily than the fingers' pads.
+
+    By default the fingers' contacts are given as firmer than they are: a pyramidal cone makes those of friction 2 some ten times
+    as soft as the official elliptic one does.
+    """
     objects = tuple(objects)
     return tuple(
         Pair(proxy.name, other.name, 3, FRICTION, **_BASE_SOFTNESS)
         if proxy.body == "right_hand"
-        else Pair(proxy.name, other.name, 3, HAND_FRICTION, MARGIN)
+        else Pair(proxy.name, other.name, 3, HAND_FRICTION, MARGIN, solimp=finger_solimp)
         for proxy in hand
         for other in objects
     )

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
+from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import Proxy, SceneSpec
@@ -16,6 +17,8 @@ TARGET_RADIUS = 0.07  # metres
 REACH_RADIUS = 0.01
 HANDLE_LENGTH = 0.175
 _ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+_HANDLE = Proxy("handle", "faucet_link2", "capsule", (0.017, 0.055), (0.0, -0.12, 0.001), _ALONG_Y, role="internal")
+_HAND = (*FINGER_EDGES, *BASE_RIGHT, *BASE_LEFT)
 
 
 def faucet_scene(goal_site: str) -> SceneSpec:
@@ -23,9 +26,11 @@ def faucet_scene(goal_site: str) -> SceneSpec:
         xml="sawyer_xyz/sawyer_faucet.xml",
         placed_bodies=("faucetBase",),
         proxies=(
-            Proxy("handle", "faucet_link2", "capsule", (0.017, 0.055), (0.0, -0.12, 0.001), _ALONG_Y),
+            _HANDLE,
+            *_HAND,
             Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
         ),
+        extra_pairs=touching(_HAND, (_HANDLE,)),
         goal_sites=(goal_site,),
     )
 

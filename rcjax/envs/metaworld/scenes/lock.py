@@ -14,7 +14,7 @@ from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS, Reward, SawyerEn
 from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import SOLIMP, Proxy, SceneSpec
 
 LOCK_LENGTH = 0.1  # metres
 SUCCESS_RADIUS = 0.02
@@ -44,7 +44,7 @@ class LockScene(SawyerEnv):
             Proxy("case", "door", "box", (0.22, 0.108, 0.15), (0.0, -0.002, 0.0), role="scenery"),
             Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
         ),
-        extra_pairs=touching(_HAND, _BOLT),
+        extra_pairs=touching(_HAND, _BOLT, SOLIMP),
         goal_sites=(),
     )
     mocap_low = (-0.5, 0.40, -0.15)
