@@ -7,9 +7,11 @@ With a pyramidal friction cone, contacts of friction 2 are ten times as soft as 
 fingers, which close with some 200 N, go right through. Friction 1 holds what weighs 1 kg or less all the same.
 """
 
+import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from rcjax.envs.metaworld.hand import HAND_PROXIES
 from rcjax.envs.scenes import MARGIN, Pair, Proxy
 
 _INNER_FACE = 0.006  # metres inwards of the claw's origin
@@ -23,9 +25,14 @@ TORSION = 0.1  # metres, as of the official finger pads
 _SIDES = (("right", 1.0), ("left", -1.0))
 
 
-def _corners(side: str, inwards: float) -> tuple[Proxy, ...]:
+def jaw_corners(levels: Sequence[float]) -> tuple[Proxy, ...]:
+    """Spheres on the inner faces' long edges, each of `levels` up from the tip, metres: two to a level and finger."""
+    return tuple(corner for side, inwards in _SIDES for corner in _corners(side, inwards, levels))
+
+
+def _corners(side: str, inwards: float, levels: Sequence[float]) -> tuple[Proxy, ...]:
     y = inwards * (_INNER_FACE - _CORNER_RADIUS)
-    places = itertools.product((_TIP - _CORNER_RADIUS, _TIP - 0.02), (-1.0, 1.0))
+    places = itertools.product((_TIP - max(level, _CORNER_RADIUS) for level in levels), (-1.0, 1.0))
     return tuple(
         Proxy(
             f"{side}_jaw_corner{i}", f"{side}claw", "sphere", (_CORNER_RADIUS,),
@@ -55,8 +62,9 @@ JAWS = tuple(_face(side, inwards) for side, inwards in _SIDES)
 """Boxes: inner face and tip are the fingers'"""
 JAW_EDGES = tuple(edge for side, inwards in _SIDES for edge in _edges(side, inwards))
 """Capsules, two to a finger"""
-JAW_CORNERS = tuple(corner for side, inwards in _SIDES for corner in _corners(side, inwards))
-"""Spheres, four to a finger"""
+JAW_CORNERS = jaw_corners((0.0, 0.02))
+PALM = tuple(dataclasses.replace(proxy, role="internal") for proxy in HAND_PROXIES["box"] if "base" in proxy.name)
+"""Two spheres"""
 
 
 def grip_pairs(

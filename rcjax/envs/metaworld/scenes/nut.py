@@ -7,20 +7,51 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.metaworld.scenes.grip import JAW_CORNERS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_assembly_peg.xml"
 HANDLE_LENGTH = 0.02  # metres along which the fingers may be anywhere
 LEVEL = (0.707, 0.0, 0.0, 0.707)  # the nut's quaternion w x y z as it should be
+RING_RADIUS = 0.048  # metres, of the ring's middle; its hole is 29 mm in radius
+_HANDLE = Proxy("handle", "asmbly_peg", "box", (0.019, 0.038, 0.016), (0.0, -0.13, 0.0), role="internal")
+_RING = tuple(
+    Proxy(
+        f"ring{i}",
+        "asmbly_peg",
+        "sphere",
+        (0.019,),
+        (RING_RADIUS * np.cos(a), RING_RADIUS * np.sin(a), 0.0),
+        role="internal",
+    )
+    for i, a in enumerate(np.arange(12) * (2 * np.pi / 12))
+)
+_HANDLE_END = tuple(
+    Proxy(f"handle_end{x}", "asmbly_peg", "sphere", (0.003,), (0.016 * x, -0.165, -0.013), role="internal")
+    for x in (-1, 1)
+)
+# The peg's top is flat, a capsule's round: that ends 12 mm higher.
+_PEG = Proxy("peg", "peg", "capsule", (0.02, 0.042), (0.0, 0.0, 0.0), role="internal")
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+_PAIRS = (
+    *grip_pairs(JAW_CORNERS, ("handle",)),
+    *(Pair(sphere.name, "table") for sphere in (*_RING[::3], *_HANDLE_END)),
+    *(Pair(sphere.name, "peg") for sphere in _RING),
+)
 
 
 class NutScene(SawyerEnv):
     """The nut's handle points to the right."""
 
-    scene = SceneSpec(xml=XML, placed_bodies=("peg",), proxies=(_TABLE,), goal_sites=())
+    scene = SceneSpec(
+        xml=XML,
+        placed_bodies=("peg",),
+        proxies=(*JAW_CORNERS, _HANDLE, *_HANDLE_END, *_RING, _PEG, _TABLE),
+        extra_pairs=_PAIRS,
+        goal_sites=(),
+    )
 
     def accepts(self, random_vector: np.ndarray) -> bool:
         return bool(np.linalg.norm(random_vector[:2] - random_vector[3:5]) >= 0.1)

@@ -13,15 +13,41 @@ from rcjax.envs.metaworld.pick_v1 import reach_reward
 from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free
+from rcjax.envs.metaworld.scenes.grip import JAWS, PALM, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import Pair, Proxy, SceneSpec
 
 SUCCESS_RADIUS = 0.07  # metres
 PLUGGED = (0.044, 0.0, 0.131)  # from the wall's origin
 PULL_BY = (0.15, 0.0, 0.0)
 PEG_END = (0.04, 0.0, 0.0)  # of the plug
+_JAW_CORNERS = jaw_corners((0.0, 0.032, 0.064))
+_BODY = Proxy("plug", "plug", "box", (0.035, 0.038, 0.038), (0.025, 0.0, 0.0), role="internal")
+_KNOB = Proxy("knob", "plug", "sphere", (0.04,), (0.06, 0.0, 0.0), role="internal")
+# The head is wider than the hole, 44 mm, and so stays put till it is pulled; the flange ends at the wall.
+_HEAD = Proxy("head", "plug", "sphere", (0.03,), (-0.035, 0.0, 0.0), role="internal")
+_FLANGE = {
+    (y, z): Proxy(f"flange{y}{z}", "plug", "sphere", (0.004,), (-0.016, 0.03 * y, 0.03 * z), role="internal")
+    for y in (-1, 1)
+    for z in (-1, 1)
+}
+_WALL = Proxy("wall", "plug_wall", "box", (0.025, 0.1, 0.1), role="scenery")
+_BELOW = Proxy("below", "plug_wall", "box", (0.025, 0.1, 0.055), (0.0, 0.0, -0.045), role="internal")
+_ABOVE = Proxy("above", "plug_wall", "box", (0.025, 0.1, 0.023), (0.0, 0.0, 0.077), role="internal")
+_BESIDE = tuple(
+    Proxy(f"beside{side}", "plug_wall", "box", (0.025, 0.039, 0.022), (0.0, 0.061 * side, 0.032), role="internal")
+    for side in (-1, 1)
+)
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+_PAIRS = (
+    *grip_pairs(_JAW_CORNERS, ("plug",), friction=1.5),
+    *grip_pairs(JAWS, ("knob",), friction=1.5),
+    *grip_pairs(PALM, ("plug",)),
+    *(Pair("head", around.name, friction=2.0) for around in (_BELOW, _ABOVE, *_BESIDE)),
+    *(Pair(sphere.name, (_ABOVE if z > 0 else _BELOW).name) for (_, z), sphere in _FLANGE.items()),
+    *(Pair(sphere.name, "table") for sphere in (_KNOB, _HEAD)),
+)
 
 
 class PegUnplugSide(SawyerEnv):
@@ -31,7 +57,21 @@ class PegUnplugSide(SawyerEnv):
     scene = SceneSpec(
         xml="sawyer_xyz/sawyer_peg_unplug_side.xml",
         placed_bodies=("box",),
-        proxies=(_TABLE,),
+        proxies=(
+            *JAWS,
+            *_JAW_CORNERS,
+            *PALM,
+            _BODY,
+            _KNOB,
+            _HEAD,
+            *_FLANGE.values(),
+            _WALL,
+            _BELOW,
+            _ABOVE,
+            *_BESIDE,
+            _TABLE,
+        ),
+        extra_pairs=_PAIRS,
     )
     goal_low = (-0.056, 0.6, 0.13)
     goal_high = (0.044, 0.8, 0.132)
