@@ -65,6 +65,10 @@ JAW_EDGES = tuple(edge for side, inwards in _SIDES for edge in _edges(side, inwa
 JAW_CORNERS = jaw_corners((0.0, 0.02))
 PALM = tuple(dataclasses.replace(proxy, role="internal") for proxy in HAND_PROXIES["box"] if "base" in proxy.name)
 """Two spheres"""
+PALM_BAR = next(
+    dataclasses.replace(proxy, role="internal") for proxy in HAND_PROXIES["capsule"] if "base" in proxy.name
+)
+"""A capsule"""
 
 
 def grip_pairs(

@@ -7,7 +7,7 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.metaworld.scenes.grip import JAW_CORNERS, grip_pairs
+from rcjax.envs.metaworld.scenes.grip import grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import Pair, Proxy, SceneSpec
@@ -16,6 +16,7 @@ XML = "sawyer_xyz/sawyer_assembly_peg.xml"
 HANDLE_LENGTH = 0.02  # metres along which the fingers may be anywhere
 LEVEL = (0.707, 0.0, 0.0, 0.707)  # the nut's quaternion w x y z as it should be
 RING_RADIUS = 0.048  # metres, of the ring's middle; its hole is 29 mm in radius
+_JAW_CORNERS = jaw_corners((0.0, 0.014))
 _HANDLE = Proxy("handle", "asmbly_peg", "box", (0.019, 0.038, 0.016), (0.0, -0.13, 0.0), role="internal")
 _RING = tuple(
     Proxy(
@@ -36,7 +37,7 @@ _HANDLE_END = tuple(
 _PEG = Proxy("peg", "peg", "capsule", (0.02, 0.042), (0.0, 0.0, 0.0), role="internal")
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _PAIRS = (
-    *grip_pairs(JAW_CORNERS, ("handle",)),
+    *grip_pairs(_JAW_CORNERS, ("handle",)),
     *(Pair(sphere.name, "table") for sphere in (*_RING[::3], *_HANDLE_END)),
     *(Pair(sphere.name, "peg") for sphere in _RING),
 )
@@ -48,7 +49,7 @@ class NutScene(SawyerEnv):
     scene = SceneSpec(
         xml=XML,
         placed_bodies=("peg",),
-        proxies=(*JAW_CORNERS, _HANDLE, *_HANDLE_END, *_RING, _PEG, _TABLE),
+        proxies=(*_JAW_CORNERS, _HANDLE, *_HANDLE_END, *_RING, _PEG, _TABLE),
         extra_pairs=_PAIRS,
         goal_sites=(),
     )

@@ -3,6 +3,8 @@
 Source: metaworld 3.0.0, `sawyer_box_close_v3.py`.
 """
 
+import itertools
+
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -13,9 +15,10 @@ from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import SUBSTEPS, place_free, settled
+from rcjax.envs.metaworld.scenes.grip import PALM_BAR, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import PROXY_PREFIX, Proxy, SceneSpec
+from rcjax.envs.scenes import PROXY_PREFIX, Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_box.xml"
 SUCCESS_RADIUS = 0.08  # metres
@@ -23,15 +26,43 @@ LIFT_BY = 0.12
 LID_HEIGHT = 0.02  # of the lid's origin at reset
 FUNNEL_RADIUS = 0.02
 LEVEL = (0.707, 0.0, 0.0, 0.707)  # the lid's quaternion w x y z as it should be
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
-_LID = Proxy("lid_center", "top_link", "sphere", (0.004,), role="internal")
+_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+_SIGNS = tuple(itertools.product((-1, 1), repeat=2))
+_JAW_CORNERS = jaw_corners((0.0, 0.07))
+_TIPS = tuple(corner for corner in _JAW_CORNERS if corner.pos[0] > 0.04)
+# The official collision meshes are convex hulls: the lid is a slab, the handle a plate.
+_LID_CENTER = Proxy("lid_center", "top_link", "sphere", (0.004,), role="internal")
+_LID = Proxy("lid", "top_link", "box", (0.115, 0.115, 0.0117), (0.0, 0.0, -0.0041), role="internal")
+_HANDLE = Proxy("handle", "top_link", "box", (0.008, 0.058, 0.048), (0.0, 0.0, 0.052), role="internal")
+_BAR = Proxy("bar", "top_link", "capsule", (0.008, 0.05), (0.0, 0.0, 0.092), _ALONG_Y, role="internal")
+_FEET = tuple(
+    Proxy(f"lid_foot{x}{y}", "top_link", "sphere", (0.004,), (0.111 * x, 0.111 * y, -0.012), role="internal")
+    for x, y in _SIGNS
+)
+_BOX_TOP = tuple(
+    Proxy(f"box_top{x}{y}", "box", "sphere", (0.004,), (0.096 * x, 0.096 * y, 0.056), role="internal")
+    for x, y in _SIGNS
+)
+_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="internal")
+_PAIRS = (
+    *grip_pairs(_JAW_CORNERS, ("handle",)),
+    *grip_pairs(_TIPS, ("lid",)),
+    *grip_pairs((PALM_BAR,), ("bar",)),
+    *(Pair(foot.name, "table") for foot in _FEET),
+    *(Pair(corner.name, "lid") for corner in _BOX_TOP),
+)
 
 
 class BoxClose(SawyerEnv):
     """The lid lies before the box; the goal is its place on it."""
 
     task = "box-close"
-    scene = SceneSpec(xml=XML, placed_bodies=("boxbody",), proxies=(_TABLE, _LID))
+    scene = SceneSpec(
+        xml=XML,
+        placed_bodies=("boxbody",),
+        proxies=(*_JAW_CORNERS, PALM_BAR, _LID_CENTER, _LID, _HANDLE, _BAR, *_FEET, *_BOX_TOP, _TABLE),
+        extra_pairs=_PAIRS,
+    )
     goal_low = (-0.1, 0.7, 0.133)
     goal_high = (0.1, 0.8, 0.133)
     random_low = (-0.05, 0.5, 0.02, *goal_low)
@@ -56,7 +87,7 @@ class BoxClose(SawyerEnv):
         return Placement(target_pos=target_pos, object_init_pos=lid_pos, constants={"handle_height": handle_height})
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        lid_pos = self.geom_pos(poses, PROXY_PREFIX + _LID.name)
+        lid_pos = self.geom_pos(poses, PROXY_PREFIX + _LID_CENTER.name)
         return jnp.concatenate([lid_pos, self.body_quat(poses, "boxbodytop")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
