@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.metaworld.scenes.puck import TABLE, PuckScene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -21,11 +22,27 @@ DUNK_HEIGHT = 0.3  # just over the hoop
 BALL_RADIUS = 0.03
 LIFT = 0.3  # metres that version 1 wants the ball lifted by
 
+# Two of the same place: a finger's claw and its pad each have a contact officially, and one alone is softer.
+_BALLS = tuple(Proxy(f"ball{i}", "bsktball", "sphere", (BALL_RADIUS,), role="internal") for i in range(2))
+_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+_RIM = tuple(
+    Proxy(f"rim{i}", "basket_goal", "capsule", (0.01, 0.03), (x, y - 0.083, 0.249), quat, role="internal")
+    for i, (x, y, quat) in enumerate(
+        ((0.0, 0.045, _ALONG_X), (0.0, -0.045, _ALONG_X), (0.044, 0.0, _ALONG_Y), (-0.044, 0.0, _ALONG_Y))
+    )
+)
+_BOARD = Proxy("backboard", "basket_goal", "box", (0.1, 0.01, 0.07), (0.0, 0.0, 0.29), role="scenery")
 _SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_basketball.xml",
     placed_bodies=("basket_goal",),
-    proxies=(Proxy("ball", "bsktball", "sphere", (BALL_RADIUS,)), TABLE),
-    extra_pairs=(Pair("ball", "table"),),
+    proxies=(*_BALLS, *JAWS, *_RIM, _BOARD, TABLE),
+    extra_pairs=(
+        *grip_pairs(JAWS, [ball.name for ball in _BALLS]),
+        Pair("ball0", "table"),
+        Pair("ball0", "backboard"),
+        *(Pair("ball0", part.name) for part in _RIM),
+    ),
     goal_sites=(),
 )
 

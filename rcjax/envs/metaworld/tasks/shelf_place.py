@@ -11,22 +11,38 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.metaworld.scenes.puck import TABLE, PuckScene, feet, on_table, terms
 from rcjax.envs.mjx_env import EnvState
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07
 BOARD_HEIGHT = 0.24  # of the board that the block goes on
 REST_HEIGHT = 0.0199681034  # where the official block's centre settles on the official table
 
+# Each finger's box meets two spheres in its side of the block, whose moment of inertia keeps it from turning, and its
+# tip presses on the block's top. Friction 2 makes the grip as soft as the official one, which loses blocks too.
+_SIDES = {
+    side: tuple(
+        Proxy(f"{side}_side{i}", "obj", "sphere", (0.01,), (x, -0.01 * inwards, 0.006), role="internal")
+        for i, x in enumerate((-0.008, 0.008))
+    )
+    for side, inwards in (("right", 1.0), ("left", -1.0))
+}
 _BLOCK = Proxy("block", "obj", "box", (0.02, 0.02, 0.02), role="internal")
-_SCENE = SceneSpec(
-    xml="sawyer_xyz/sawyer_shelf_placing.xml",
-    placed_bodies=("shelf",),
-    proxies=(_BLOCK, *feet(0.016, -0.02), TABLE),
-    extra_pairs=on_table(feet(0.016, -0.02)),
-    goal_sites=(),
+_TIPS = tuple(
+    Proxy(f"{side}_tip{i}", f"{side}claw", "sphere", (0.0045,), (0.0405, 0.0015 * inwards, z), role="internal")
+    for side, inwards in (("right", 1.0), ("left", -1.0))
+    for i, z in enumerate((-0.0105, 0.0105))
+)
+_FEET = feet(0.016, -0.02)
+_BOARD = Proxy("board", "shelf", "box", (0.1, 0.095, 0.01), (0.0, -0.015, BOARD_HEIGHT), role="scenery")
+_BACK = Proxy("back", "shelf", "box", (0.1, 0.01, 0.32), (0.0, 0.09, 0.32), role="scenery")
+_GRIP = tuple(
+    pair
+    for jaw, side in zip(JAWS, ("right", "left"), strict=True)
+    for pair in grip_pairs((jaw,), [sphere.name for sphere in _SIDES[side]], friction=2.0)
 )
 
 
@@ -34,7 +50,19 @@ class ShelfPlace(PuckScene):
     """The block lies on the table; the goal is over the middle board of a shelf with walls on both sides."""
 
     task = "shelf-place"
-    scene = _SCENE
+    scene = SceneSpec(
+        xml="sawyer_xyz/sawyer_shelf_placing.xml",
+        placed_bodies=("shelf",),
+        proxies=(_BLOCK, *_SIDES["right"], *_SIDES["left"], *_FEET, *JAWS, *_TIPS, TABLE, _BOARD, _BACK),
+        extra_pairs=(
+            *_GRIP,
+            *grip_pairs(_TIPS, ("block",), friction=2.0),
+            *on_table(_FEET, friction=2.0),
+            *(Pair(foot.name, "board", friction=2.0) for foot in _FEET),
+            *(Pair(foot.name, "back", condim=1) for foot in _FEET[:2]),
+        ),
+        goal_sites=(),
+    )
     goal_low = (-0.1, 0.8, 0.299)
     goal_high = (0.1, 0.9, 0.301)
     random_low = (-0.1, 0.5, 0.019, *goal_low)
