@@ -32,9 +32,9 @@ def cube(bottom: float = -HALF_SIZE) -> tuple[Proxy, ...]:
     return (box, *FINGERS, *feet(0.016, bottom))
 
 
-def gripped() -> tuple[Pair, ...]:
+def gripped(solimp: tuple[float, ...] = GRIP_SOLIMP) -> tuple[Pair, ...]:
     """The fingers against the cube."""
-    return tuple(Pair(finger.name, "cube", 3, HAND_FRICTION, MARGIN, solimp=GRIP_SOLIMP) for finger in FINGERS)
+    return tuple(Pair(finger.name, "cube", 3, HAND_FRICTION, MARGIN, solimp=solimp) for finger in FINGERS)
 
 
 def cube_scene(xml: str, *, bottom: float = -HALF_SIZE, friction: float = 1.0) -> SceneSpec:

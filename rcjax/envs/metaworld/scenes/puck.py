@@ -26,6 +26,10 @@ FOOT_RADIUS = 0.004
 # tenth of that.
 GRIP_SOLIMP = (0.997, 0.999, 0.01, 0.5, 2.0)
 
+HAND_TORSION = 0.1  # metres: of the fingers' official friction of turning on the spot
+TABLE_SOLREF = (0.015, 1.0)  # of the official contacts between an object and the table
+TABLE_SOLIMP = (0.945, 0.97, 0.0055, 0.5, 2.0)
+
 TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 WALL = Proxy("wall", "wall", "box", (0.12, 0.01, 0.06), role="scenery")
 

@@ -1,7 +1,7 @@
 """The ball and the goal of soccer."""
 
-from rcjax.envs.metaworld.scenes.puck import TABLE
-from rcjax.envs.scenes import MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.metaworld.scenes.puck import FINGERS, GRIP_SOLIMP, HAND_TORSION, TABLE, TABLE_SOLIMP, TABLE_SOLREF
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
 
 BALL_RADIUS = 0.026  # metres
 _LEAN = (0.98919, 0.14660, 0.0, 0.0)  # the back leans forward by 17 degrees
@@ -21,9 +21,10 @@ _BASE = tuple(
 SOCCER_SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_soccer.xml",
     placed_bodies=("goal_whole",),
-    proxies=(Proxy("ball", "soccer_ball", "sphere", (BALL_RADIUS,)), TABLE, *_GOAL, *_BASE),
+    proxies=(Proxy("ball", "soccer_ball", "sphere", (BALL_RADIUS,), role="internal"), *FINGERS, TABLE, *_GOAL, *_BASE),
     extra_pairs=(
-        Pair("ball", "table"),
+        *(Pair("ball", f.name, 4, HAND_FRICTION, MARGIN, torsion=HAND_TORSION, solimp=GRIP_SOLIMP) for f in FINGERS),
+        Pair("ball", "table", solref=TABLE_SOLREF, solimp=TABLE_SOLIMP),
         *(Pair("ball", part.name) for part in _GOAL[:3]),
         *(Pair(base.name, part.name, condim=1, margin=MARGIN) for base in _BASE for part in _GOAL),
     ),
