@@ -1,28 +1,46 @@
 """The coffee machine and its mug, for coffee-push, coffee-pull and coffee-button."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.envs.metaworld.hand import HAND_PROXIES
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import MARGIN, Pair, Proxy, SceneSpec
 
 MUG_RADIUS = 0.028
 _FEET = tuple(
     Proxy(f"mug_foot{i}", "obj", "sphere", (0.004,), (0.02 * x, 0.02 * y, 0.006), role="internal")
     for i, (x, y) in enumerate(((1, 0), (0, 1), (-1, 0), (0, -1)))
 )
+_FINGERS = tuple(dataclasses.replace(proxy, role="internal") for proxy in HAND_PROXIES["sphere"])
+_MUG = tuple(
+    Proxy(f"mug{i}", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, z), role="internal")
+    for i, z in enumerate((0.015, 0.04, 0.065))
+)
 MUG_PROXIES = (
-    *(Proxy(f"mug{i}", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, z)) for i, z in enumerate((0.03, 0.045, 0.06))),
+    *_MUG,
     *_FEET,
+    *_FINGERS,
     Proxy("mug_side", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, 0.03), role="internal"),
 )
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _MACHINE = Proxy("machine", "coffee_machine", "box", (0.1, 0.098, 0.185), (0.0, 0.0, 0.185), role="scenery")
-MUG_PAIRS = (*(Pair(foot.name, "table") for foot in _FEET), Pair("mug_side", "machine", condim=1))
+# The fingers keep the mug from turning in their grip, as the official ones do, whose torsional friction this is.
+MUG_PAIRS = (
+    *(Pair(foot.name, "table") for foot in _FEET),
+    *(
+        Pair(finger.name, sphere.name, 4, 1.4, MARGIN, torsion=0.1, solimp=(0.995, 0.997, 0.01, 0.5, 2.0))
+        for finger in _FINGERS
+        for sphere in _MUG
+    ),
+    Pair("mug_side", "machine", condim=1),
+)
 
 
 class CoffeeScene(SawyerEnv):

@@ -8,12 +8,14 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, v1_reach_and_pull
 from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.metaworld.scenes.edges import FINGER_TIPS, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import Pair, Proxy, SceneSpec
 
 _ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 _ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+_POST = Proxy("post", "door_link", "capsule", (0.013, 0.04), (0.325, -0.06, 0.0), _ALONG_Y)
 
 
 class DoorScene(SawyerEnv):
@@ -24,7 +26,8 @@ class DoorScene(SawyerEnv):
         placed_bodies=("door",),
         proxies=(
             Proxy("handle", "door_link", "capsule", (0.02, 0.065), (0.385, -0.12, 0.0), _ALONG_X),
-            Proxy("post", "door_link", "capsule", (0.013, 0.04), (0.325, -0.06, 0.0), _ALONG_Y),
+            _POST,
+            *FINGER_TIPS,
             Proxy("panel", "door_link", "box", (0.18, 0.01, 0.123), (0.185, 0.0, 0.0)),
             Proxy("frame", "door", "box", (0.22, 0.106, 0.15), (0.0, 0.0, 0.0), role="scenery"),
             Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
@@ -33,7 +36,7 @@ class DoorScene(SawyerEnv):
             Proxy("corner", "door_link", "sphere", (0.001,), (0.006, -0.009, 0.0), role="internal"),
             Proxy("jamb", "door", "box", (0.016, 0.106, 0.15), (-0.204, 0.0, 0.0), role="internal"),
         ),
-        extra_pairs=(Pair("corner", "jamb", condim=1),),
+        extra_pairs=(Pair("corner", "jamb", condim=1), *touching(FINGER_TIPS, (_POST,))),
     )
     random_low = (0.0, 0.85, 0.15)
     random_high = (0.1, 0.95, 0.15)

@@ -22,6 +22,12 @@ FINGER_EDGES = tuple(
 )
 """Two capsules to a finger, flush with its faces and its tip; for an object's capsules and spheres"""
 
+FINGER_TIPS = tuple(
+    Proxy(f"{side}_tip", f"{side}claw", "capsule", (0.0045, 0.0105), (0.0405, y, 0.0), role="internal")
+    for side, y in _CLAWS
+)
+"""A capsule along each tip's length, for bars that the tips come down on"""
+
 FINGER_CORNERS = tuple(
     Proxy(f"{side}_corner{i}", f"{side}claw", "sphere", (0.0045,), (x, y, z), role="internal")
     for side, y in _CLAWS
@@ -48,8 +54,8 @@ def touching(
 ) -> tuple[Pair, ...]:
     """Pairs of each proxy of the hand with each object's. The base slides more easily than the fingers' pads.
 
-    By default the fingers' contacts are given as firmer than they are: a pyramidal cone makes those of friction 2 some ten times
-    as soft as the official elliptic one does.
+    By default the fingers' contacts are given as firmer than they are: a pyramidal cone makes those of friction 2
+    some ten times as soft as the official elliptic one does.
     """
     objects = tuple(objects)
     return tuple(
