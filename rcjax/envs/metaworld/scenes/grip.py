@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from rcjax.envs.metaworld.hand import HAND_PROXIES
-from rcjax.envs.scenes import MARGIN, Pair, Proxy
+from rcjax.envs.scenes import MARGIN, SOLIMP, Pair, Proxy
 
 _INNER_FACE = 0.006  # metres inwards of the claw's origin
 _HALF_DEPTH = 0.012  # a box thicker outwards than the finger is, so that what goes in deep still comes out inwards
@@ -22,6 +22,7 @@ _CORNER_RADIUS = 0.001
 _EDGE_RADIUS = 0.003
 _ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 TORSION = 0.1  # metres, as of the official finger pads
+SOFT_SOLIMP = (0.97, 0.99, 0.01, 0.5, 2.0)  # between an official finger pad's and a harder object's
 _SIDES = (("right", 1.0), ("left", -1.0))
 
 
@@ -72,7 +73,15 @@ PALM_BAR = next(
 
 
 def grip_pairs(
-    jaws: Iterable[Proxy], names: Iterable[str], friction: float = 1.0, torsion: float = TORSION
+    jaws: Iterable[Proxy],
+    names: Iterable[str],
+    friction: float = 1.0,
+    torsion: float = TORSION,
+    solimp: tuple[float, ...] = SOLIMP,
 ) -> tuple[Pair, ...]:
     """Every jaw with every named proxy."""
-    return tuple(Pair(jaw.name, name, 4, friction, MARGIN, torsion) for name in names for jaw in jaws)
+    return tuple(
+        Pair(jaw.name, name, condim=4, friction=friction, margin=MARGIN, torsion=torsion, solimp=solimp)
+        for name in names
+        for jaw in jaws
+    )

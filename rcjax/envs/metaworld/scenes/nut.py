@@ -7,7 +7,7 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.metaworld.scenes.grip import grip_pairs, jaw_corners
+from rcjax.envs.metaworld.scenes.grip import SOFT_SOLIMP, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import Pair, Proxy, SceneSpec
@@ -37,7 +37,7 @@ _HANDLE_END = tuple(
 _PEG = Proxy("peg", "peg", "capsule", (0.02, 0.042), (0.0, 0.0, 0.0), role="internal")
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _PAIRS = (
-    *grip_pairs(_JAW_CORNERS, ("handle",)),
+    *grip_pairs(_JAW_CORNERS, ("handle",), friction=1.3, solimp=SOFT_SOLIMP),
     *(Pair(sphere.name, "table") for sphere in (*_RING[::3], *_HANDLE_END)),
     *(Pair(sphere.name, "peg") for sphere in _RING),
 )

@@ -15,7 +15,7 @@ from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import SUBSTEPS, place_free, settled
-from rcjax.envs.metaworld.scenes.grip import PALM_BAR, grip_pairs, jaw_corners
+from rcjax.envs.metaworld.scenes.grip import PALM_BAR, SOFT_SOLIMP, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import PROXY_PREFIX, Pair, Proxy, SceneSpec
@@ -30,10 +30,10 @@ _ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 _SIGNS = tuple(itertools.product((-1, 1), repeat=2))
 _JAW_CORNERS = jaw_corners((0.0, 0.07))
 _TIPS = tuple(corner for corner in _JAW_CORNERS if corner.pos[0] > 0.04)
-# The official collision meshes are convex hulls: the lid is a slab, the handle a plate.
+# The official collision meshes are convex hulls: the lid is a slab, the handle a plate whose top is round.
 _LID_CENTER = Proxy("lid_center", "top_link", "sphere", (0.004,), role="internal")
 _LID = Proxy("lid", "top_link", "box", (0.115, 0.115, 0.0117), (0.0, 0.0, -0.0041), role="internal")
-_HANDLE = Proxy("handle", "top_link", "box", (0.008, 0.058, 0.048), (0.0, 0.0, 0.052), role="internal")
+_HANDLE = Proxy("handle", "top_link", "box", (0.008, 0.058, 0.044), (0.0, 0.0, 0.048), role="internal")
 _BAR = Proxy("bar", "top_link", "capsule", (0.008, 0.05), (0.0, 0.0, 0.092), _ALONG_Y, role="internal")
 _FEET = tuple(
     Proxy(f"lid_foot{x}{y}", "top_link", "sphere", (0.004,), (0.111 * x, 0.111 * y, -0.012), role="internal")
@@ -45,9 +45,9 @@ _BOX_TOP = tuple(
 )
 _TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="internal")
 _PAIRS = (
-    *grip_pairs(_JAW_CORNERS, ("handle",)),
-    *grip_pairs(_TIPS, ("lid",)),
-    *grip_pairs((PALM_BAR,), ("bar",)),
+    *grip_pairs(_JAW_CORNERS, ("handle",), solimp=SOFT_SOLIMP),
+    *grip_pairs(_TIPS, ("lid",), solimp=SOFT_SOLIMP),
+    *grip_pairs((PALM_BAR, *_TIPS), ("bar",), solimp=SOFT_SOLIMP),
     *(Pair(foot.name, "table") for foot in _FEET),
     *(Pair(corner.name, "lid") for corner in _BOX_TOP),
 )
