@@ -87,7 +87,9 @@ class SceneSpec:
     """What is particular to a task's scene.
 
     `placed_bodies` are the top-level bodies that the official reset moves, and `goal_sites` the sites that it
-    puts at the target. `extra_pairs` are collisions besides those of the hand with each proxy.
+    puts at the target. `extra_pairs` are collisions besides those of the hand with each proxy. `elliptic_cone` is the
+    official friction cone, for scenes where an object slides between two others; MJX has it for pairs of condim 3 and
+    more only, so not with proxies of the role "scenery".
     """
 
     xml: str  # relative to metaworld's assets
@@ -95,6 +97,7 @@ class SceneSpec:
     proxies: tuple[Proxy, ...]
     extra_pairs: tuple[Pair, ...] = ()
     goal_sites: tuple[str, ...] = ("goal",)
+    elliptic_cone: bool = False
 
 
 def asset_path(xml: str) -> pathlib.Path:
@@ -122,7 +125,7 @@ def build_model(
     for name in tracked_bodies:
         spec.body(name).add_site(name=name, rgba=np.zeros(4))
     _add_proxies(spec, scene, hand_proxies)
-    _set_solver(spec)
+    _set_solver(spec, scene.elliptic_cone)
     spec.compiler.fusestatic = True
     model = spec.compile()
     for i in range(model.neq):
@@ -225,10 +228,10 @@ def _add_proxies(spec: mujoco.MjSpec, scene: SceneSpec, hand_proxies: Mapping[st
         _add_pair(spec, pair)
 
 
-def _set_solver(spec: mujoco.MjSpec) -> None:
+def _set_solver(spec: mujoco.MjSpec, elliptic_cone: bool) -> None:
     """Four iterations are enough from a warm start, two are not. The time step stays at 0.0025 s."""
     spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC if elliptic_cone else mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.iterations = 4
     spec.option.ls_iterations = 4
     spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE

@@ -1,31 +1,44 @@
-"""The ball and the goal of soccer."""
+"""The ball and the goal of soccer.
 
-from rcjax.envs.metaworld.scenes.puck import FINGERS, GRIP_SOLIMP, HAND_TORSION, TABLE, TABLE_SOLIMP, TABLE_SOLREF
+Fingers push the ball from both sides of its middle, and it slides on the table, stuck to a finger, more than it rolls.
+Only the official friction cone and softness lead it along the official way.
+"""
+
+from rcjax.envs.metaworld.scenes.puck import FINGERS, HAND_TORSION, TABLE_SOLIMP, TABLE_SOLREF
 from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
 
 BALL_RADIUS = 0.026  # metres
+_PAD_SOLIMP = (0.97, 0.99, 0.01, 0.5, 2.0)  # of the official contacts between pads and the ball
 _LEAN = (0.98919, 0.14660, 0.0, 0.0)  # the back leans forward by 17 degrees
 
+_BALL = Proxy("ball", "soccer_ball", "sphere", (BALL_RADIUS,), role="internal")
+_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="internal")
 _GOAL = (
-    Proxy("right_post", "goal_whole", "box", (0.0065, 0.06, 0.0825), (0.0965, -0.004, 0.0825), role="scenery"),
-    Proxy("left_post", "goal_whole", "box", (0.0065, 0.06, 0.0825), (-0.0965, -0.004, 0.0825), role="scenery"),
-    Proxy("back", "goal_whole", "box", (0.103, 0.0072, 0.0862), (0.0, 0.0315, 0.0825), _LEAN, role="scenery"),
-    Proxy("bar", "goal_whole", "box", (0.09, 0.039, 0.0055), (0.0, -0.025, 0.1595), role="scenery"),
+    Proxy("right_post", "goal_whole", "box", (0.0065, 0.06, 0.0825), (0.0965, -0.004, 0.0825), role="internal"),
+    Proxy("left_post", "goal_whole", "box", (0.0065, 0.06, 0.0825), (-0.0965, -0.004, 0.0825), role="internal"),
+    Proxy("back", "goal_whole", "box", (0.103, 0.0072, 0.0862), (0.0, 0.0315, 0.0825), _LEAN, role="internal"),
+    Proxy("bar", "goal_whole", "box", (0.09, 0.039, 0.0055), (0.0, -0.025, 0.1595), role="internal"),
 )
 # The gripper's base, above the fingers, runs into the goal before they reach its back.
 _BASE = tuple(
     Proxy(f"base{i}", "hand", "sphere", (0.03,), (-0.069, y, -0.008), role="internal")
     for i, y in enumerate((-0.023, 0.023))
 )
+_TIPS = tuple(
+    Proxy(f"{side}_tip", f"{side}claw", "sphere", (0.0045,), (0.0405, y, 0.0), role="internal")
+    for side, y in (("right", 0.0015), ("left", -0.0015))
+)
 
 SOCCER_SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_soccer.xml",
     placed_bodies=("goal_whole",),
-    proxies=(Proxy("ball", "soccer_ball", "sphere", (BALL_RADIUS,), role="internal"), *FINGERS, TABLE, *_GOAL, *_BASE),
+    proxies=(_BALL, _TABLE, *FINGERS, *_TIPS, *_BASE, *_GOAL),
     extra_pairs=(
-        *(Pair("ball", f.name, 4, HAND_FRICTION, MARGIN, torsion=HAND_TORSION, solimp=GRIP_SOLIMP) for f in FINGERS),
+        *(Pair("ball", f.name, 4, HAND_FRICTION, MARGIN, torsion=HAND_TORSION, solimp=_PAD_SOLIMP) for f in FINGERS),
         Pair("ball", "table", solref=TABLE_SOLREF, solimp=TABLE_SOLIMP),
         *(Pair("ball", part.name) for part in _GOAL[:3]),
-        *(Pair(base.name, part.name, condim=1, margin=MARGIN) for base in _BASE for part in _GOAL),
+        *(Pair(tip.name, part.name, 3, HAND_FRICTION, MARGIN) for tip in _TIPS for part in (_TABLE, *_GOAL)),
+        *(Pair(base.name, part.name, margin=MARGIN) for base in _BASE for part in _GOAL),
     ),
+    elliptic_cone=True,
 )
