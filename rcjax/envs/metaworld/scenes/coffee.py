@@ -11,7 +11,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.hand import HAND_PROXIES
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
 
 MUG_RADIUS = 0.028
 _FEET = tuple(
@@ -21,7 +21,7 @@ _FEET = tuple(
 _FINGERS = tuple(dataclasses.replace(proxy, role="internal") for proxy in HAND_PROXIES["sphere"])
 _MUG = tuple(
     Proxy(f"mug{i}", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, z), role="internal")
-    for i, z in enumerate((0.015, 0.04, 0.065))
+    for i, z in enumerate((0.02, 0.041, 0.062))
 )
 MUG_PROXIES = (
     *_MUG,
@@ -35,7 +35,7 @@ _MACHINE = Proxy("machine", "coffee_machine", "box", (0.1, 0.098, 0.185), (0.0, 
 MUG_PAIRS = (
     *(Pair(foot.name, "table") for foot in _FEET),
     *(
-        Pair(finger.name, sphere.name, 4, 1.4, MARGIN, torsion=0.1, solimp=(0.995, 0.997, 0.01, 0.5, 2.0))
+        Pair(finger.name, sphere.name, 4, HAND_FRICTION, MARGIN, torsion=0.1, solimp=(0.995, 0.997, 0.01, 0.5, 2.0))
         for finger in _FINGERS
         for sphere in _MUG
     ),
