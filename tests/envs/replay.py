@@ -36,7 +36,9 @@ def record(env: SawyerEnv, official: SawyerXYZEnv) -> dict[str, np.ndarray]:
     assert env.mj_model.nq == official.model.nq
     episodes = []
     for episode in range(EPISODES):
+        official.reward_function_version = "v1"  # assembly's reset prepares what its version 1 needs only then
         obs = reset_to(official, env.random_vector(episode))
+        official.reward_function_version = "v2"
         act, rows = episode_actions(env.task, episode), []
         for t in range(STEPS):
             action = act(obs, t).astype(np.float32)

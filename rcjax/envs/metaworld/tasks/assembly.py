@@ -9,13 +9,16 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import tolerance
+from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
+from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
 from rcjax.envs.metaworld.scenes.nut import XML, NutScene, level_reward
 from rcjax.envs.mjx_env import EnvState
 
 ALIGNED_RADIUS = 0.02  # metres, horizontally between nut and peg
+LIFT_BY = 0.1
+OVER_PEG = 0.03  # along x and y
 PEG_HEIGHT = 0.05  # from the peg's middle to its top
 
 
@@ -33,7 +36,9 @@ class Assembly(NutScene):
         nut_pos, target_pos = np.split(random_vector, 2)
         place_free(data, nut_pos, settled_as_in_xml(XML, tuple(self.hand_init_pos))[3:])
         self.place_peg(data, target_pos - np.array([0.0, 0.0, PEG_HEIGHT]))
-        return Placement(target_pos=target_pos, object_init_pos=nut_pos)
+        mujoco.mj_kinematics(self.mj_model, data)
+        constants = {"handle_height": data.site("RoundNut-8").xpos[2]}
+        return Placement(target_pos=target_pos, object_init_pos=nut_pos, constants=constants)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
         """Caging of the handle and place of the nut, while it is level; 10 around the peg."""
@@ -47,6 +52,28 @@ class Assembly(NutScene):
             "grasp_success": grasped >= 0.5,
             "grasp_reward": grasped,
             "in_place_reward": in_place,
+            "obj_to_target": 0.0,
+        }
+
+    def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
+        """Reach, lift and place; and, once over the peg, the way down."""
+        task, poses, handle = state.task, state.physics.poses, obs[4:7]
+        tcp, nut, start = self.tcp(poses), self.body_pos(poses, "RoundNut"), task.constants["handle_height"]
+        lift = Lift(height=nut[2], start=start, target=start + LIFT_BY)
+        reach, to_peg, height = distance(handle, tcp), distance(nut[:2], task.target_pos[:2]), jnp.abs(nut[2] - start)
+        over_peg = jnp.all(jnp.abs(nut - task.target_pos)[:2] < OVER_PEG)
+        held = lift.completed & (reach < 0.03) & ~lift.dropped(to_peg, reach)
+        place = v1_pull(place_span(task.object_init_pos, lift.target, task.target_pos), to_peg)
+        down = lift.target - height + jnp.exp(-(height**2) / 0.003) + jnp.exp(-(height**2) / 0.0003)
+        place = jnp.maximum(place + jnp.where(over_peg, 2000.0 * down, 0.0), 0.0)
+        reward = reach_reward(handle, tcp, task.init_tcp, action, above=0.04, near=0.04)
+        reward = reward + lift.reward(over_peg | held, reach < 0.04) + jnp.where(over_peg | held, place, 0.0)
+        return reward, {
+            "success": over_peg & (height <= 0.04),
+            "near_object": 0.0,
+            "grasp_success": 0.0,
+            "grasp_reward": 0.0,
+            "in_place_reward": 0.0,
             "obj_to_target": 0.0,
         }
 
