@@ -1,5 +1,8 @@
 """The stick and the thermos, for stick-push and stick-pull."""
 
+import itertools
+from typing import Literal
+
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -8,9 +11,10 @@ from jaxtyping import Bool, Float
 
 from rcjax.envs.metaworld.rewards import distance
 from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import HAND_FRICTION, Pair, Proxy, SceneSpec
 
 THERMOS_POS = np.array([0.2, 0.6, 0.0])  # metres: its base, which nothing moves
 STICK_HEIGHT = 0.02  # of its centre as it lies
@@ -22,11 +26,65 @@ PAD_HALF = np.array([0.045, 0.003, 0.015])
 THERMOS_DRIFT = 0.58342566  # metres a second
 INIT_TCP = np.array([0.00417019, 0.6015806, 0.15021768])  # after that bump, 0.3 mm off ours
 
+_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
+_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+
+
+def _internal(name: str, body: str, shape: Literal["sphere", "capsule"], size: tuple, pos: tuple, quat=_ALONG_X):
+    return Proxy(name, body, shape, size, pos, quat, role="internal")
+
+
+# A finger's box meets a row of spheres in its side of the stick. With a pyramidal cone of friction the light stick
+# would hop when a finger moves it along the table.
+_FEET = tuple(
+    _internal(f"foot{i}", "stick", "sphere", (0.004,), (0.045 * x, 0.016 * y, -0.016))
+    for i, (x, y) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1)))
+)
+_SIDES = {
+    side: tuple(
+        _internal(f"{side}_side{i}", "stick", "sphere", (0.012,), (x, -0.008 * inwards, z))
+        for i, (x, z) in enumerate(itertools.product((-0.018, -0.006, 0.006, 0.018, 0.03), (0.0, 0.008)))
+    )
+    for side, inwards in (("right", 1.0), ("left", -1.0))
+}
+_GRIP = tuple(
+    pair
+    for jaw, side in zip(JAWS, ("right", "left"), strict=True)
+    for pair in grip_pairs((jaw,), [sphere.name for sphere in _SIDES[side]], friction=HAND_FRICTION)
+)
+# Stick, fingers and palm against the thermos and its handle, all capsules.
+_CORE = _internal("stick_core", "stick", "capsule", (0.02, 0.03), (0.0, 0.0, 0.0))
+_RODS = tuple(
+    _internal(f"{side}_rod{i}", f"{side}claw", "capsule", (0.0045, 0.0405), (0.0, 0.0015 * inwards, z))
+    for side, inwards in (("right", 1.0), ("left", -1.0))
+    for i, z in enumerate((-0.0105, 0.0105))
+)
+_PALM = _internal("palm", "hand", "capsule", (0.03, 0.026), (-0.066, 0.0, -0.008), _ALONG_Y)
+_THERMOS = _internal("thermos", "obj_slidex", "capsule", (0.06, 0.11), (0.0, 0.0, 0.13), (1.0, 0.0, 0.0, 0.0))
+_GRIP_BAR = _internal("bar", "obj_slidex", "capsule", (0.008, 0.068), (0.0, -0.135, 0.132), (1.0, 0.0, 0.0, 0.0))
+_TOP_BAR = _internal("top_bar", "obj_slidex", "capsule", (0.007, 0.04), (0.0, -0.09, 0.195), _ALONG_Y)
+_LOW_BAR = _internal("low_bar", "obj_slidex", "capsule", (0.007, 0.04), (0.0, -0.09, 0.069), _ALONG_Y)
+_BARS = (_GRIP_BAR, _TOP_BAR, _LOW_BAR)
+
 SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_stick_obj.xml",
     placed_bodies=(),
-    proxies=(Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),),
-)
+    proxies=(
+        Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="internal"),
+        *_FEET, *_SIDES["right"], *_SIDES["left"], *JAWS, _CORE, *_RODS, _PALM, _THERMOS, *_BARS,
+    ),
+    extra_pairs=(
+        *(Pair(foot.name, "table") for foot in _FEET),
+        *_GRIP,
+        Pair("stick_core", "thermos"),
+        *(Pair("stick_core", bar.name) for bar in _BARS),
+        *(Pair(rod.name, "bar") for rod in _RODS),
+        Pair("palm", "thermos"),
+        Pair("palm", "bar"),
+        Pair("palm", "top_bar"),
+    ),
+    elliptic_cone=True,
+)  # fmt: skip
 
 
 class StickScene(SawyerEnv):

@@ -49,7 +49,7 @@ class StickPull(StickScene):
         beside = jnp.array([0.05, 0.0, 0.0])
         to_stick, to_target = distance(stick, self.tcp(state.physics.poses)), distance(handle, target)
         scale = jnp.array([1.0, 1.0, 2.0])
-        margin = distance(start * scale, (THERMOS_POS + beside) * scale)
+        margin = distance(start * scale, (jnp.asarray(THERMOS_POS) + beside) * scale)
         stick_in_place = _near(distance(stick * scale, (handle + beside) * scale), margin)
         stick_at_goal = _near(distance(stick, target), distance(start, target))
         thermos_at_goal = _near(distance(handle + beside, target), distance(jnp.asarray(THERMOS_POS), target))
