@@ -1,44 +1,46 @@
 """The wooden cube of 4 cm, for push-back, sweep, sweep-into and hand-insert.
 
 Fingers grip the cube by its sides and also press on its top, off its middle, and drag it. So the cube is a box with
-true faces here, and small spheres stand for a finger's corners.
+true faces here, and small spheres stand for points of a finger's surface.
 """
 
-from rcjax.envs.metaworld.scenes.puck import GRIP_SOLIMP, TABLE, feet, on_table
+from rcjax.envs.metaworld.scenes.puck import TABLE, feet, on_table
 from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
 
 REST_HEIGHT = 0.0199680253  # metres: where the official cube's centre settles on the official table
 HALF_SIZE = 0.02
 
 _RADIUS = 0.002  # rounds a finger's edges
+_HALF_WIDTH = 0.013  # of a finger, to the middle of its corners' spheres
+# As `puck.GRIP_SOLIMP`, a little softer for six points to a finger: so the cube slips as rarely as the official one.
+_GRIP_SOLIMP = (0.996, 0.998, 0.01, 0.5, 2.0)
 
 
-def _finger(side: str, inwards: float) -> tuple[Proxy, ...]:
-    """A finger's corners: four at its tip and two of its inner face higher up."""
-    corners = [(0.043, y, z) for y in (-0.001, 0.004) for z in (-0.013, 0.013)]
-    corners += [(0.019, 0.004, z) for z in (-0.013, 0.013)]
+def fingers(across: tuple[float, ...] = (-_HALF_WIDTH, _HALF_WIDTH)) -> tuple[Proxy, ...]:
+    """Points of both fingers' surfaces: the outer corners of the tip, and the inner face `across` its width at the tip
+    and higher up."""
+    points = [(0.043, -0.001, z) for z in (-_HALF_WIDTH, _HALF_WIDTH)]
+    points += [(x, 0.004, z) for x in (0.043, 0.019) for z in across]
     return tuple(
-        Proxy(f"{side}_corner{i}", f"{side}claw", "sphere", (_RADIUS,), (x, inwards * y, z), role="internal")
-        for i, (x, y, z) in enumerate(corners)
+        Proxy(f"{side}_point{i}", f"{side}claw", "sphere", (_RADIUS,), (x, inwards * y, z), role="internal")
+        for side, inwards in (("right", 1.0), ("left", -1.0))
+        for i, (x, y, z) in enumerate(points)
     )
 
 
-FINGERS = (*_finger("right", 1.0), *_finger("left", -1.0))
-
-
 def cube(bottom: float = -HALF_SIZE) -> tuple[Proxy, ...]:
-    """The cube, with the hand's spheres; its bottom is `bottom` above the body's origin."""
+    """The cube and its feet; its bottom is `bottom` above the body's origin."""
     box = Proxy("cube", "obj", "box", (HALF_SIZE,) * 3, (0.0, 0.0, bottom + HALF_SIZE), role="internal")
-    return (box, *FINGERS, *feet(0.016, bottom))
+    return (box, *feet(0.016, bottom))
 
 
-def gripped(solimp: tuple[float, ...] = GRIP_SOLIMP) -> tuple[Pair, ...]:
-    """The fingers against the cube."""
-    return tuple(Pair(finger.name, "cube", 3, HAND_FRICTION, MARGIN, solimp=solimp) for finger in FINGERS)
+def gripped(points: tuple[Proxy, ...], solimp: tuple[float, ...]) -> tuple[Pair, ...]:
+    """The fingers' points against the cube."""
+    return tuple(Pair(point.name, "cube", 3, HAND_FRICTION, MARGIN, solimp=solimp) for point in points)
 
 
 def cube_scene(xml: str, *, bottom: float = -HALF_SIZE, friction: float = 1.0) -> SceneSpec:
     """The cube on a bare table; `friction` is between the two."""
-    proxies = cube(bottom)
-    pairs = (*gripped(), *on_table(proxies, friction))
-    return SceneSpec(xml=xml, placed_bodies=(), proxies=(*proxies, TABLE), extra_pairs=pairs)
+    proxies, points = cube(bottom), fingers((-_HALF_WIDTH, 0.0, _HALF_WIDTH))
+    pairs = (*gripped(points, _GRIP_SOLIMP), *on_table(proxies, friction))
+    return SceneSpec(xml=xml, placed_bodies=(), proxies=(*proxies, *points, TABLE), extra_pairs=pairs)

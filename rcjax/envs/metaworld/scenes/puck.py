@@ -21,9 +21,8 @@ PAD_THRESH = 0.05  # metres along y within which a pad is beside the object
 MIN_DISTANCE = 0.15  # metres in the plane from object to goal; nearer vectors are drawn again
 FOOT_RADIUS = 0.004
 
-# At a friction of 2 MuJoCo's pyramidal cone is a tenth as stiff along the normal as the official elliptic one. So 1 - d,
-# 0.03 in the official contacts of pads (d: how much of a contact's reference acceleration the solver enforces), is a
-# tenth of that.
+# At a friction of 2 MuJoCo's pyramidal cone is a tenth as stiff along the normal as the official elliptic one. So 1 - d
+# is a tenth of the official 0.03 of pads (d: how much of a contact's reference acceleration the solver enforces).
 GRIP_SOLIMP = (0.997, 0.999, 0.01, 0.5, 2.0)
 
 HAND_TORSION = 0.1  # metres: of the fingers' official friction of turning on the spot

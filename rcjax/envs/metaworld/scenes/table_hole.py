@@ -4,7 +4,7 @@ The hole is 16 cm by 16 cm and 5 cm deep; its bottom is at a height of 0, the ta
 that of a mountain: it never turns.
 """
 
-from rcjax.envs.metaworld.scenes.cube import cube, gripped
+from rcjax.envs.metaworld.scenes.cube import cube, fingers, gripped
 from rcjax.envs.metaworld.scenes.puck import GRIP_SOLIMP, on_table
 from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
 
@@ -24,14 +24,15 @@ _TIPS = tuple(
     for side, y in (("right", 0.0015), ("left", -0.0015))
 )
 _CUBE = cube()
+_POINTS = fingers()
 _FEET = tuple(proxy.name for proxy in _CUBE if proxy.name.startswith("foot"))
 
 TABLE_HOLE_SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_table_with_hole.xml",
     placed_bodies=(),
-    proxies=(*_CUBE, *_TIPS, _BOTTOM, *_TOP),
+    proxies=(*_CUBE, *_POINTS, *_TIPS, _BOTTOM, *_TOP),
     extra_pairs=(
-        *gripped(_GRIP_SOLIMP),
+        *gripped(_POINTS, _GRIP_SOLIMP),
         *on_table(_CUBE),
         *(Pair(foot, top.name) for foot in _FEET for top in _TOP),
         *(
