@@ -1,5 +1,7 @@
 """The window with a sliding pane, for window-open and window-close."""
 
+from typing import Any, Literal
+
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -13,6 +15,7 @@ from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import Pair, Proxy, SceneSpec
 
+FallOff = Literal["gaussian", "long_tail"]
 TARGET_RADIUS = 0.05  # metres
 HANDLE_RADIUS = 0.02
 TRAVEL = 0.2
@@ -68,7 +71,7 @@ class WindowScene(SawyerEnv):
         return jnp.pad(self.site_pos(poses, self.handle_site), (0, 4))
 
     def reach_and_slide(
-        self, state: EnvState, handle: Float[Array, " 3"], start_distance: Float[Array, ""], fall_off: str
+        self, state: EnvState, handle: Float[Array, " 3"], start_distance: Float[Array, ""], fall_off: FallOff
     ) -> Reward:
         """Reach times place, of version 2. `start_distance` is along x from the target, metres."""
         task = state.task
@@ -87,7 +90,7 @@ class WindowScene(SawyerEnv):
         return jnp.where(reach < 0.05, pull, 0.0) - reach, _terms(d, 0.0, 0.0, 0.0)
 
 
-def _terms(to_target, to_handle, reach, in_place) -> dict:
+def _terms(to_target: Array, to_handle: Array | float, reach: Array | float, in_place: Array | float) -> dict[str, Any]:
     return {
         "success": to_target <= TARGET_RADIUS,
         "near_object": jnp.asarray(to_handle) <= 0.05,

@@ -1,4 +1,4 @@
-"""dial-turn: turn the dial by half a turn or so.
+"""dial-turn: turn the dial, which lies on the table, clockwise.
 
 Source: metaworld 3.0.0, `sawyer_dial_turn_v3.py`.
 """
