@@ -89,7 +89,7 @@ class SceneSpec:
     `placed_bodies` are the top-level bodies that the official reset moves, and `goal_sites` the sites that it
     puts at the target. `extra_pairs` are collisions besides those of the hand with each proxy. `elliptic_cone` is the
     official friction cone, for scenes where an object slides between two others; MJX has it for pairs of condim 3 and
-    more only, so not with proxies of the role "scenery".
+    more only, so not with proxies of the role "scenery". Light objects in a firm grip need more `solver_iterations`.
     """
 
     xml: str  # relative to metaworld's assets
@@ -98,6 +98,7 @@ class SceneSpec:
     extra_pairs: tuple[Pair, ...] = ()
     goal_sites: tuple[str, ...] = ("goal",)
     elliptic_cone: bool = False
+    solver_iterations: int = 4
 
 
 def asset_path(xml: str) -> pathlib.Path:
@@ -125,7 +126,7 @@ def build_model(
     for name in tracked_bodies:
         spec.body(name).add_site(name=name, rgba=np.zeros(4))
     _add_proxies(spec, scene, hand_proxies)
-    _set_solver(spec, scene.elliptic_cone)
+    _set_solver(spec, scene.elliptic_cone, scene.solver_iterations)
     spec.compiler.fusestatic = True
     model = spec.compile()
     for i in range(model.neq):
@@ -228,10 +229,10 @@ def _add_proxies(spec: mujoco.MjSpec, scene: SceneSpec, hand_proxies: Mapping[st
         _add_pair(spec, pair)
 
 
-def _set_solver(spec: mujoco.MjSpec, elliptic_cone: bool) -> None:
-    """Four iterations are enough from a warm start, two are not. The time step stays at 0.0025 s."""
+def _set_solver(spec: mujoco.MjSpec, elliptic_cone: bool, iterations: int) -> None:
+    """Four iterations are mostly enough from a warm start, two are not. The time step stays at 0.0025 s."""
     spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC if elliptic_cone else mujoco.mjtCone.mjCONE_PYRAMIDAL
-    spec.option.iterations = 4
-    spec.option.ls_iterations = 4
+    spec.option.iterations = iterations
+    spec.option.ls_iterations = iterations
     spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE

@@ -84,6 +84,7 @@ SCENE = SceneSpec(
         Pair("palm", "top_bar"),
     ),
     elliptic_cone=True,
+    solver_iterations=8,
 )  # fmt: skip
 
 
