@@ -9,11 +9,13 @@ the run of all fifty may be stopped and continued.
 """
 
 import dataclasses
+import gc
 import json
 import time
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 import tyro
 
@@ -158,6 +160,15 @@ def main(options: Options) -> None:
         report.save(results, options.results)
         options.table.write_text(document(results))
         print(table({"tasks": {task: row}}, options.backend).splitlines()[-1], flush=True)
+        forget_programs()
+
+
+def forget_programs() -> None:
+    """Let go of a task's compiled programs: on a CPU a dozen of them use up a process's memory mappings."""
+    for cached in (experts._compiled, native._compiled, envs._make_env):
+        cached.cache_clear()
+    jax.clear_caches()
+    gc.collect()
 
 
 if __name__ == "__main__":
