@@ -104,13 +104,13 @@ def caging_reward(
     return held
 
 
-def v1_pull(max_distance: Scalar, distance: Scalar) -> Scalar:
+def v1_pull(max_distance: Scalar | float, distance: Scalar) -> Scalar:
     """1000 (max - d) + 1000 (exp(-d^2 / 0.01) + exp(-d^2 / 0.001)), not below 0: the pull towards the goal in
     Metaworld's rewards of version "v1"."""
     pull = max_distance - distance + jnp.exp(-(distance**2) / 0.01) + jnp.exp(-(distance**2) / 0.001)
     return jnp.maximum(1000.0 * pull, 0.0)
 
 
-def v1_reach_and_pull(reach_distance: Scalar, max_distance: Scalar, distance: Scalar) -> Scalar:
+def v1_reach_and_pull(reach_distance: Scalar, max_distance: Scalar | float, distance: Scalar) -> Scalar:
     """Nearness of the fingertips, and once they are within 5 cm the pull."""
     return jnp.where(reach_distance < 0.05, v1_pull(max_distance, distance), 0.0) - reach_distance
