@@ -76,7 +76,7 @@ class Pair:
     name2: str
     condim: int = 3
     friction: float = FRICTION
-    margin: float = 0.0  # metres at which contact begins
+    margin: float = 0.0  # metres at which contact begins; the hand's proxy is made larger by it
     torsion: float = 0.005  # metres, friction of turning on the spot; counts with condim 4
     solref: tuple[float, ...] = SOLREF
     solimp: tuple[float, ...] = SOLIMP
@@ -110,14 +110,18 @@ def asset_path(xml: str) -> pathlib.Path:
 
 
 def build_model(
-    scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]], tracked_bodies: Sequence[str] = ()
+    scene: SceneSpec,
+    hand_proxies: Mapping[str, Sequence[Proxy]],
+    hand_bodies: Sequence[str] = (),
+    tracked_bodies: Sequence[str] = (),
 ) -> mujoco.MjModel:
     """The edited scene, compiled.
 
-    `hand_proxies` gives the hand's proxies by what they meet: an object's shape, or "scenery". `tracked_bodies`
-    are fused bodies whose positions are still wanted: each leaves a site of its name.
+    `hand_proxies` gives the hand's proxies by what they meet: an object's shape, or "scenery"; proxies on
+    `hand_bodies` are the hand's too. `tracked_bodies` are fused bodies whose positions are still wanted: each
+    leaves a site of its name.
 
-    Raises ValueError for a pair of shapes on which MJX's `jax` backend and C MuJoCo disagree.
+    Raises ValueError for a pair of shapes or a margin on which MJX's `jax` backend and C MuJoCo disagree.
     """
     spec = mujoco.MjSpec.from_file(str(asset_path(scene.xml)))
     _disable_collisions(spec)
@@ -125,7 +129,7 @@ def build_model(
     _mark_sites(spec, scene.goal_sites)
     for name in tracked_bodies:
         spec.body(name).add_site(name=name, rgba=np.zeros(4))
-    _add_proxies(spec, scene, hand_proxies)
+    _add_proxies(spec, scene, hand_proxies, hand_bodies)
     _set_solver(spec, scene.elliptic_cone, scene.solver_iterations)
     spec.compiler.fusestatic = True
     model = spec.compile()
@@ -206,27 +210,62 @@ def _add_pair(spec: mujoco.MjSpec, pair: Pair) -> None:
         friction=(pair.friction, pair.friction, pair.torsion, 0.0001, 0.0001),
         solref=pair.solref,
         solimp=pair.solimp,
-        margin=pair.margin,
+        margin=0.0,
     )
 
 
-def _add_proxies(spec: mujoco.MjSpec, scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]]) -> None:
+def _add_proxies(
+    spec: mujoco.MjSpec, scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]], hand_bodies: Sequence[str]
+) -> None:
     """Add the scene's proxies, those of the hand that can meet one, and their pairs."""
-    met: dict[str, Sequence[Proxy]] = {}
-    for proxy in scene.proxies:
+    proxies, pairs = _collisions(scene, hand_proxies)
+    for proxy in _absorb_margins(proxies, pairs, hand_bodies):
         _add_geom(spec, proxy)
+    for pair in pairs:
+        _add_pair(spec, pair)
+
+
+def _collisions(scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]]) -> tuple[list[Proxy], list[Pair]]:
+    """All proxies of the scene, the hand's among them, and all pairs."""
+    met: dict[str, Sequence[Proxy]] = {}
+    pairs = []
+    for proxy in scene.proxies:
         if proxy.role == "internal":
             continue
         partner = "scenery" if proxy.role == "scenery" else proxy.shape
-        if partner not in met:
-            met[partner] = hand_proxies[partner]
-            for hand_proxy in met[partner]:
-                _add_geom(spec, hand_proxy)
+        met[partner] = hand_proxies[partner]
         condim = 1 if proxy.role == "scenery" else 3
-        for hand_proxy in met[partner]:
-            _add_pair(spec, Pair(hand_proxy.name, proxy.name, condim, HAND_FRICTION, MARGIN))
-    for pair in scene.extra_pairs:
-        _add_pair(spec, pair)
+        pairs += [Pair(hand.name, proxy.name, condim, HAND_FRICTION, MARGIN) for hand in met[partner]]
+    hand = [proxy for proxies in met.values() for proxy in proxies]
+    return [*scene.proxies, *hand], [*pairs, *scene.extra_pairs]
+
+
+def _absorb_margins(proxies: Sequence[Proxy], pairs: Sequence[Pair], hand_bodies: Sequence[str]) -> list[Proxy]:
+    """The proxies, those of the hand grown by the margin of their pairs, which then have none.
+
+    MJX's `jax` backend drops contacts between a sphere and a box before they touch, whatever the margin. A proxy
+    that is larger by the margin gives the same forces on every backend.
+
+    Raises ValueError for a margin between two proxies of the scene, and for one of the hand with several margins.
+    """
+    on_hand = {proxy.name for proxy in proxies if proxy.body in hand_bodies}
+    margins: dict[str, set[float]] = {name: set() for name in on_hand}
+    for pair in pairs:
+        grown = [name for name in (pair.name1, pair.name2) if name in on_hand]
+        if pair.margin and not grown:
+            raise ValueError(f"{pair.name1} and {pair.name2} have a margin, and neither is the hand's; enlarge one.")
+        for name in grown:
+            margins[name].add(pair.margin)
+    mixed = [name for name, found in margins.items() if len(found) > 1]
+    if mixed:
+        raise ValueError(f"{mixed} have pairs of different margins {[sorted(margins[name]) for name in mixed]}.")
+    return [_grown(proxy, max(margins.get(proxy.name, ()), default=0.0)) for proxy in proxies]
+
+
+def _grown(proxy: Proxy, by: float) -> Proxy:
+    """`proxy` with its surface moved outwards, metres."""
+    wider = len(proxy.size) if proxy.shape == "box" else 1
+    return dataclasses.replace(proxy, size=tuple(s + by * (i < wider) for i, s in enumerate(proxy.size)))
 
 
 def _set_solver(spec: mujoco.MjSpec, elliptic_cone: bool, iterations: int) -> None:

@@ -10,6 +10,7 @@ from rcjax.envs.scenes import Proxy
 
 _ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 _ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
+HAND_BODIES = ("hand", "right_hand", "rightclaw", "leftclaw")
 _OUTER_FACE = 0.003  # metres outwards of the claw's origin
 
 
