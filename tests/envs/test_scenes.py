@@ -1,9 +1,12 @@
 """The edited scene against the official XML, both loaded by MuJoCo."""
 
+import dataclasses
+
 import mujoco
 import numpy as np
 import pytest
 
+from rcjax import envs
 from rcjax.envs import scenes
 
 
@@ -70,7 +73,7 @@ def test_shapes_on_which_mjx_differs_from_c_mujoco_are_refused(drawer):
         proxies=(scenes.Proxy("front", "drawer_link", "box", (0.1, 0.008, 0.052)),),
     )
     with pytest.raises(ValueError, match=r"knuckle and front collide as box.*Use spheres against boxes"):
-        scenes.build_model(spec, hand)
+        scenes.build_model(spec, hand, ("hand",))
 
 
 def test_contacts_stay_few(drawer):
@@ -101,3 +104,44 @@ def test_visible_sites_have_markers_where_the_sites_are(drawer):
 def test_weld_is_the_official_one(drawer):
     model = drawer[0].mj_model
     np.testing.assert_array_equal(model.eq_data[0, :11], [0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 5])
+
+
+def hand_sphere(radius=0.01):
+    return scenes.Proxy("knuckle", "hand", "sphere", (radius,))
+
+
+def drawer_with(drawer, *pairs, proxies=()):
+    front = scenes.Proxy("front", "drawer_link", "box", (0.1, 0.008, 0.052), role="internal")
+    spec = scenes.SceneSpec(
+        xml=drawer[0].scene.xml, placed_bodies=(), proxies=(front, hand_sphere(), *proxies), extra_pairs=pairs
+    )
+    spec = dataclasses.replace(
+        spec, proxies=tuple(dataclasses.replace(proxy, role="internal") for proxy in spec.proxies)
+    )
+    return scenes.build_model(spec, {}, ("hand",))
+
+
+def test_the_hands_proxies_are_larger_by_their_margin(drawer):
+    model = drawer_with(drawer, scenes.Pair("knuckle", "front", margin=0.001))
+    assert model.geom("proxy:knuckle").size[0] == pytest.approx(0.011)
+    assert model.geom("proxy:front").size[0] == 0.1
+    assert not model.pair_margin.any()
+
+
+def test_a_margin_without_the_hand_and_two_margins_of_one_proxy_are_refused(drawer):
+    other = scenes.Proxy("other", "world", "sphere", (0.01,))
+    with pytest.raises(ValueError, match=r"front and other have a margin.*enlarge one"):
+        drawer_with(drawer, scenes.Pair("front", "other", margin=0.001), proxies=(other,))
+    with pytest.raises(ValueError, match="different margins"):
+        pairs = (scenes.Pair("knuckle", "front", margin=0.001), scenes.Pair("knuckle", "other"))
+        drawer_with(drawer, *pairs, proxies=(other,))
+
+
+@pytest.mark.parametrize("task", envs.MT50)
+def test_pairs_are_ones_that_mjx_treats_as_c_mujoco_does(task):
+    """No margins, which MJX ignores between a sphere and a box; with an elliptic cone no frictionless contacts, which
+    MJX refuses; building a scene refuses the shapes."""
+    model = envs.TASKS[task]().mj_model
+    assert not model.pair_margin.any()
+    if model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:
+        assert (model.pair_dim > 1).all()
