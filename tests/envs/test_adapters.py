@@ -110,11 +110,9 @@ def readme_example(start):
 
 
 @pytest.fixture
-def no_shared_environments():
+def no_shared_environments(monkeypatch):
     """Environments made with a patched `simulate` must not be handed to other tests."""
-    envs._make_env.cache_clear()
-    yield
-    envs._make_env.cache_clear()
+    monkeypatch.setattr(envs, "_make_env", envs._make_env.__wrapped__)
 
 
 def test_readmes_gymnax_example_runs(still, no_shared_environments):
