@@ -30,8 +30,20 @@ EPISODE = 128  # control steps of RoboCLIP's episodes
 RESULTS = Path(__file__).parent / "results" / "experts.json"
 TABLE = Path(__file__).parent / "METAWORLD.md"
 
-WHY: dict[str, str] = {}
-"""Of the tasks whose counts differ from the official ones by more than they should: the reason"""
+WHY = {
+    "bin-picking": "the expert lifts the cube only if hand and cube are within 1 cm of where it wants them, and the "
+    "lowest place of the hand is at that limit; in our contacts the closing fingers tilt the cube by a few millimetres "
+    "more than in the official ones, so some grips are tried again and again.",
+    "box-close": "closed fingers come down on the lid's handle with less than a millimetre to spare on each side; "
+    "whether they catch is decided by how the lid lies after it was dropped, and slips differ.",
+    "disassemble": "the expert lets go and starts again if the handle is not within 3 cm of the hand while it lifts; the "
+    "official nut hangs about 3 mm higher in the hand than ours, so ours is dropped, and taken again later.",
+    "hand-insert": "ours succeeds more often: in an official failure that was traced the pads sink 17 mm into the 10 g "
+    "cube until the contact changes to another face and throws it out, which ours do not.",
+    "shelf-place": "the official grip squeezes the block out in seven of 20 episodes, ours in four: which ones is "
+    "decided by millimetres.",
+}
+"""Of the tasks whose counts differ from the official ones by more than two: the reason"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +149,7 @@ def document(results: dict[str, Any]) -> str:
             parts += [f"## {name}", table(results, backend)]
     reasons = [f"- **{task}**: {why}" for task, why in sorted(WHY.items())]
     if reasons:
-        parts += ["## Where the counts differ, and why", "\n".join(reasons)]
+        parts += ["## Where the counts differ by more than two, and why", "\n".join(reasons)]
     return "\n\n".join(parts) + "\n"
 
 
