@@ -36,7 +36,7 @@ WHY = {
     "more than in the official ones, so some grips are tried again and again.",
     "box-close": "closed fingers come down on the lid's handle with less than a millimetre to spare on each side; "
     "whether they catch is decided by how the lid lies after it was dropped, and slips differ.",
-    "disassemble": "the expert lets go and starts again if the handle is not within 3 cm of the hand while it lifts; the "
+    "disassemble": "the expert lets go and starts again if the handle is not within 3 cm of the hand as it lifts; the "
     "official nut hangs about 3 mm higher in the hand than ours, so ours is dropped, and taken again later.",
     "hand-insert": "ours succeeds more often: in an official failure that was traced the pads sink 17 mm into the 10 g "
     "cube until the contact changes to another face and throws it out, which ours do not.",
