@@ -1,5 +1,6 @@
 """What the whole suite shares: caches of its own, and one small run configuration with its compiled iteration."""
 
+import gc
 import os
 
 import pytest
@@ -16,6 +17,17 @@ def own_caches(tmp_path_factory):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "xla")  # for the processes that tests start
         jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
     yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_go_of_programs():
+    """Compiled programs pile up otherwise, each with memory mappings of which a process may have 65,530; a run of the
+    whole suite crashed inside XLA. What a later module needs again comes from the cache on disk."""
+    yield
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

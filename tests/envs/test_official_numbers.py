@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import jax
 import mujoco
 import numpy as np
 import pytest
@@ -36,9 +37,10 @@ def task(request):
     env, params = envs.make(request.param, seeds=range(replay.EPISODES), goal_hidden=False)
     columns = replay.record(env, official)
     obs, rewards = replay.ours(env, params, columns)
-    return SimpleNamespace(
+    yield SimpleNamespace(
         env=env, params=params, official=official, drawn=drawn, columns=columns, obs=obs, rewards=rewards
     )
+    jax.clear_caches()  # fifty programs would use up the process's memory mappings
 
 
 def test_observation_reward_and_success_equal_official(task):
