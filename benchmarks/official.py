@@ -4,7 +4,7 @@ import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
-WELD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
+from rcjax.envs.scenes import set_official_weld
 
 
 def make_official(task: str, seed: int, *, goal_hidden: bool = True) -> SawyerXYZEnv:
@@ -14,7 +14,7 @@ def make_official(task: str, seed: int, *, goal_hidden: bool = True) -> SawyerXY
     """
 
     def reset_mocap_welds(self):
-        self.model.eq_data[:, : len(WELD)] = WELD
+        set_official_weld(self.model)
 
     base = ALL_V3_ENVIRONMENTS[f"{task}-v3"]
     env = type(base.__name__, (base,), {"reset_mocap_welds": reset_mocap_welds})()

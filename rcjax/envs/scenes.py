@@ -67,6 +67,16 @@ class Proxy:
     role: Role = "object"
 
 
+ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)  # quaternions that lay a proxy's own z there
+ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)  # along -y, to be exact
+TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
+
+
+def internal(proxy: Proxy) -> Proxy:
+    """`proxy` for `extra_pairs` only."""
+    return dataclasses.replace(proxy, role="internal")
+
+
 @dataclasses.dataclass(frozen=True)
 class Pair:
     """Two proxies of a scene that collide with one another. `friction` is that of sliding; `solref` and `solimp` say
@@ -133,10 +143,21 @@ def build_model(
     _set_solver(spec, scene.elliptic_cone, scene.solver_iterations)
     spec.compiler.fusestatic = True
     model = spec.compile()
-    for i in range(model.neq):
-        if model.eq_type[i] == mujoco.mjtEq.mjEQ_WELD:
-            model.eq_data[i, : len(OFFICIAL_WELD)] = OFFICIAL_WELD
+    set_official_weld(model)
     return model
+
+
+def official_model(xml: str) -> mujoco.MjModel:
+    """The scene as it is, but for what the official code writes over its welds."""
+    model = mujoco.MjModel.from_xml_path(str(asset_path(xml)))
+    set_official_weld(model)
+    return model
+
+
+def set_official_weld(model: mujoco.MjModel) -> None:
+    """Only the numbers that the official code knows: newer versions of MuJoCo have more to a weld."""
+    welds = model.eq_type == mujoco.mjtEq.mjEQ_WELD
+    model.eq_data[welds, : len(OFFICIAL_WELD)] = OFFICIAL_WELD
 
 
 def _disable_collisions(spec: mujoco.MjSpec) -> None:

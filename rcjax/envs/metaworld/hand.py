@@ -6,10 +6,8 @@ grasps, 6 mm inwards; spheres and capsules are flush with the outer face and wit
 finger inwards.
 """
 
-from rcjax.envs.scenes import Proxy
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, Proxy
 
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 HAND_BODIES = ("hand", "right_hand", "rightclaw", "leftclaw")
 _OUTER_FACE = 0.003  # metres outwards of the claw's origin
 
@@ -30,7 +28,7 @@ def _finger(side: str, inwards: float) -> dict[str, list[Proxy]]:
             Proxy(f"{side}_base_sphere", "hand", "sphere", (0.03,), (-0.069, -0.023 * inwards, -0.008)),
         ],
         "capsule": [
-            Proxy(f"{side}_finger_capsule{i}", claw, "capsule", (0.0065, 0.0385), (0.0, flush(0.0065), z), _ALONG_X)
+            Proxy(f"{side}_finger_capsule{i}", claw, "capsule", (0.0065, 0.0385), (0.0, flush(0.0065), z), ALONG_X)
             for i, z in enumerate((-0.0085, 0.0085))
         ],
         "sphere": [Proxy(f"{side}_finger_box", claw, "box", (0.045, 0.0045, 0.015), (0.0, flush(0.0045), 0.0))],
@@ -40,7 +38,7 @@ def _finger(side: str, inwards: float) -> dict[str, list[Proxy]]:
 
 def _hand() -> dict[str, tuple[Proxy, ...]]:
     right, left = _finger("right", 1.0), _finger("left", -1.0)
-    base = Proxy("base_capsule", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), _ALONG_Y)
+    base = Proxy("base_capsule", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), ALONG_Y)
     extra = {"capsule": (base,)}
     return {partner: (*right[partner], *left[partner], *extra.get(partner, ())) for partner in right}
 

@@ -7,7 +7,7 @@ compiled program.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from jax import Array
@@ -104,13 +104,43 @@ def caging_reward(
     return held
 
 
+def funnel(radius: Scalar, neck: float | Scalar, slope: float, height: float) -> Scalar:
+    """How high the floor is `radius` metres from the middle of a funnel: slope ln(radius - neck) + height outside of
+    its neck, 0 within."""
+    outside = radius > neck
+    return jnp.where(outside, slope * jnp.log(jnp.where(outside, radius - neck, 1.0)) + height, 0.0)
+
+
+def above_floor(height: Scalar, floor: Scalar, margin: float | Scalar) -> Scalar:
+    """1 down to a centimetre below the floor, then falling."""
+    below = tolerance(jnp.maximum(floor - height, 0.0), 0.0, 0.01, margin, "long_tail")
+    return jnp.where(height >= floor, 1.0, below)
+
+
+def v1_slope(max_distance: Scalar | float, distance: Scalar) -> Scalar:
+    """1000 (max - d) + 1000 (exp(-d^2 / 0.01) + exp(-d^2 / 0.001)): the way to the goal in Metaworld's rewards of
+    version "v1"."""
+    return 1000.0 * (max_distance - distance + jnp.exp(-(distance**2) / 0.01) + jnp.exp(-(distance**2) / 0.001))
+
+
 def v1_pull(max_distance: Scalar | float, distance: Scalar) -> Scalar:
-    """1000 (max - d) + 1000 (exp(-d^2 / 0.01) + exp(-d^2 / 0.001)), not below 0: the pull towards the goal in
-    Metaworld's rewards of version "v1"."""
-    pull = max_distance - distance + jnp.exp(-(distance**2) / 0.01) + jnp.exp(-(distance**2) / 0.001)
-    return jnp.maximum(1000.0 * pull, 0.0)
+    """`v1_slope`, not below 0."""
+    return jnp.maximum(v1_slope(max_distance, distance), 0.0)
 
 
 def v1_reach_and_pull(reach_distance: Scalar, max_distance: Scalar | float, distance: Scalar) -> Scalar:
     """Nearness of the fingertips, and once they are within 5 cm the pull."""
     return jnp.where(reach_distance < 0.05, v1_pull(max_distance, distance), 0.0) - reach_distance
+
+
+def v1_terms(to_target: Scalar, success_distance: float, grasp_success: float | None = 0.0) -> dict[str, Any]:
+    """What most rewards of version "v1" report; None: no `grasp_success`."""
+    grasp = {} if grasp_success is None else {"grasp_success": grasp_success}
+    return {
+        "success": to_target <= success_distance,
+        "near_object": 1.0,
+        **grasp,
+        "grasp_reward": 0.0,
+        "in_place_reward": 0.0,
+        "obj_to_target": to_target,
+    }

@@ -1,28 +1,25 @@
 """The box with a big red button, for the four button-press tasks."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import TABLE, Proxy, SceneSpec
 
 TOPDOWN_SUCCESS_Z = 0.024  # metres
 TOPDOWN_REACH_RADIUS = 0.03
 
 _CAP = Proxy("cap", "button", "box", (0.038, 0.011, 0.038), (0.0, -0.183, 0.0))
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 BUTTON_PROXIES = (
     _CAP,
     Proxy("case", "box", "box", (0.12, 0.102, 0.12), (0.0, 0.012, 0.0), role="scenery"),
-    _TABLE,
+    TABLE,
 )
 _WALL = Proxy("wall", "wall", "box", (0.1, 0.01, 0.075), (0.0, 0.0, 0.075), role="scenery")
 
@@ -101,15 +98,3 @@ class TopdownScene(ButtonScene):
         reach = distance(button, self.tcp(state.physics.poses))
         reward = v1_reach_and_pull(reach, task.constants["travel"], to_target)
         return reward, v1_terms(to_target, TOPDOWN_SUCCESS_Z)
-
-
-def v1_terms(to_target: Float[Array, ""], success_distance: float) -> dict[str, Any]:
-    """What version "v1" reports of a press."""
-    return {
-        "success": to_target <= success_distance,
-        "near_object": 1.0,
-        "grasp_success": 0.0,
-        "grasp_reward": 0.0,
-        "in_place_reward": 0.0,
-        "obj_to_target": to_target,
-    }

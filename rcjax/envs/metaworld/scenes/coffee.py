@@ -1,7 +1,5 @@
 """The coffee machine and its mug, for coffee-push, coffee-pull and coffee-button."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -11,14 +9,14 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.hand import HAND_PROXIES
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec, internal
 
 MUG_RADIUS = 0.028
 _FEET = tuple(
     Proxy(f"mug_foot{i}", "obj", "sphere", (0.004,), (0.02 * x, 0.02 * y, 0.006), role="internal")
     for i, (x, y) in enumerate(((1, 0), (0, 1), (-1, 0), (0, -1)))
 )
-_FINGERS = tuple(dataclasses.replace(proxy, role="internal") for proxy in HAND_PROXIES["sphere"])
+_FINGERS = tuple(internal(proxy) for proxy in HAND_PROXIES["sphere"])
 _MUG = tuple(
     Proxy(f"mug{i}", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, z), role="internal")
     for i, z in enumerate((0.02, 0.041, 0.062))
@@ -29,7 +27,6 @@ MUG_PROXIES = (
     *_FINGERS,
     Proxy("mug_side", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, 0.03), role="internal"),
 )
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _MACHINE = Proxy("machine", "coffee_machine", "box", (0.1, 0.098, 0.185), (0.0, 0.0, 0.185), role="scenery")
 # The fingers keep the mug from turning in their grip, as the official ones do, whose torsional friction this is.
 MUG_PAIRS = (
@@ -63,7 +60,7 @@ class CoffeeScene(SawyerEnv):
 PUSH_SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_coffee.xml",
     placed_bodies=("coffee_machine",),
-    proxies=(*MUG_PROXIES, _TABLE, _MACHINE),
+    proxies=(*MUG_PROXIES, TABLE, _MACHINE),
     extra_pairs=MUG_PAIRS,
     goal_sites=("mug_goal",),
 )
@@ -83,7 +80,7 @@ _HEAD = (
 BUTTON_SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_coffee.xml",
     placed_bodies=("coffee_machine",),
-    proxies=(*_BUTTON, *_FEET, _TABLE, _MACHINE, *_HEAD),
+    proxies=(*_BUTTON, *_FEET, TABLE, _MACHINE, *_HEAD),
     extra_pairs=(
         *(Pair(foot.name, "table") for foot in _FEET),
         Pair("button_back", "machine", condim=1),

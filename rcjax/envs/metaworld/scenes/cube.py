@@ -4,8 +4,8 @@ Fingers grip the cube by its sides and also press on its top, off its middle, an
 true faces here, and small spheres stand for points of a finger's surface.
 """
 
-from rcjax.envs.metaworld.scenes.puck import TABLE, feet, on_table
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.metaworld.scenes.puck import feet, on_table
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 REST_HEIGHT = 0.0199680253  # metres: where the official cube's centre settles on the official table
 HALF_SIZE = 0.02

@@ -11,11 +11,9 @@ from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.metaworld.scenes.edges import FINGER_TIPS, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, TABLE, Pair, Proxy, SceneSpec
 
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
-_POST = Proxy("post", "door_link", "capsule", (0.013, 0.04), (0.325, -0.06, 0.0), _ALONG_Y)
+_POST = Proxy("post", "door_link", "capsule", (0.013, 0.04), (0.325, -0.06, 0.0), ALONG_Y)
 
 
 class DoorScene(SawyerEnv):
@@ -25,12 +23,12 @@ class DoorScene(SawyerEnv):
         xml="sawyer_xyz/sawyer_door_pull.xml",
         placed_bodies=("door",),
         proxies=(
-            Proxy("handle", "door_link", "capsule", (0.02, 0.065), (0.385, -0.12, 0.0), _ALONG_X),
+            Proxy("handle", "door_link", "capsule", (0.02, 0.065), (0.385, -0.12, 0.0), ALONG_X),
             _POST,
             *FINGER_TIPS,
             Proxy("panel", "door_link", "box", (0.18, 0.01, 0.123), (0.185, 0.0, 0.0)),
             Proxy("frame", "door", "box", (0.22, 0.106, 0.15), (0.0, 0.0, 0.0), role="scenery"),
-            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            TABLE,
             # The panel's corner by the hinge touches the frame when the door stands open at a right angle: that
             # is how the official door begins to close by itself.
             Proxy("corner", "door_link", "sphere", (0.001,), (0.006, -0.009, 0.0), role="internal"),

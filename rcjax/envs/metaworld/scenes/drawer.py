@@ -1,10 +1,7 @@
 """The chest with the green drawer, for drawer-close and drawer-open."""
 
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
-
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_TO_FRONT = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)  # a plane's normal along -y
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, TABLE, Pair, Proxy, SceneSpec
 
 
 class DrawerScene(SawyerEnv):
@@ -14,13 +11,13 @@ class DrawerScene(SawyerEnv):
         xml="sawyer_xyz/sawyer_drawer.xml",
         placed_bodies=("drawer",),
         proxies=(
-            Proxy("handle", "drawer_link", "capsule", (0.009, 0.05), (0.0, -0.15, 0.0), _ALONG_X),
+            Proxy("handle", "drawer_link", "capsule", (0.009, 0.05), (0.0, -0.15, 0.0), ALONG_X),
             Proxy("front", "drawer_link", "box", (0.1, 0.008, 0.052), (0.0, -0.082, 0.008)),
             Proxy("case", "drawer", "box", (0.118, 0.1, 0.084), (0.0, 0.0, 0.084), role="scenery"),
-            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            TABLE,
             # The wall behind stops the drawer: its back meets it where its joint meets its limit.
             Proxy("back", "drawer_link", "sphere", (0.008,), (0.0, 0.082, 0.008), role="internal"),
-            Proxy("wall", "world", "plane", (0.0, 0.0, 1.0), (0.0, 0.98, 0.0), _TO_FRONT, role="internal"),
+            Proxy("wall", "world", "plane", (0.0, 0.0, 1.0), (0.0, 0.98, 0.0), ALONG_Y, role="internal"),
         ),
         extra_pairs=(Pair("back", "wall", condim=1),),
     )

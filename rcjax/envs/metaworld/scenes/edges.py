@@ -7,16 +7,14 @@ massless and turns with it, MuJoCo would make its contacts three times as soft.
 
 from collections.abc import Iterable
 
-from rcjax.envs.scenes import FRICTION, HAND_FRICTION, MARGIN, Pair, Proxy
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, FRICTION, HAND_FRICTION, MARGIN, Pair, Proxy
 
 _BASE_SOFTNESS = {"solref": (0.015, 1.0), "solimp": (0.945, 0.97, 0.0055, 0.5, 2.0)}  # the official ones
 FIRM_SOLIMP = (0.999, 0.9995, 0.01, 0.5, 2.0)
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 _CLAWS = (("right", 0.0015), ("left", -0.0015))  # and the middle of a finger's thickness in the claw's frame
 
 FINGER_EDGES = tuple(
-    Proxy(f"{side}_edge{i}", f"{side}claw", "capsule", (0.0045, 0.0405), (0.0, y, z), _ALONG_X, role="internal")
+    Proxy(f"{side}_edge{i}", f"{side}claw", "capsule", (0.0045, 0.0405), (0.0, y, z), ALONG_X, role="internal")
     for side, y in _CLAWS
     for i, z in enumerate((-0.0105, 0.0105))
 )
@@ -36,11 +34,11 @@ FINGER_CORNERS = tuple(
 """Four spheres to a finger, at its tip and 15 mm higher, flush with its faces; for an object's boxes"""
 
 BASE_RIGHT = tuple(
-    Proxy(f"base_right{i}", "right_hand", "capsule", (0.008, 0.042), (x, 0.0, z), _ALONG_Y, role="internal")
+    Proxy(f"base_right{i}", "right_hand", "capsule", (0.008, 0.042), (x, 0.0, z), ALONG_Y, role="internal")
     for i, (x, z) in enumerate(((-0.0155, 0.0365), (-0.014, 0.0665)))
 )
 BASE_LEFT = tuple(
-    Proxy(f"base_left{i}", "right_hand", "capsule", (0.008, 0.042), (x, 0.0, z), _ALONG_Y, role="internal")
+    Proxy(f"base_left{i}", "right_hand", "capsule", (0.008, 0.042), (x, 0.0, z), ALONG_Y, role="internal")
     for i, (x, z) in enumerate(((0.033, 0.0365), (0.022, 0.0665)))
 )
 """The upper and the lower edge of the base's right and left side; for an object's capsules and spheres"""

@@ -6,18 +6,17 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_Y, TABLE, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.07  # metres
 REACH_RADIUS = 0.01
 HANDLE_LENGTH = 0.175
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
-_HANDLE = Proxy("handle", "faucet_link2", "capsule", (0.017, 0.055), (0.0, -0.12, 0.001), _ALONG_Y, role="internal")
+_HANDLE = Proxy("handle", "faucet_link2", "capsule", (0.017, 0.055), (0.0, -0.12, 0.001), ALONG_Y, role="internal")
 _HAND = (*FINGER_EDGES, *BASE_RIGHT, *BASE_LEFT)
 
 
@@ -28,7 +27,7 @@ def faucet_scene(goal_site: str) -> SceneSpec:
         proxies=(
             _HANDLE,
             *_HAND,
-            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            TABLE,
         ),
         extra_pairs=touching(_HAND, (_HANDLE,)),
         goal_sites=(goal_site,),
@@ -84,11 +83,4 @@ class FaucetScene(SawyerEnv):
         to_target = distance(handle, task.target_pos)
         max_pull = distance(task.target_pos, task.object_init_pos)
         reward = v1_reach_and_pull(distance(handle, self.tcp(state.physics.poses)), max_pull, to_target)
-        return reward, {
-            "success": to_target <= TARGET_RADIUS,
-            "near_object": 1.0,
-            "grasp_success": 1.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": to_target,
-        }
+        return reward, v1_terms(to_target, TARGET_RADIUS, grasp_success=1.0)

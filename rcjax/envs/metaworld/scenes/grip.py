@@ -7,12 +7,11 @@ With a pyramidal friction cone, contacts of friction 2 are ten times as soft as 
 fingers, which close with some 200 N, go right through. Friction 1 holds what weighs 1 kg or less all the same.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 
 from rcjax.envs.metaworld.hand import HAND_PROXIES
-from rcjax.envs.scenes import MARGIN, SOLIMP, Pair, Proxy
+from rcjax.envs.scenes import ALONG_X, MARGIN, SOLIMP, Pair, Proxy, internal
 
 _INNER_FACE = 0.006  # metres inwards of the claw's origin
 _HALF_DEPTH = 0.012  # a box thicker outwards than the finger is, so that what goes in deep still comes out inwards
@@ -20,7 +19,6 @@ _TIP = 0.045  # metres along the finger
 _HALF_WIDTH = 0.015
 _CORNER_RADIUS = 0.001
 _EDGE_RADIUS = 0.003
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 TORSION = 0.1  # metres, as of the official finger pads
 SOFT_SOLIMP = (0.97, 0.99, 0.01, 0.5, 2.0)  # between an official finger pad's and a harder object's
 _SIDES = (("right", 1.0), ("left", -1.0))
@@ -48,7 +46,7 @@ def _edges(side: str, inwards: float) -> tuple[Proxy, ...]:
     return tuple(
         Proxy(
             f"{side}_jaw_edge{i}", f"{side}claw", "capsule", (_EDGE_RADIUS, _TIP - _EDGE_RADIUS),
-            (0.0, y, sign * (_HALF_WIDTH - _EDGE_RADIUS)), _ALONG_X, role="internal",
+            (0.0, y, sign * (_HALF_WIDTH - _EDGE_RADIUS)), ALONG_X, role="internal",
         )
         for i, sign in enumerate((-1.0, 1.0))
     )  # fmt: skip
@@ -64,11 +62,9 @@ JAWS = tuple(_face(side, inwards) for side, inwards in _SIDES)
 JAW_EDGES = tuple(edge for side, inwards in _SIDES for edge in _edges(side, inwards))
 """Capsules, two to a finger"""
 JAW_CORNERS = jaw_corners((0.0, 0.02))
-PALM = tuple(dataclasses.replace(proxy, role="internal") for proxy in HAND_PROXIES["box"] if "base" in proxy.name)
+PALM = tuple(internal(proxy) for proxy in HAND_PROXIES["box"] if "base" in proxy.name)
 """Two spheres"""
-PALM_BAR = next(
-    dataclasses.replace(proxy, role="internal") for proxy in HAND_PROXIES["capsule"] if "base" in proxy.name
-)
+PALM_BAR = next(internal(proxy) for proxy in HAND_PROXIES["capsule"] if "base" in proxy.name)
 """A capsule"""
 
 

@@ -8,19 +8,18 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS, Placement, Reward, SawyerEnv
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import MARGIN, OFFICIAL_WELD, Pair, Proxy, SceneSpec, asset_path
+from rcjax.envs.scenes import ALONG_X, MARGIN, OFFICIAL_WELD, TABLE, Pair, Proxy, SceneSpec, asset_path
 
 PRESS_RADIUS = 0.02  # metres along z
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 
 _PALM = Proxy("palm", "hand", "sphere", (0.03,), (-0.069, 0.0, -0.008), role="internal")
 _SCENERY = (
     Proxy("case", "box", "box", (0.086, 0.11, 0.11), (0.0, 0.0, 0.11), role="scenery"),
-    Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+    TABLE,
 )
 
 
@@ -54,7 +53,7 @@ def _handle_scene(
 # go on for some cm below, so that what presses from above is not pushed out sideways or at the bottom.
 FRONT_SCENE = _handle_scene(
     "sawyer_handle_press.xml",
-    (Proxy("handle", "handle_link", "capsule", (0.022, 0.055), (0.0, -0.166, 0.0), _ALONG_X),),
+    (Proxy("handle", "handle_link", "capsule", (0.022, 0.055), (0.0, -0.166, 0.0), ALONG_X),),
     (
         (
             # Its width with half a finger's on either side, which here is along x.
@@ -170,15 +169,4 @@ class PressScene(HandleScene):
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
         del action
         reward, to_target = self.height_v1(state, obs)
-        return reward, {**v1_terms(to_target, PRESS_RADIUS), "grasp_success": 1.0}
-
-
-def v1_terms(to_target: Float[Array, ""], success_distance: float) -> dict[str, Any]:
-    """What version "v1" reports."""
-    return {
-        "success": to_target <= success_distance,
-        "near_object": 1.0,
-        "grasp_reward": 0.0,
-        "in_place_reward": 0.0,
-        "obj_to_target": to_target,
-    }
+        return reward, v1_terms(to_target, PRESS_RADIUS, grasp_success=1.0)

@@ -9,20 +9,19 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs import scenes
-from rcjax.envs.metaworld.rewards import distance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import SOLIMP, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_X, SOLIMP, TABLE, Proxy, SceneSpec
 
 LOCK_LENGTH = 0.1  # metres
 SUCCESS_RADIUS = 0.02
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 
 # The bolt is 100 x 38 x 20 mm: two capsules side by side.
 _BOLT = tuple(
-    Proxy(f"bolt{i}", "lock_link", "capsule", (0.01, 0.04), (0.042, y, 0.0), _ALONG_X, role="internal")
+    Proxy(f"bolt{i}", "lock_link", "capsule", (0.01, 0.04), (0.042, y, 0.0), ALONG_X, role="internal")
     for i, y in enumerate((-0.033, -0.015))
 )
 _HAND = (*FINGER_EDGES, *BASE_RIGHT, *BASE_LEFT)
@@ -42,7 +41,7 @@ class LockScene(SawyerEnv):
             *_BOLT,
             *_HAND,
             Proxy("case", "door", "box", (0.22, 0.108, 0.15), (0.0, -0.002, 0.0), role="scenery"),
-            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            TABLE,
         ),
         extra_pairs=touching(_HAND, _BOLT, SOLIMP),
         goal_sites=(),
@@ -95,11 +94,4 @@ class LockScene(SawyerEnv):
         task, bolt = state.task, obs[4:7]
         to_target = distance(bolt, task.target_pos)
         reach = distance(bolt, self.tcp(state.physics.poses))
-        return v1_reach_and_pull(reach, task.constants["max_pull"], to_target), {
-            "success": to_target <= SUCCESS_RADIUS,
-            "near_object": 1.0,
-            "grasp_success": 0.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": to_target,
-        }
+        return v1_reach_and_pull(reach, task.constants["max_pull"], to_target), v1_terms(to_target, SUCCESS_RADIUS)

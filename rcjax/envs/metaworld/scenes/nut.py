@@ -10,7 +10,7 @@ from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.metaworld.scenes.grip import SOFT_SOLIMP, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import TABLE, Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_assembly_peg.xml"
 HANDLE_LENGTH = 0.02  # metres along which the fingers may be anywhere
@@ -35,7 +35,6 @@ _HANDLE_END = tuple(
 )
 # The peg's top is flat, a capsule's round: that ends 12 mm higher.
 _PEG = Proxy("peg", "peg", "capsule", (0.02, 0.042), (0.0, 0.0, 0.0), role="internal")
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _PAIRS = (
     *grip_pairs(_JAW_CORNERS, ("handle",), friction=1.3, solimp=SOFT_SOLIMP),
     *(Pair(sphere.name, "table") for sphere in (*_RING[::3], *_HANDLE_END)),
@@ -49,7 +48,7 @@ class NutScene(SawyerEnv):
     scene = SceneSpec(
         xml=XML,
         placed_bodies=("peg",),
-        proxies=(*_JAW_CORNERS, _HANDLE, *_HANDLE_END, *_RING, _PEG, _TABLE),
+        proxies=(*_JAW_CORNERS, _HANDLE, *_HANDLE_END, *_RING, _PEG, TABLE),
         extra_pairs=_PAIRS,
         goal_sites=(),
     )

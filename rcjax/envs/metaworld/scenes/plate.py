@@ -6,18 +6,15 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07
 
-
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 
 # The puck's two joints keep it flat on the table, which it slides on without friction, as officially: so the table
 # does not meet it. A finger presses it with its tip, or pushes it with its narrow side, in the official finger's eight
@@ -40,8 +37,8 @@ _RAILS = tuple(
         ((-0.1, -0.0685), (0.1, -0.0685), (-0.1, 0.0), (0.1, 0.0), (-0.06, 0.077), (0.0, 0.077), (0.06, 0.077))
     )
 )
-_LINTEL = Proxy("lintel", "puck_goal", "capsule", (0.008, 0.1), (0.0, -0.0685, 0.174), _ALONG_X, role="internal")
-_PALM = Proxy("palm", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), _ALONG_Y, role="internal")
+_LINTEL = Proxy("lintel", "puck_goal", "capsule", (0.008, 0.1), (0.0, -0.0685, 0.174), ALONG_X, role="internal")
+_PALM = Proxy("palm", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), ALONG_Y, role="internal")
 
 
 def plate_scene(xml: str, placed_bodies: tuple[str, ...] = ()) -> SceneSpec:
@@ -50,7 +47,7 @@ def plate_scene(xml: str, placed_bodies: tuple[str, ...] = ()) -> SceneSpec:
         placed_bodies=placed_bodies,
         proxies=(
             _PUCK,
-            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            TABLE,
             *_TIPS,
             *_RAILS,
             _LINTEL,
@@ -112,11 +109,4 @@ class PlateScene(SawyerEnv):
         to_target = distance(puck[:2], task.target_pos[:2])
         reach = distance(puck, self.tcp(state.physics.poses))
         reward = v1_reach_and_pull(reach, task.constants["max_pull"], to_target)
-        return reward, {
-            "success": to_target <= SUCCESS_RADIUS,
-            "near_object": 1.0,
-            "grasp_success": 0.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": to_target,
-        }
+        return reward, v1_terms(to_target, SUCCESS_RADIUS)

@@ -14,7 +14,7 @@ from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, 
 from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 REST_HEIGHT = 0.0199676407  # metres: where the official puck's centre settles on the official table
 PAD_THRESH = 0.05  # metres along y within which a pad is beside the object
@@ -29,7 +29,6 @@ HAND_TORSION = 0.1  # metres: of the fingers' official friction of turning on th
 TABLE_SOLREF = (0.015, 1.0)  # of the official contacts between an object and the table
 TABLE_SOLIMP = (0.945, 0.97, 0.0055, 0.5, 2.0)
 
-TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 WALL = Proxy("wall", "wall", "box", (0.12, 0.01, 0.06), role="scenery")
 
 

@@ -5,14 +5,14 @@ Only the official friction cone and softness lead it along the official way.
 """
 
 from rcjax.envs.metaworld.scenes.puck import FINGERS, HAND_TORSION, TABLE_SOLIMP, TABLE_SOLREF
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec, internal
 
 BALL_RADIUS = 0.026  # metres
 _PAD_SOLIMP = (0.97, 0.99, 0.01, 0.5, 2.0)  # of the official contacts between pads and the ball
 _LEAN = (0.98919, 0.14660, 0.0, 0.0)  # the back leans forward by 17 degrees
 
 _BALL = Proxy("ball", "soccer_ball", "sphere", (BALL_RADIUS,), role="internal")
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="internal")
+_TABLE = internal(TABLE)
 _GOAL = (
     Proxy("right_post", "goal_whole", "box", (0.0065, 0.06, 0.0825), (0.0965, -0.004, 0.0825), role="internal"),
     Proxy("left_post", "goal_whole", "box", (0.0065, 0.06, 0.0825), (-0.0965, -0.004, 0.0825), role="internal"),

@@ -14,7 +14,7 @@ from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import HAND_FRICTION, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, HAND_FRICTION, TABLE, Pair, Proxy, SceneSpec, internal
 
 THERMOS_POS = np.array([0.2, 0.6, 0.0])  # metres: its base, which nothing moves
 STICK_HEIGHT = 0.02  # of its centre as it lies
@@ -26,11 +26,8 @@ PAD_HALF = np.array([0.045, 0.003, 0.015])
 THERMOS_DRIFT = 0.58342566  # metres a second
 INIT_TCP = np.array([0.00417019, 0.6015806, 0.15021768])  # after that bump, 0.3 mm off ours
 
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 
-
-def _internal(name: str, body: str, shape: Literal["sphere", "capsule"], size: tuple, pos: tuple, quat=_ALONG_X):
+def _internal(name: str, body: str, shape: Literal["sphere", "capsule"], size: tuple, pos: tuple, quat=ALONG_X):
     return Proxy(name, body, shape, size, pos, quat, role="internal")
 
 
@@ -59,18 +56,18 @@ _RODS = tuple(
     for side, inwards in (("right", 1.0), ("left", -1.0))
     for i, z in enumerate((-0.0105, 0.0105))
 )
-_PALM = _internal("palm", "hand", "capsule", (0.03, 0.026), (-0.066, 0.0, -0.008), _ALONG_Y)
+_PALM = _internal("palm", "hand", "capsule", (0.03, 0.026), (-0.066, 0.0, -0.008), ALONG_Y)
 _THERMOS = _internal("thermos", "obj_slidex", "capsule", (0.06, 0.11), (0.0, 0.0, 0.13), (1.0, 0.0, 0.0, 0.0))
 _GRIP_BAR = _internal("bar", "obj_slidex", "capsule", (0.008, 0.068), (0.0, -0.135, 0.132), (1.0, 0.0, 0.0, 0.0))
-_TOP_BAR = _internal("top_bar", "obj_slidex", "capsule", (0.007, 0.04), (0.0, -0.09, 0.195), _ALONG_Y)
-_LOW_BAR = _internal("low_bar", "obj_slidex", "capsule", (0.007, 0.04), (0.0, -0.09, 0.069), _ALONG_Y)
+_TOP_BAR = _internal("top_bar", "obj_slidex", "capsule", (0.007, 0.04), (0.0, -0.09, 0.195), ALONG_Y)
+_LOW_BAR = _internal("low_bar", "obj_slidex", "capsule", (0.007, 0.04), (0.0, -0.09, 0.069), ALONG_Y)
 _BARS = (_GRIP_BAR, _TOP_BAR, _LOW_BAR)
 
 SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_stick_obj.xml",
     placed_bodies=(),
     proxies=(
-        Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="internal"),
+        internal(TABLE),
         *_FEET, *_SIDES["right"], *_SIDES["left"], *JAWS, _CORE, *_RODS, _PALM, _THERMOS, *_BARS,
     ),
     extra_pairs=(

@@ -6,7 +6,7 @@ that of a mountain: it never turns.
 
 from rcjax.envs.metaworld.scenes.cube import cube, fingers, gripped
 from rcjax.envs.metaworld.scenes.puck import GRIP_SOLIMP, on_table
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec, internal
 
 CUBE_REST_HEIGHT = 0.0699681036  # metres: where the official cube's centre settles on the official table
 # The cube weighs 10 g, so contacts with it are soft, and the official ones are many: eight points to a finger.
@@ -18,7 +18,7 @@ _TOP = (
     Proxy("right", "world", "box", (0.31, 0.4, _THICKNESS), (0.39, 0.6, 0.0), role="internal"),
     Proxy("back", "world", "box", (0.08, 0.04, _THICKNESS), (0.0, 0.96, 0.0), role="internal"),
 )
-_BOTTOM = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="internal")
+_BOTTOM = internal(TABLE)
 _TIPS = tuple(
     Proxy(f"{side}_tip", f"{side}claw", "sphere", (0.0045,), (0.0405, y, 0.0), role="internal")
     for side, y in (("right", 0.0015), ("left", -0.0015))

@@ -8,22 +8,21 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_slope
 from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_Y, TABLE, Pair, Proxy, SceneSpec
 
 FallOff = Literal["gaussian", "long_tail"]
 TARGET_RADIUS = 0.05  # metres
 HANDLE_RADIUS = 0.02
 TRAVEL = 0.2
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 
 _HANDLE = Proxy("handle", "windowb_a", "capsule", (0.008, 0.045), (-0.014, -0.095, 0.0), role="internal")
 _BRACKETS = tuple(
-    Proxy(f"bracket{i}", "windowb_a", "capsule", (0.008, 0.035), (-0.014, -0.06, z), _ALONG_Y, role="internal")
+    Proxy(f"bracket{i}", "windowb_a", "capsule", (0.008, 0.035), (-0.014, -0.06, z), ALONG_Y, role="internal")
     for i, z in enumerate((-0.045, 0.045))
 )
 # The pane stops at the frame's posts, a millimetre after its joint's limits.
@@ -48,7 +47,7 @@ class WindowScene(SawyerEnv):
             *_STOPS,
             *_HAND,
             Proxy("frame", "window", "box", (0.231, 0.03, 0.181), role="scenery"),
-            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            TABLE,
         ),
         extra_pairs=(
             *touching(_HAND, (_HANDLE,)),
@@ -86,8 +85,7 @@ class WindowScene(SawyerEnv):
         del action
         handle = obs[4:7]
         d, reach = jnp.abs(handle[0] - state.task.target_pos[0]), distance(handle, self.tcp(state.physics.poses))
-        pull = 1000.0 * (TRAVEL - d + jnp.exp(-(d**2) / 0.01) + jnp.exp(-(d**2) / 0.001))
-        return jnp.where(reach < 0.05, pull, 0.0) - reach, _terms(d, 0.0, 0.0, 0.0)
+        return jnp.where(reach < 0.05, v1_slope(TRAVEL, d), 0.0) - reach, _terms(d, 0.0, 0.0, 0.0)
 
 
 def _terms(to_target: Array, to_handle: Array | float, reach: Array | float, in_place: Array | float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
-from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import distance, funnel, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
 from rcjax.envs.metaworld.scenes.nut import XML, NutScene, level_reward
@@ -84,8 +84,7 @@ def _place_reward(center: Float[Array, " 3"], target_pos: Float[Array, " 3"]) ->
     radius = jnp.linalg.norm(target_pos[:2] - center[:2])
     success = (radius < ALIGNED_RADIUS) & (target_pos[2] > center[2])
     neck = jnp.where(success, 0.02, 0.01)
-    outside = radius > neck
-    height = jnp.where(outside, 0.02 * jnp.log(jnp.where(outside, radius - neck, 1.0)) + 0.2, 0.0)
+    height = funnel(radius, neck, 0.02, 0.2)
     error = jnp.array([*(target_pos[:2] - center[:2]), 3.0 * (height - center[2])])
     lifted = (center[2] > 0.02) | (radius < neck)
     near = tolerance(jnp.linalg.norm(error), 0.0, 0.02, 0.4, "long_tail")

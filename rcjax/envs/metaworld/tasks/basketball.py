@@ -12,10 +12,10 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
-from rcjax.envs.metaworld.scenes.puck import TABLE, PuckScene
+from rcjax.envs.metaworld.scenes.puck import PuckScene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, TABLE, Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.08  # metres, with height counted twice
 DUNK_HEIGHT = 0.3  # just over the hoop
@@ -24,12 +24,10 @@ LIFT = 0.3  # metres that version 1 wants the ball lifted by
 
 # Two of the same place: a finger's claw and its pad each have a contact officially, and one alone is softer.
 _BALLS = tuple(Proxy(f"ball{i}", "bsktball", "sphere", (BALL_RADIUS,), role="internal") for i in range(2))
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 _RIM = tuple(
     Proxy(f"rim{i}", "basket_goal", "capsule", (0.01, 0.03), (x, y - 0.083, 0.249), quat, role="internal")
     for i, (x, y, quat) in enumerate(
-        ((0.0, 0.045, _ALONG_X), (0.0, -0.045, _ALONG_X), (0.044, 0.0, _ALONG_Y), (-0.044, 0.0, _ALONG_Y))
+        ((0.0, 0.045, ALONG_X), (0.0, -0.045, ALONG_X), (0.044, 0.0, ALONG_Y), (-0.044, 0.0, ALONG_Y))
     )
 )
 _BOARD = Proxy("backboard", "basket_goal", "box", (0.1, 0.01, 0.07), (0.0, 0.0, 0.29), role="scenery")

@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import Lift, reach_reward
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
 from rcjax.envs.metaworld.scenes.grip import JAW_CORNERS, grip_pairs
@@ -92,9 +92,9 @@ class BinPicking(SawyerEnv):
         )  # fmt: skip
         near = distance(cube, hand) < 0.04
         held = near & (cube[2] - 0.02 > task.object_init_pos[2]) & (obs[3] >= 0.43)
-        above_floor = _above_floor(hand, task.object_init_pos, task.target_pos)
+        above = _above_floor(hand, task.object_init_pos, task.target_pos)
         reward = hamacher_product(grasped, in_place)
-        reward = reward + jnp.where(held, 1.0 + 5.0 * hamacher_product(above_floor, in_place), 0.0)
+        reward = reward + jnp.where(held, 1.0 + 5.0 * hamacher_product(above, in_place), 0.0)
         return jnp.where(to_target < TARGET_RADIUS, 10.0, reward), {
             "success": to_target <= TARGET_RADIUS,
             "near_object": near,
@@ -132,11 +132,5 @@ class BinPicking(SawyerEnv):
 
 def _above_floor(hand: Array, *centers: Array) -> Array:
     """1 where the hand is above the lower of the funnels over the bins, whose walls it would run into."""
-    floor = jnp.min(jnp.stack([_funnel(distance(hand[:2], center[:2])) for center in centers]))
-    near_floor = tolerance(jnp.maximum(floor - hand[2], 0.0), 0.0, 0.01, 0.05, "long_tail")
-    return jnp.where(hand[2] >= floor, 1.0, near_floor)
-
-
-def _funnel(radius: Array) -> Array:
-    outside = radius > FUNNEL_RADIUS
-    return jnp.where(outside, 0.02 * jnp.log(jnp.where(outside, radius - FUNNEL_RADIUS, 1.0)) + 0.2, 0.0)
+    radii = jnp.stack([distance(hand[:2], center[:2]) for center in centers])
+    return above_floor(hand[2], jnp.min(funnel(radii, FUNNEL_RADIUS, 0.02, 0.2)), 0.05)

@@ -12,13 +12,13 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import SUBSTEPS, place_free, settled
 from rcjax.envs.metaworld.scenes.grip import PALM_BAR, SOFT_SOLIMP, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import PROXY_PREFIX, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_Y, PROXY_PREFIX, TABLE, Pair, Proxy, SceneSpec, internal
 
 XML = "sawyer_xyz/sawyer_box.xml"
 SUCCESS_RADIUS = 0.08  # metres
@@ -26,7 +26,6 @@ LIFT_BY = 0.12
 LID_HEIGHT = 0.02  # of the lid's origin at reset
 FUNNEL_RADIUS = 0.02
 LEVEL = (0.707, 0.0, 0.0, 0.707)  # the lid's quaternion w x y z as it should be
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 _SIGNS = tuple(itertools.product((-1, 1), repeat=2))
 _JAW_CORNERS = jaw_corners((0.0, 0.07))
 _TIPS = tuple(corner for corner in _JAW_CORNERS if corner.pos[0] > 0.04)
@@ -34,7 +33,7 @@ _TIPS = tuple(corner for corner in _JAW_CORNERS if corner.pos[0] > 0.04)
 _LID_CENTER = Proxy("lid_center", "top_link", "sphere", (0.004,), role="internal")
 _LID = Proxy("lid", "top_link", "box", (0.115, 0.115, 0.0117), (0.0, 0.0, -0.0041), role="internal")
 _HANDLE = Proxy("handle", "top_link", "box", (0.008, 0.058, 0.044), (0.0, 0.0, 0.048), role="internal")
-_BAR = Proxy("bar", "top_link", "capsule", (0.008, 0.05), (0.0, 0.0, 0.092), _ALONG_Y, role="internal")
+_BAR = Proxy("bar", "top_link", "capsule", (0.008, 0.05), (0.0, 0.0, 0.092), ALONG_Y, role="internal")
 _FEET = tuple(
     Proxy(f"lid_foot{x}{y}", "top_link", "sphere", (0.004,), (0.111 * x, 0.111 * y, -0.012), role="internal")
     for x, y in _SIGNS
@@ -43,7 +42,7 @@ _BOX_TOP = tuple(
     Proxy(f"box_top{x}{y}", "box", "sphere", (0.004,), (0.096 * x, 0.096 * y, 0.056), role="internal")
     for x, y in _SIGNS
 )
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="internal")
+_TABLE = internal(TABLE)
 _PAIRS = (
     *grip_pairs(_JAW_CORNERS, ("handle",), solimp=SOFT_SOLIMP),
     *grip_pairs(_TIPS, ("lid",), solimp=SOFT_SOLIMP),
@@ -135,10 +134,6 @@ class BoxClose(SawyerEnv):
 
 def _ready_to_lift(hand: Float[Array, " 3"], knob: Float[Array, " 3"]) -> Float[Array, ""]:
     """The hand at the handle, and not below a funnel over it, which it would run into."""
-    radius = distance(hand[:2], knob[:2])
-    outside = radius > FUNNEL_RADIUS
-    height = 0.04 * jnp.log(jnp.where(outside, radius - FUNNEL_RADIUS, 1.0)) + 0.4
-    floor = jnp.where(outside, height, 0.0)
-    near_floor = tolerance(floor - hand[2], 0.0, 0.01, floor / 2.0, "long_tail")
-    above_floor = jnp.where(hand[2] >= floor, 1.0, near_floor)
-    return hamacher_product(above_floor, tolerance(distance(hand, knob), 0.0, 0.02, 0.5, "long_tail"))
+    floor = funnel(distance(hand[:2], knob[:2]), FUNNEL_RADIUS, 0.04, 0.4)
+    above = above_floor(hand[2], floor, floor / 2.0)
+    return hamacher_product(above, tolerance(distance(hand, knob), 0.0, 0.02, 0.5, "long_tail"))

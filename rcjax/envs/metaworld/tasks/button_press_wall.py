@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
-from rcjax.envs.metaworld.scenes.button import ButtonScene, button_scene, v1_terms
+from rcjax.envs.metaworld.scenes.button import ButtonScene, button_scene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.coffee import BUTTON_SCENE, CoffeeScene
 from rcjax.envs.mjx_env import EnvState
@@ -67,11 +67,4 @@ class CoffeeButton(CoffeeScene):
         to_target = jnp.abs(button[1] - task.target_pos[1])
         left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
         reward = v1_reach_and_pull(distance(button, left_finger), task.constants["travel"], to_target)
-        return reward, {
-            "success": to_target <= SUCCESS_Y,
-            "near_object": 1.0,
-            "grasp_success": 0.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": to_target,
-        }
+        return reward, v1_terms(to_target, SUCCESS_Y)

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.coffee import PUSH_SCENE, CoffeeScene
 from rcjax.envs.mjx_env import EnvState
@@ -73,10 +73,4 @@ class CoffeePush(CoffeeScene):
         max_push = distance(task.object_init_pos[:2], task.target_pos[:2])
         reward = v1_reach_and_pull(distance(mug, self.tcp(state.physics.poses)), max_push, to_target)
         apart = distance(mug, task.target_pos)
-        return reward, {
-            "success": apart <= SUCCESS_RADIUS,
-            "near_object": 1.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": apart,
-        }
+        return reward, v1_terms(apart, SUCCESS_RADIUS, grasp_success=None)

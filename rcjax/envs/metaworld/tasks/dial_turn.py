@@ -9,12 +9,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.edges import FINGER_CORNERS, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import TABLE, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.07  # metres
 REACH_RADIUS = 0.005
@@ -36,7 +36,7 @@ class DialTurn(SawyerEnv):
             _KNOB,
             *FINGER_CORNERS,
             Proxy("foot", "dial", "box", (0.042, 0.042, 0.018), (0.0, 0.0, 0.018), role="scenery"),
-            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            TABLE,
         ),
         extra_pairs=touching(FINGER_CORNERS, (_KNOB,)),
     )
@@ -87,11 +87,6 @@ class DialTurn(SawyerEnv):
         mark = obs[4:7]
         d, reach = jnp.abs(mark[1] - state.task.target_pos[1]), distance(mark, self.tcp(state.physics.poses))
         pull = 1000.0 * (MAX_PULL - d + jnp.exp(-(d**2) / 0.001) + jnp.exp(-(d**2) / 0.0001))
-        return jnp.where(reach < 0.05, jnp.maximum(pull, 0.0), 0.0) - reach, {
-            "success": d <= TARGET_RADIUS,
-            "near_object": 1.0,
-            "grasp_success": 1.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": d,
-        }
+        return jnp.where(reach < 0.05, jnp.maximum(pull, 0.0), 0.0) - reach, v1_terms(
+            d, TARGET_RADIUS, grasp_success=1.0
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
+from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.door import DoorScene
 from rcjax.envs.mjx_env import EnvState
@@ -66,11 +66,7 @@ class DoorOpen(DoorScene):
 def _ready_to_open(hand: Float[Array, " 3"], handle: Float[Array, " 3"]) -> Float[Array, ""]:
     """The hand between handle and door, and not below a funnel over the handle, which it would run into."""
     radius = distance(hand[:2], handle[:2])
-    outside = radius > FUNNEL_RADIUS
-    height = 0.04 * jnp.log(jnp.where(outside, radius - FUNNEL_RADIUS, 1.0)) + 0.4
-    floor = jnp.where(outside, height, 0.0)
-    near_floor = tolerance(floor - hand[2], 0.0, 0.01, floor / 2.0, "long_tail")
-    above_floor = jnp.where(hand[2] >= floor, 1.0, near_floor)
+    floor = funnel(radius, FUNNEL_RADIUS, 0.04, 0.4)
     to_place = jnp.linalg.norm(hand - handle - jnp.array([0.05, 0.03, -0.01]))
     in_place = tolerance(to_place, 0.0, FUNNEL_RADIUS / 2, 0.5, "long_tail")
-    return hamacher_product(above_floor, in_place)
+    return hamacher_product(above_floor(hand[2], floor, floor / 2.0), in_place)

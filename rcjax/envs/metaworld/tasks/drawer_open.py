@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.drawer import DrawerScene
 from rcjax.envs.mjx_env import EnvState
@@ -61,11 +61,4 @@ class DrawerOpen(DrawerScene):
         handle = obs[4:7]
         to_target = jnp.abs(handle[1] - state.task.target_pos[1])
         reward = v1_reach_and_pull(distance(handle, self.tcp(state.physics.poses)), OPEN_BY, to_target)
-        return reward, {
-            "success": to_target <= SUCCESS_RADIUS,
-            "near_object": 1.0,
-            "grasp_success": 0.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": to_target,
-        }
+        return reward, v1_terms(to_target, SUCCESS_RADIUS)

@@ -18,7 +18,7 @@ from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
 from rcjax.envs.metaworld.scenes.grip import JAW_EDGES, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_X, TABLE, Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_hammer.xml"
 HEAD = (0.16, 0.06, 0.0)  # metres from the hammer's origin to its striking face, as it lies at first
@@ -26,9 +26,8 @@ TARGET_POS = (0.24, 0.74, 0.11)
 DRIVEN_IN = 0.09  # metres along the nail's joint
 LIFT_BY = 0.09
 HANDLE_LENGTH = 0.14
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 TABLE_SOLIMP = (0.945, 0.97, 0.0055, 0.5, 2.0)  # between the hammer's and the table's
-_HANDLE = Proxy("handle", "hammer", "capsule", (0.02, 0.14), (0.0, 0.0, 0.0), _ALONG_X, role="internal")
+_HANDLE = Proxy("handle", "hammer", "capsule", (0.02, 0.14), (0.0, 0.0, 0.0), ALONG_X, role="internal")
 _FEET = (
     Proxy("handle_end", "hammer", "sphere", (0.02,), (-0.14, 0.0, 0.0), role="internal"),
     Proxy("head_front", "hammer", "sphere", (0.038,), (0.16, 0.056, 0.0), role="internal"),
@@ -42,7 +41,6 @@ _FACE = tuple(
     )
 )
 _NAIL = Proxy("nail", "nail_link", "box", (0.03, 0.009, 0.03), role="internal")
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _PAIRS = (
     *grip_pairs(JAW_EDGES, ("handle",), friction=1.3),
     *(Pair(foot.name, "table", solref=(0.015, 1.0), solimp=TABLE_SOLIMP) for foot in _FEET),
@@ -57,7 +55,7 @@ class Hammer(SawyerEnv):
     scene = SceneSpec(
         xml=XML,
         placed_bodies=(),
-        proxies=(*JAW_EDGES, _HANDLE, *_FEET, *_FACE, _NAIL, _TABLE),
+        proxies=(*JAW_EDGES, _HANDLE, *_FEET, *_FACE, _NAIL, TABLE),
         extra_pairs=_PAIRS,
         goal_sites=(),
     )

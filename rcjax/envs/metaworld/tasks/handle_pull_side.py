@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
-from rcjax.envs.metaworld.scenes.handle import SIDE_SCENE, HandleScene, v1_terms
+from rcjax.envs.metaworld.scenes.handle import SIDE_SCENE, HandleScene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 
@@ -64,4 +64,4 @@ class HandlePullSide(HandleScene):
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
         del action
         reward, to_target = self.height_v1(state, obs)
-        return reward, {**v1_terms(to_target, SUCCESS_RADIUS), "grasp_success": 0.0}
+        return reward, v1_terms(to_target, SUCCESS_RADIUS)

@@ -14,7 +14,7 @@ from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.edges import BASE_BOX, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_Y, TABLE, Proxy, SceneSpec
 
 LEVER_LENGTH = 0.2  # metres
 AXIS = np.array([0.12, 0.0, 0.25])  # metres: the lever's axis from its base
@@ -23,9 +23,8 @@ TARGET_OFFSET = AXIS + np.array([0.0, 0.0, LEVER_LENGTH])
 AXIS_WEIGHTS = (4.0, 1.0, 4.0)  # of x, y, z in the distance between hand and lever
 SHOULDER = (0.0, 0.055, 0.07)  # metres: the point of the hand that lifts, from its origin
 SUCCESS_ANGLE = np.pi / 24  # radians
-_ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)
 _BALL = Proxy("ball", "lever_link1", "sphere", (0.03,), (0.0, -LEVER_LENGTH, 0.0))
-_ROD = Proxy("rod", "lever_link1", "capsule", (0.012, 0.08), (0.0, -0.09, 0.0), _ALONG_Y, role="internal")
+_ROD = Proxy("rod", "lever_link1", "capsule", (0.012, 0.08), (0.0, -0.09, 0.0), ALONG_Y, role="internal")
 
 
 class LeverPull(SawyerEnv):
@@ -41,7 +40,7 @@ class LeverPull(SawyerEnv):
             BASE_BOX,
             *FINGER_EDGES,
             Proxy("foot", "lever", "box", (0.041, 0.083, 0.166), (0.0, 0.0, 0.166), role="scenery"),
-            Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery"),
+            TABLE,
         ),
         extra_pairs=(*touching((BASE_BOX,), (_BALL,)), *touching(FINGER_EDGES, (_ROD,))),
     )

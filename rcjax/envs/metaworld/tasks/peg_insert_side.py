@@ -10,22 +10,21 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, inside_prism_product, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, inside_prism_product, tolerance, v1_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free, settled_as_in_xml
 from rcjax.envs.metaworld.scenes.grip import JAW_EDGES, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import MARKER_PREFIX, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import ALONG_X, MARKER_PREFIX, TABLE, Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_peg_insertion_side.xml"
 TARGET_RADIUS = 0.07  # metres
 LIFT_BY = 0.11
 HOLE = (0.03, 0.0, 0.13)  # of the box
 PEG_HEAD = (-0.1, 0.0, 0.0)  # of the peg
-_ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)
 # The peg's inertia is such that it never turns, so that a bar grips as well and four corners find the hole.
-_PEG = Proxy("peg", "peg", "capsule", (0.015, 0.105), (0.0, 0.0, 0.0), _ALONG_X, role="internal")
+_PEG = Proxy("peg", "peg", "capsule", (0.015, 0.105), (0.0, 0.0, 0.0), ALONG_X, role="internal")
 _CORNERS = {
     (y, z): Proxy(f"peg_corner{y}{z}", "peg", "sphere", (0.003,), (-0.117, 0.012 * y, 0.012 * z), role="internal")
     for y in (-1, 1)
@@ -39,7 +38,6 @@ _BESIDE = {
     side: Proxy(f"beside{side}", "box", "box", (0.035, 0.096, 0.03), (0.065 * side, 0.0, 0.13), role="internal")
     for side in (-1, 1)
 }
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _PAIRS = (
     *grip_pairs(JAW_EDGES, ("peg",)),
     Pair("peg", "table"),
@@ -55,7 +53,7 @@ class PegInsertSide(SawyerEnv):
     scene = SceneSpec(
         xml=XML,
         placed_bodies=("box",),
-        proxies=(*JAW_EDGES, _PEG, *_CORNERS.values(), _BLOCK, _BELOW, _ABOVE, *_BESIDE.values(), _TABLE),
+        proxies=(*JAW_EDGES, _PEG, *_CORNERS.values(), _BLOCK, _BELOW, _ABOVE, *_BESIDE.values(), TABLE),
         extra_pairs=_PAIRS,
     )
     goal_low = (-0.32, 0.4, 0.129)
@@ -136,11 +134,4 @@ class PegInsertSide(SawyerEnv):
             + lift.reward(held, reach < 0.1)
             + jnp.where(held & (reach < 0.1), place, 0.0)
         )
-        return reward, {
-            "success": to_target <= TARGET_RADIUS,
-            "near_object": 1.0,
-            "grasp_success": 0.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": to_target,
-        }
+        return reward, v1_terms(to_target, TARGET_RADIUS)

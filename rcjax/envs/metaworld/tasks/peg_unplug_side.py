@@ -10,13 +10,13 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import reach_reward
-from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, PALM, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import TABLE, Pair, Proxy, SceneSpec
 
 SUCCESS_RADIUS = 0.07  # metres
 PLUGGED = (0.044, 0.0, 0.131)  # from the wall's origin
@@ -39,7 +39,6 @@ _BESIDE = tuple(
     Proxy(f"beside{side}", "plug_wall", "box", (0.025, 0.039, 0.022), (0.0, 0.061 * side, 0.032), role="internal")
     for side in (-1, 1)
 )
-_TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _PAIRS = (
     *grip_pairs(_JAW_CORNERS, ("plug",), friction=1.5),
     *grip_pairs(JAWS, ("knob",), friction=1.5),
@@ -69,7 +68,7 @@ class PegUnplugSide(SawyerEnv):
             _BELOW,
             _ABOVE,
             *_BESIDE,
-            _TABLE,
+            TABLE,
         ),
         extra_pairs=_PAIRS,
     )
@@ -116,11 +115,4 @@ class PegUnplugSide(SawyerEnv):
         to_target = distance(end[:2], task.target_pos[:2])
         pull = v1_pull(distance(task.target_pos, task.object_init_pos), to_target)
         reach = reach_reward(end, tcp, jnp.asarray(self.hand_init_pos), action, height_weight=2.0)
-        return reach + jnp.where(distance(end, tcp) < 0.05, pull, 0.0), {
-            "success": to_target <= SUCCESS_RADIUS,
-            "near_object": 1.0,
-            "grasp_success": 0.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": to_target,
-        }
+        return reach + jnp.where(distance(end, tcp) < 0.05, pull, 0.0), v1_terms(to_target, SUCCESS_RADIUS)

@@ -11,13 +11,13 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import TABLE, Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07
@@ -25,7 +25,6 @@ LIFT_BY = 0.11
 FUNNEL_RADIUS = 0.03
 # The puck's inertia is such that it never turns, so that a ball grips as well.
 _PUCK = Proxy("puck", "obj", "sphere", (0.02,), role="internal")
-_FLOOR = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 _AROUND_HOLE = tuple(
     Proxy(name, "world", "box", (*half, 0.027), (*middle, 0.027), role="scenery")
     for name, half, middle in (
@@ -37,7 +36,7 @@ _AROUND_HOLE = tuple(
 )
 _PAIRS = (
     *grip_pairs(JAWS, ("puck",)),
-    *(Pair("puck", around.name) for around in (_FLOOR, *_AROUND_HOLE)),
+    *(Pair("puck", around.name) for around in (TABLE, *_AROUND_HOLE)),
 )
 
 
@@ -48,7 +47,7 @@ class PickOutOfHole(SawyerEnv):
     scene = SceneSpec(
         xml="sawyer_xyz/sawyer_pick_out_of_hole.xml",
         placed_bodies=(),
-        proxies=(*JAWS, _PUCK, _FLOOR, *_AROUND_HOLE),
+        proxies=(*JAWS, _PUCK, TABLE, *_AROUND_HOLE),
         extra_pairs=_PAIRS,
     )
     mocap_low = (-0.5, 0.40, -0.05)
@@ -80,9 +79,9 @@ class PickOutOfHole(SawyerEnv):
             desired_gripper_effort=0.1, density="high",
         )  # fmt: skip
         held = (to_tcp < 0.04) & (puck[2] - 0.02 > task.object_init_pos[2]) & (obs[3] >= 0.33)
-        above_floor = _above_floor(tcp, task.object_init_pos)
+        above = _above_floor(tcp, task.object_init_pos)
         reward = hamacher_product(grasped, in_place)
-        reward = reward + jnp.where(held, 1.0 + 5.0 * hamacher_product(in_place, above_floor), 0.0)
+        reward = reward + jnp.where(held, 1.0 + 5.0 * hamacher_product(in_place, above), 0.0)
         return jnp.where(to_target < TARGET_RADIUS, 10.0, reward), {
             "success": to_target <= SUCCESS_RADIUS,
             "near_object": to_tcp <= 0.03,
@@ -105,21 +104,9 @@ class PickOutOfHole(SawyerEnv):
             + lift.reward(held, reach < 0.1, zero=start - 0.02)
             + jnp.where(held & (reach < 0.1), v1_pull(span, to_target), 0.0)
         )
-        return reward, {
-            "success": to_target <= SUCCESS_RADIUS,
-            "near_object": 1.0,
-            "grasp_success": 0.0,
-            "grasp_reward": 0.0,
-            "in_place_reward": 0.0,
-            "obj_to_target": to_target,
-        }
+        return reward, v1_terms(to_target, SUCCESS_RADIUS)
 
 
 def _above_floor(tcp: Array, center: Array) -> Array:
     """1 where the fingertips are above a funnel over the hole, into whose edge they would run."""
-    radius = distance(tcp[:2], center[:2])
-    outside = radius > FUNNEL_RADIUS
-    height = 0.015 * jnp.log(jnp.where(outside, radius - FUNNEL_RADIUS, 1.0)) + 0.15
-    floor = jnp.where(outside, height, 0.0)
-    near_floor = tolerance(jnp.maximum(floor - tcp[2], 0.0), 0.0, 0.01, 0.02, "long_tail")
-    return jnp.where(tcp[2] >= floor, 1.0, near_floor)
+    return above_floor(tcp[2], funnel(distance(tcp[:2], center[:2]), FUNNEL_RADIUS, 0.015, 0.15), 0.02)

@@ -5,9 +5,9 @@ Source: metaworld 3.0.0, `sawyer_reach_wall_v3.py`.
 
 from jax import Array
 
-from rcjax.envs.metaworld.scenes.puck import TABLE, WALL, gripped, on_table, puck
+from rcjax.envs.metaworld.scenes.puck import WALL, gripped, on_table, puck
 from rcjax.envs.metaworld.tasks.reach import TARGET_RADIUS, Reach
-from rcjax.envs.scenes import Pair, SceneSpec
+from rcjax.envs.scenes import TABLE, Pair, SceneSpec
 
 _PUCK = puck(0.03, 0.015)
 

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.rewards import distance, hamacher_product
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
-from rcjax.envs.metaworld.scenes.puck import TABLE, PuckScene, feet, on_table, terms
+from rcjax.envs.metaworld.scenes.puck import PuckScene, feet, on_table, terms
 from rcjax.envs.mjx_env import EnvState
-from rcjax.envs.scenes import Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import TABLE, Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07

@@ -31,7 +31,7 @@ class WindowClose(WindowScene):
     def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
         """The official reset slides the pane after its last kinematics: the first observation shows it shut."""
         state = super().reset_state(held, random_vector, start)
-        frame = state.task.frame - np.eye(len(state.task.frame), dtype=np.float32)[4] * np.float32(TRAVEL)
+        frame = state.task.frame.at[4].add(-TRAVEL)
         return state.replace(task=state.task.replace(frame=frame, previous_frame=frame))
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
