@@ -24,6 +24,7 @@ from benchmarks.official import make_official, reset_to
 from rcjax import envs
 from rcjax.envs import experts, native
 from rcjax.envs.experts import PolicyRun, expert_policy
+from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.warp_physics import contact_capacity
 
 EPISODE = 128  # control steps of RoboCLIP's episodes
@@ -107,10 +108,11 @@ def run_task(task: str, options: Options) -> dict[str, Any]:
     """One row: the official environment's figures and ours."""
     backend = "jax" if options.backend == "c" else options.backend
     env, params = envs.make(task, seeds=range(options.seeds), goal_hidden=False, backend=backend)
+    assert isinstance(env, SawyerEnv)
     official = run_official(env, options.seeds, options.steps)
     begun = time.perf_counter()
-    run: Any = native.run_expert if options.backend == "c" else experts.run_expert
-    ours = run(env, params, range(options.seeds), options.steps)
+    make_step = native.c_step if options.backend == "c" else experts.mjx_step
+    ours = experts.run_expert(env, params, range(options.seeds), options.steps, make_step)
     contacts, rows = contact_capacity(env.mj_model)
     summary = Episodes(ours.obs, ours.reward, ours.success).summary() | {
         "hand_deviation_mm": deviation_mm(ours, official, slice(0, 3)),

@@ -22,7 +22,7 @@ import tyro
 from benchmarks import report
 from benchmarks.official import make_official
 from rcjax import envs
-from rcjax.envs import native
+from rcjax.envs import experts, native
 from rcjax.envs.metaworld.sawyer import ACTION_SCALE
 from rcjax.envs.warp_physics import contact_capacity
 
@@ -48,7 +48,7 @@ class Options:
 
 def record_actions(env: Any, params: Any) -> np.ndarray:
     """The expert's actions [STEPS, EPISODES, 4]."""
-    return native.run_expert(env, params, range(EPISODES), STEPS).action
+    return experts.run_expert(env, params, range(EPISODES), STEPS, native.c_step).action
 
 
 def seconds_of(function: Callable[[], Any], repeats: int) -> float:

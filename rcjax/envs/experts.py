@@ -3,6 +3,7 @@
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import chex
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.mjx_env import EnvParams
+from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.types import GeomPoses
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -32,9 +33,31 @@ class PolicyRun:
     poses: GeomPoses  # T N G
 
 
-def run_expert(env: SawyerEnv, params: EnvParams, indices: Sequence[int], steps: int = 128) -> PolicyRun:
+Step = Callable[[EnvState, np.ndarray], tuple[Any, EnvState, Any, dict[str, Any]]]
+"""A batch's state and actions -> what they lead to: observations, states, rewards, infos"""
+
+
+def mjx_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
+    """The environment's own step, for episodes from `start`."""
+    del start
+    step, key = _compiled(env)[1], jax.random.key(0)  # steps need a key and use none
+
+    def advance(state: EnvState, action: np.ndarray):
+        obs, state, reward, _, info = step(key, state, action, params)
+        return obs, state, reward, info
+
+    return advance
+
+
+MakeStep = Callable[[SawyerEnv, EnvParams, EnvState], Step]
+"""What steps the episodes that begin with these states: `mjx_step`, or `native.c_step`"""
+
+
+def run_expert(
+    env: SawyerEnv, params: EnvParams, indices: Sequence[int], steps: int = 128, make_step: MakeStep = mjx_step
+) -> PolicyRun:
     """One episode of Metaworld's scripted policy from each of these entries of the bank. See `run_policy`."""
-    return run_policy(env, params, expert_policy(env.name), indices, steps)
+    return run_policy(env, params, expert_policy(env.name), indices, steps, make_step)
 
 
 def expert_policy(task: str) -> Policy:
@@ -52,7 +75,12 @@ def expert_policy(task: str) -> Policy:
 
 
 def run_policy(
-    env: SawyerEnv, params: EnvParams, policy: Policy, indices: Sequence[int], steps: int = 128
+    env: SawyerEnv,
+    params: EnvParams,
+    policy: Policy,
+    indices: Sequence[int],
+    steps: int = 128,
+    make_step: MakeStep = mjx_step,
 ) -> PolicyRun:
     """One episode from each of these entries of the bank, stepped as one batch with the policy on the host.
 
@@ -60,22 +88,23 @@ def run_policy(
 
     Raises ValueError for an index outside the bank.
     """
-    rows = check_indices(indices, params)
-    reset_at, step, obs_with_goal = _compiled(env)
-    key = jax.random.key(0)  # steps need one and use none
+    rows = _check_indices(indices, params)
+    reset_at, _, obs_with_goal = _compiled(env)
     obs, state = reset_at(jnp.asarray(rows), params)
+    step = make_step(env, params, state)
     history = []
     for _ in range(steps):
         wanted = policy(np.asarray(obs_with_goal(state), np.float64))
         action = np.clip(wanted, -1.0, 1.0).astype(np.float32)
-        next_obs, state, reward, _, info = step(key, state, jnp.asarray(action), params)
+        next_obs, state, reward, info = step(state, action)
         poses = env.geom_poses(state)
         history.append(jax.device_get((obs, action, reward, info["success"] > 0, poses.pos, poses.mat)))
         obs = next_obs
-    return stack_history(history)
+    obs, action, reward, success, pos, mat = (np.stack(column) for column in zip(*history, strict=True))
+    return PolicyRun(obs=obs, action=action, reward=reward, success=success, poses=GeomPoses(pos=pos, mat=mat))
 
 
-def check_indices(indices: Sequence[int], params: EnvParams) -> np.ndarray:
+def _check_indices(indices: Sequence[int], params: EnvParams) -> np.ndarray:
     """Raises ValueError for an index outside the bank."""
     rows = np.asarray(indices, np.int32)
     if rows.size == 0 or rows.min() < 0 or rows.max() >= params.bank_size:
@@ -84,13 +113,6 @@ def check_indices(indices: Sequence[int], params: EnvParams) -> np.ndarray:
             "make the environment with more seeds to have more."
         )
     return rows
-
-
-def stack_history(history: Sequence[tuple]) -> PolicyRun:
-    """The run whose steps are tuples of observation, action, reward, success, geom positions and matrices."""
-    obs, action, reward, success, pos, mat = (np.stack(column) for column in zip(*history, strict=True))
-    poses = GeomPoses(pos=pos, mat=mat)
-    return PolicyRun(obs=obs, action=action, reward=reward, success=success, poses=poses)
 
 
 @functools.lru_cache(maxsize=16)

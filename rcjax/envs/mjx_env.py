@@ -96,7 +96,8 @@ class MjxEnv(environment.Environment, abc.ABC):
         """The task's part of the state after a step that led to `poses`."""
 
     def remember(self, state: EnvState, obs: Float[Array, " O"]) -> EnvState:
-        """`state` with what the task keeps in mind from step to step; called before each `evaluate`."""
+        """`state` with what the task keeps in mind from step to step and observations do not show; called before each
+        `evaluate`."""
         del obs
         return state
 
@@ -149,8 +150,9 @@ class MjxEnv(environment.Environment, abc.ABC):
         """
         time = state.time + 1
         landed = state.replace(time=time, physics=moved, task=self.advance_task(state.task, moved.poses))
-        landed = self.remember(landed, self.get_obs(landed, params))
-        reward, terms = self.evaluate(landed, self.get_obs(landed, params), action)
+        obs = self.get_obs(landed, params)
+        landed = self.remember(landed, obs)
+        reward, terms = self.evaluate(landed, obs, action)
         sound = physics.is_sound(moved) & jnp.isfinite(reward)
         again = self._start(state.start, params).replace(time=time, first_success=state.first_success)
         landed = jax.tree.map(lambda new, start: jnp.where(sound, new, start), landed, again)

@@ -5,53 +5,40 @@ Model, control, observation and reward are the environment's own; only the physi
 """
 
 import functools
-from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from rcjax.envs.experts import Policy, PolicyRun, check_indices, expert_policy, stack_history
+from rcjax.envs.experts import Step
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.mjx_env import EnvParams
+from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import PhysicsState, physics_of
 
 
-def run_expert(env: SawyerEnv, params: EnvParams, indices: Sequence[int], steps: int = 128) -> PolicyRun:
-    """`experts.run_expert` with C MuJoCo's physics."""
-    return run_policy(env, params, expert_policy(env.name), indices, steps)
+def c_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
+    """For `experts.run_policy`: C MuJoCo's physics for the episodes that begin with `start`."""
+    control, land = _compiled(env)
+    worlds = [mujoco.MjData(env.mj_model) for _ in range(len(start.time))]
 
+    def load_world(i: int, state: EnvState) -> None:
+        load(env.mj_model, worlds[i], jax.tree.map(lambda leaf: np.asarray(leaf[i]), state.physics))
 
-def run_policy(
-    env: SawyerEnv, params: EnvParams, policy: Policy, indices: Sequence[int], steps: int = 128
-) -> PolicyRun:
-    """`experts.run_policy` with C MuJoCo's physics.
+    for i in range(len(worlds)):
+        load_world(i, start)
 
-    Raises ValueError for an index outside the bank.
-    """
-    rows = check_indices(indices, params)
-    reset_at, control, land, obs_with_goal = _compiled(env)
-    obs, state = reset_at(jnp.asarray(rows), params)
-    worlds = [mujoco.MjData(env.mj_model) for _ in rows]
-    for i, data in enumerate(worlds):
-        load(env.mj_model, data, jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), state.physics))
-    history = []
-    for _ in range(steps):
-        wanted = policy(np.asarray(obs_with_goal(state), np.float64))
-        action = np.clip(wanted, -1.0, 1.0).astype(np.float32)
+    def advance(state: EnvState, action: np.ndarray):
         held, ctrl = jax.device_get(control(state.physics, action))
         for i, data in enumerate(worlds):
             data.mocap_pos[:], data.mocap_quat[:], data.ctrl[:] = held.mocap_pos[i], held.mocap_quat[i], ctrl[i]
             step(env, data)
         moved = jax.tree.map(lambda *leaves: np.stack(leaves), *[physics_of(data) for data in worlds])
-        next_obs, state, reward, _, info = land(state, moved, action, params)
-        for i in np.nonzero(np.asarray(info["diverged"]))[0]:
-            load(env.mj_model, worlds[i], jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), state.physics))
-        poses = env.geom_poses(state)
-        history.append(jax.device_get((obs, action, reward, info["success"] > 0, poses.pos, poses.mat)))
-        obs = next_obs
-    return stack_history(history)
+        obs, state, reward, _, info = land(state, moved, action, params)
+        for i in np.flatnonzero(info["diverged"]):
+            load_world(int(i), state)
+        return obs, state, reward, info
+
+    return advance
 
 
 def load(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> None:
@@ -72,8 +59,6 @@ def step(env: SawyerEnv, data: mujoco.MjData) -> None:
 def _compiled(env: SawyerEnv):
     quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return (
-        jax.jit(jax.vmap(env.reset_env_at, in_axes=(0, None))),
         jax.jit(jax.vmap(env.control), compiler_options=quick),
         jax.jit(jax.vmap(env.land, in_axes=(0, 0, 0, None)), compiler_options=quick),
-        jax.jit(jax.vmap(env.obs_with_goal)),
     )

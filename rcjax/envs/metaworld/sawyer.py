@@ -25,7 +25,7 @@ from jaxtyping import Float
 
 from rcjax.envs import mjx_env, physics, scenes
 from rcjax.envs.metaworld.hand import HAND_BODIES, HAND_PROXIES
-from rcjax.envs.metaworld.rewards import caging_reward
+from rcjax.envs.metaworld.rewards import caging_reward, distance, v1_reach_and_pull
 from rcjax.envs.metaworld.rotations import xyzw_from_matrix
 from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import PhysicsState, Poses
@@ -36,7 +36,9 @@ HAND_LOW = np.array([-0.525, 0.348, -0.0525])  # bounds of the hand in a returne
 HAND_HIGH = np.array([0.525, 1.025, 0.7])
 HAND_DOWN = np.array([1.0, 0.0, 1.0, 0.0])  # mocap quaternion; MuJoCo normalises it
 FRAME_SIZE = 18  # hand 3, gripper 1, object(s) 14
-RESET_STEPS = 50  # control steps that the official reset holds the mocap for
+FRAME_SKIP = 5  # physics steps in a control step
+PULL_SUBSTEPS = 50 * FRAME_SKIP  # that the official reset holds the mocap for
+OPEN = (-1.0, 1.0)  # the fingers' controls
 PADS = ("rightpad", "leftpad")  # bodies that rewards read; fused, so kept as sites of the same names
 
 RandomSource = Literal["metaworld", "release"]
@@ -75,6 +77,16 @@ class SawyerState:
     init_tcp: Float[Array, "*batch 3"]
     constants: dict[str, Array]
     memory: dict[str, Array]
+
+
+def pull_hand(model: mujoco.MjModel, hand_init_pos: Sequence[float], substeps: int = PULL_SUBSTEPS) -> mujoco.MjData:
+    """C data of `model`, official or ours, after the official reset's first part: the mocap pulls the hand to
+    `hand_init_pos` (metres), the gripper opens."""
+    data = mujoco.MjData(model)
+    mocap = model.body("mocap").mocapid[0]
+    data.mocap_pos[mocap], data.mocap_quat[mocap], data.ctrl[:] = hand_init_pos, HAND_DOWN, OPEN
+    mujoco.mj_step(model, data, nstep=substeps)
+    return data
 
 
 class SawyerEnv(mjx_env.MjxEnv):
@@ -193,6 +205,15 @@ class SawyerEnv(mjx_env.MjxEnv):
             action, object_pos, task.object_init_pos, self.tcp(poses), task.init_tcp, pads, **thresholds
         )
 
+    def finger_v1(
+        self, state: EnvState, obs: Float[Array, " 39"], axis: int, max_distance: Array
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """`rewards.v1_reach_and_pull` where version "v1" asks for the left finger at the object and counts the
+        object's distance to the target along `axis`; and that distance."""
+        to_target = jnp.abs(obs[4:7] - state.task.target_pos)[axis]
+        left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
+        return v1_reach_and_pull(distance(obs[4:7], left_finger), max_distance, to_target), to_target
+
     # Reset: on the host, with C MuJoCo.
 
     def mocap_id(self, body: str) -> int:
@@ -229,17 +250,9 @@ class SawyerEnv(mjx_env.MjxEnv):
         return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *states)
 
     def hold_hand(self) -> mujoco.MjData:
-        """C data after the official 50 control steps that pull the hand to its start and open the gripper.
-
-        The objects stand where the XML has them, out of reach, so one such run serves every seed.
-        """
-        data = mujoco.MjData(self.mj_model)
-        data.ctrl[:] = [-1.0, 1.0]
-        for _ in range(RESET_STEPS):
-            data.mocap_pos[self._mocap] = self.hand_init_pos
-            data.mocap_quat[self._mocap] = HAND_DOWN
-            mujoco.mj_step(self.mj_model, data, nstep=self.frame_skip)
-        return data
+        """`pull_hand` in our scene. The objects stand where the XML has them, out of reach, so one such run serves
+        every seed."""
+        return pull_hand(self.mj_model, self.hand_init_pos)
 
     def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
         """The official state after a reset to `random_vector`; `held` is `hold_hand`'s."""

@@ -16,7 +16,7 @@ TOPDOWN_SUCCESS_Z = 0.024  # metres
 TOPDOWN_REACH_RADIUS = 0.03
 
 _CAP = Proxy("cap", "button", "box", (0.038, 0.011, 0.038), (0.0, -0.183, 0.0))
-BUTTON_PROXIES = (
+_BOX = (
     _CAP,
     Proxy("case", "box", "box", (0.12, 0.102, 0.12), (0.0, 0.012, 0.0), role="scenery"),
     TABLE,
@@ -30,7 +30,7 @@ def button_scene(variant: str) -> SceneSpec:
     return SceneSpec(
         xml=f"sawyer_xyz/sawyer_button_{variant}.xml",
         placed_bodies=("box",),
-        proxies=(*BUTTON_PROXIES, *walls),
+        proxies=(*_BOX, *walls),
         goal_sites=(),
     )
 

@@ -43,13 +43,6 @@ MUG_PAIRS = (
 class CoffeeScene(SawyerEnv):
     """The mug stands on the table, 15 cm or more from the machine's place for it."""
 
-    def place_mug(self, data: mujoco.MjData, pos: np.ndarray) -> None:
-        """At `pos`, at rest, turned as it stands."""
-        joint = self.mj_model.body("obj").jntadr[0]
-        start, velocity = self.mj_model.jnt_qposadr[joint], self.mj_model.jnt_dofadr[joint]
-        data.qpos[start : start + 3] = pos
-        data.qvel[velocity : velocity + 6] = 0.0
-
     def place_machine(self, data: mujoco.MjData, pos: np.ndarray) -> None:
         data.mocap_pos[self.mocap_id("coffee_machine")] = pos
 

@@ -11,27 +11,24 @@ from collections.abc import Mapping, Sequence
 import mujoco
 import numpy as np
 
-from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS
-from rcjax.envs.scenes import OFFICIAL_WELD, asset_path
+from rcjax.envs.metaworld.sawyer import PULL_SUBSTEPS, pull_hand
+from rcjax.envs.scenes import official_model
 
-QPOS = slice(9, 16)  # the free joint comes after the arm's seven joints and the fingers' two
-QVEL = slice(9, 15)
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0])
-SUBSTEPS = 5 * RESET_STEPS
 
 
 def settled(
-    xml: str, hand_init_pos: Sequence[float], placed: Mapping[str, np.ndarray] | None = None, substeps: int = SUBSTEPS
+    xml: str,
+    hand_init_pos: Sequence[float],
+    placed: Mapping[str, np.ndarray] | None = None,
+    substeps: int = PULL_SUBSTEPS,
 ) -> np.ndarray:
     """Position and quaternion w x y z of the scene's free body after its fall in the official scene, where the
     bodies `placed` stand already where the episode has them."""
     model = _official_model(xml)
     for name, pos in (placed or {}).items():
         model.body(name).pos = pos
-    data = mujoco.MjData(model)
-    data.mocap_pos[0], data.mocap_quat[0], data.ctrl[:] = hand_init_pos, HAND_DOWN, [-1.0, 1.0]
-    mujoco.mj_step(model, data, nstep=substeps)
-    return data.qpos[QPOS].copy()
+    return pull_hand(model, hand_init_pos, substeps).qpos[_free_joint(model)[0]].copy()
 
 
 @functools.lru_cache(maxsize=4)
@@ -40,15 +37,18 @@ def settled_as_in_xml(xml: str, hand_init_pos: tuple[float, ...]) -> np.ndarray:
     return settled(xml, hand_init_pos)
 
 
-@functools.lru_cache(maxsize=4)
-def _official_model(xml: str) -> mujoco.MjModel:
-    model = mujoco.MjModel.from_xml_path(str(asset_path(xml)))
-    for i in range(model.neq):
-        model.eq_data[i, : len(OFFICIAL_WELD)] = OFFICIAL_WELD
-    return model
+_official_model = functools.lru_cache(maxsize=4)(official_model)
 
 
-def place_free(data: mujoco.MjData, pos: np.ndarray, quat: np.ndarray) -> None:
-    """Put the free body at `pos`, turned by `quat` (w x y z), at rest."""
-    data.qpos[QPOS] = np.concatenate([pos, quat])
-    data.qvel[QVEL] = 0.0
+def place_free(data: mujoco.MjData, pos: np.ndarray, quat: np.ndarray | None = None) -> None:
+    """Put the free body at `pos`, turned by `quat` (w x y z; None: as it lies), at rest."""
+    qpos, qvel = _free_joint(data.model)
+    data.qpos[qpos] = np.concatenate([pos, data.qpos[qpos][3:] if quat is None else quat])
+    data.qvel[qvel] = 0.0
+
+
+def _free_joint(model: mujoco.MjModel) -> tuple[slice, slice]:
+    """Where the scene's one free joint is in qpos and qvel."""
+    (joint,) = np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
+    start, velocity = model.jnt_qposadr[joint], model.jnt_dofadr[joint]
+    return slice(start, start + 7), slice(velocity, velocity + 6)

@@ -1,18 +1,17 @@
 """The box with a handle that slides up and down, for the four handle tasks."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
-from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS, Placement, Reward, SawyerEnv
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_terms
+from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.beside import BesideScene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import ALONG_X, MARGIN, OFFICIAL_WELD, TABLE, Pair, Proxy, SceneSpec, asset_path
+from rcjax.envs.scenes import ALONG_X, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 PRESS_RADIUS = 0.02  # metres along z
 
@@ -79,37 +78,8 @@ SIDE_SCENE = _handle_scene(
 )
 
 
-class HandleScene(SawyerEnv):
-    """The handle slides in a slot of the box, 10 cm down from where it is 15 cm above the table.
-
-    At some places the raised handle is where the official reset pulls the hand to, and holds it off by up to 2 mm.
-    Rewards are scaled by that position, so here the hand is held in the unedited scene, beside the box.
-    """
-
-    def __init__(self, **options: Any):
-        super().__init__(**options)
-        self._unedited = mujoco.MjModel.from_xml_path(str(asset_path(self.scene.xml)))
-        self._unedited.eq_data[:, : len(OFFICIAL_WELD)] = OFFICIAL_WELD
-
-    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
-        beside = self._hold_beside(random_vector)
-        data = mujoco.MjData(self.mj_model)
-        mujoco.mj_copyData(data, self.mj_model, held)
-        for name in ("qpos", "qvel", "qacc_warmstart"):
-            getattr(data, name)[:] = getattr(beside, name)
-        for end in ("rightEndEffector", "leftEndEffector"):
-            data.site(end).xpos[:] = beside.site(end).xpos
-        return super().reset_state(data, random_vector, start)
-
-    def _hold_beside(self, box_pos: np.ndarray) -> mujoco.MjData:
-        """`hold_hand` in the unedited scene."""
-        self._unedited.body("box").pos = box_pos
-        data = mujoco.MjData(self._unedited)
-        data.ctrl[:] = [-1.0, 1.0]
-        for _ in range(RESET_STEPS):
-            data.mocap_pos[0], data.mocap_quat[0] = self.hand_init_pos, HAND_DOWN
-            mujoco.mj_step(self._unedited, data, nstep=self.frame_skip)
-        return data
+class HandleScene(BesideScene):
+    """The handle slides in a slot of the box, 10 cm down from where it is 15 cm above the table."""
 
     def place_handle(self, data: mujoco.MjData, pos: np.ndarray, height: float) -> None:
         """Put the box at `pos` and the handle, at rest, `height` below its highest; kinematics up to date."""
@@ -122,13 +92,6 @@ class HandleScene(SawyerEnv):
     def point_pose(self, poses: Poses, site: str) -> Float[Array, " 7"]:
         """A site of the handle; zeros where other tasks have a quaternion."""
         return jnp.concatenate([self.site_pos(poses, site), jnp.zeros(4)])
-
-    def height_v1(self, state: EnvState, obs: Float[Array, " 39"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Reward of version "v1", and the handle's vertical distance to the target."""
-        task, handle = state.task, obs[4:7]
-        to_target = jnp.abs(handle[2] - task.target_pos[2])
-        left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
-        return v1_reach_and_pull(distance(handle, left_finger), task.constants["travel"], to_target), to_target
 
 
 class PressScene(HandleScene):
@@ -168,5 +131,5 @@ class PressScene(HandleScene):
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
         del action
-        reward, to_target = self.height_v1(state, obs)
+        reward, to_target = self.finger_v1(state, obs, axis=2, max_distance=state.task.constants["travel"])
         return reward, v1_terms(to_target, PRESS_RADIUS, grasp_success=1.0)

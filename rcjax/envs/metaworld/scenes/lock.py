@@ -1,16 +1,14 @@
 """The safe-like box with a bolt that turns, for door-lock and door-unlock."""
 
-import functools
-
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs import scenes
 from rcjax.envs.metaworld.rewards import distance, v1_reach_and_pull, v1_terms
-from rcjax.envs.metaworld.sawyer import HAND_DOWN, RESET_STEPS, Reward, SawyerEnv
+from rcjax.envs.metaworld.sawyer import Reward
+from rcjax.envs.metaworld.scenes.beside import BesideScene
 from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -27,7 +25,7 @@ _BOLT = tuple(
 _HAND = (*FINGER_EDGES, *BASE_RIGHT, *BASE_LEFT)
 
 
-class LockScene(SawyerEnv):
+class LockScene(BesideScene):
     """The box stands at x in [-0.1, 0.1], y in [0.8, 0.85]; its door is fixed. The bolt turns about y: it points to
     the right when unlocked, down when locked.
 
@@ -50,40 +48,12 @@ class LockScene(SawyerEnv):
     random_low = (-0.1, 0.8, 0.15)
     random_high = (0.1, 0.85, 0.15)
     bolt_site: str  # near the bolt's end
-    further_steps = 0  # control steps that the official reset goes on with the box in its place
 
     def place_door(self, data: mujoco.MjData, pos: np.ndarray) -> np.ndarray:
         """Put the box at `pos`; where the bolt's axis then is."""
         data.mocap_pos[self.mocap_id("door")] = pos
         mujoco.mj_kinematics(self.mj_model, data)
         return data.body("lock_link").xpos.copy()
-
-    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
-        """The official reset pulls the hand against the bolt where that is near: its start depends on the box's
-        place, and on the official contacts."""
-        del held
-        return super().reset_state(self._hold_beside(random_vector), random_vector, start)
-
-    def _hold_beside(self, door_pos: np.ndarray) -> mujoco.MjData:
-        """`hold_hand` in the official scene with the box in its place."""
-        model = self._official_model
-        model.body("door").pos = door_pos
-        official, held = mujoco.MjData(model), mujoco.MjData(self.mj_model)
-        official.ctrl[:] = held.ctrl[:] = [-1.0, 1.0]
-        for data, i in ((official, model.body("mocap").mocapid[0]), (held, self._mocap)):
-            data.mocap_pos[i], data.mocap_quat[i] = self.hand_init_pos, HAND_DOWN
-        mujoco.mj_step(model, official, nstep=RESET_STEPS * self.frame_skip)
-        fingertips = [official.site(f"{side}EndEffector").xpos.copy() for side in ("right", "left")]
-        mujoco.mj_step(model, official, nstep=self.further_steps * self.frame_skip)
-        held.qpos[:], held.qvel[:], held.qacc_warmstart[:] = official.qpos, official.qvel, official.qacc_warmstart
-        held.site_xpos[self._finger_ends] = fingertips
-        return held
-
-    @functools.cached_property
-    def _official_model(self) -> mujoco.MjModel:
-        model = mujoco.MjModel.from_xml_path(str(scenes.asset_path(self.scene.xml)))
-        model.eq_data[:, : len(scenes.OFFICIAL_WELD)] = scenes.OFFICIAL_WELD
-        return model
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
         """The bolt's end, and the door's quaternion w x y z."""

@@ -5,7 +5,6 @@ four small spheres, the feet, for the rim that it rests on.
 """
 
 import jax.numpy as jnp
-import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float
@@ -109,13 +108,6 @@ class PuckScene(SawyerEnv):
 
     def accepts(self, random_vector: np.ndarray) -> bool:
         return bool(np.linalg.norm(random_vector[:2] - random_vector[3:5]) >= MIN_DISTANCE)
-
-    def place_object(self, data: mujoco.MjData, pos: np.ndarray) -> None:
-        """At `pos`, at rest, turned as it lies."""
-        joint = self.mj_model.body(self.object_body).jntadr[0]
-        start, velocity = self.mj_model.jnt_qposadr[joint], self.mj_model.jnt_dofadr[joint]
-        data.qpos[start : start + 3] = pos
-        data.qvel[velocity : velocity + 6] = 0.0
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
         return jnp.concatenate([self.body_pos(poses, self.object_body), self.geom_quat_xyzw(poses, "objGeom")])

@@ -97,13 +97,6 @@ class StickScene(SawyerEnv):
         state = super().reset_state(held, random_vector, start)
         return state.replace(task=state.task.replace(init_tcp=INIT_TCP))
 
-    def place_stick(self, data: mujoco.MjData, pos: np.ndarray) -> None:
-        """At `pos`, at rest, turned as it lies."""
-        joint = self.mj_model.body("stick").jntadr[0]
-        start, velocity = self.mj_model.jnt_qposadr[joint], self.mj_model.jnt_dofadr[joint]
-        data.qpos[start : start + 3] = pos
-        data.qvel[velocity : velocity + 6] = 0.0
-
     def place_thermos(self, data: mujoco.MjData, y: float) -> None:
         """Slid by `y` metres, drifting."""
         data.joint("obj_slidex").qpos[:], data.joint("obj_slidey").qpos[:] = 0.0, y

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.metaworld.scenes.puck import PuckScene
 from rcjax.envs.mjx_env import EnvState
@@ -61,7 +62,7 @@ class Basketball(PuckScene):
         basket_pos = random_vector[3:]
         data.mocap_pos[self.mocap_id("basket_goal")] = basket_pos
         ball_pos = np.array([*random_vector[:2], BALL_RADIUS])
-        self.place_object(data, ball_pos)
+        place_free(data, ball_pos)
         return Placement(target_pos=basket_pos + np.array([0.0, -0.083, 0.25]), object_init_pos=ball_pos)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:

@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull
-from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.free import SUBSTEPS, place_free, settled
+from rcjax.envs.metaworld.sawyer import PULL_SUBSTEPS, Placement, Reward, SawyerEnv
+from rcjax.envs.metaworld.scenes.free import place_free, settled
 from rcjax.envs.metaworld.scenes.grip import PALM_BAR, SOFT_SOLIMP, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -77,7 +77,7 @@ class BoxClose(SawyerEnv):
         mujoco.mj_step(self.mj_model, data, nstep=self.frame_skip)
         target_pos = random_vector[3:]
         box_pos = np.array([*target_pos[:2], 0.0])
-        rest = settled(XML, self.hand_init_pos, {"boxbody": box_pos}, SUBSTEPS + self.frame_skip)
+        rest = settled(XML, self.hand_init_pos, {"boxbody": box_pos}, PULL_SUBSTEPS + self.frame_skip)
         lid_pos = np.array([*random_vector[:2], LID_HEIGHT])
         data.mocap_pos[self.mocap_id("boxbody")] = box_pos
         place_free(data, lid_pos, rest[3:])

@@ -9,12 +9,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
-from rcjax.envs.metaworld.scenes.button import BUTTON_PROXIES, ButtonScene
+from rcjax.envs.metaworld.scenes.button import ButtonScene, button_scene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import SceneSpec
 
 SUCCESS_Y = 0.02  # metres
 REACH_RADIUS = 0.05
@@ -24,10 +23,7 @@ class ButtonPress(ButtonScene):
     """The box faces the robot; the goal is the hole that the button goes into."""
 
     task = "button-press"
-    scene = SceneSpec(
-        xml="sawyer_xyz/sawyer_button_press.xml", placed_bodies=("box",), proxies=BUTTON_PROXIES, goal_sites=()
-    )
-    hand_init_pos = (0.0, 0.4, 0.2)
+    scene = button_scene("press")
     random_low = (-0.1, 0.85, 0.115)
     random_high = (0.1, 0.9, 0.115)
     prompt = "robot pressing red button"
@@ -61,8 +57,5 @@ class ButtonPress(ButtonScene):
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
         del action
-        task, button = state.task, obs[4:7]
-        to_target = jnp.abs(button[1] - task.target_pos[1])
-        left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
-        reward = v1_reach_and_pull(distance(button, left_finger), task.constants["travel"], to_target)
+        reward, to_target = self.finger_v1(state, obs, axis=1, max_distance=state.task.constants["travel"])
         return reward, v1_terms(to_target, SUCCESS_Y)

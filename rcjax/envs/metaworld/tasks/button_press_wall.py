@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.button import ButtonScene, button_scene
 from rcjax.envs.mjx_env import EnvState
@@ -60,8 +60,5 @@ class ButtonPressWall(ButtonScene):
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
         del action
-        task, button = state.task, obs[4:7]
-        to_target = jnp.abs(button[1] - task.target_pos[1])
-        left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
-        reward = v1_reach_and_pull(distance(button, left_finger), task.constants["travel_v1"], to_target)
+        reward, to_target = self.finger_v1(state, obs, axis=1, max_distance=state.task.constants["travel_v1"])
         return reward, v1_terms(to_target, SUCCESS_Y)

@@ -9,9 +9,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
+from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.coffee import BUTTON_SCENE, CoffeeScene
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 
@@ -34,7 +35,7 @@ class CoffeeButton(CoffeeScene):
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         self.place_machine(data, random_vector)
-        self.place_mug(data, random_vector + np.array([0.0, -0.22, 0.0]))
+        place_free(data, random_vector + np.array([0.0, -0.22, 0.0]))
         mujoco.mj_kinematics(self.mj_model, data)
         target_pos = random_vector + np.array([0.0, TRAVEL - 0.22, 0.3])
         travel = abs(data.site("buttonStart").xpos[1] - target_pos[1])
@@ -63,8 +64,5 @@ class CoffeeButton(CoffeeScene):
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
         del action
-        task, button = state.task, obs[4:7]
-        to_target = jnp.abs(button[1] - task.target_pos[1])
-        left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
-        reward = v1_reach_and_pull(distance(button, left_finger), task.constants["travel"], to_target)
+        reward, to_target = self.finger_v1(state, obs, axis=1, max_distance=state.task.constants["travel"])
         return reward, v1_terms(to_target, SUCCESS_Y)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.tasks.coffee_push import CoffeePush
 from rcjax.envs.mjx_env import EnvState
 
@@ -27,7 +28,7 @@ class CoffeePull(CoffeePush):
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         mug_pos, target_pos = np.split(random_vector, 2)
-        self.place_mug(data, mug_pos)
+        place_free(data, mug_pos)
         self.place_machine(data, mug_pos + np.array([0.0, 0.22, 0.0]))
         return Placement(target_pos=target_pos, object_init_pos=mug_pos)
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.coffee import PUSH_SCENE, CoffeeScene
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 
@@ -35,7 +36,7 @@ class CoffeePush(CoffeeScene):
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         mug_pos, target_pos = np.split(random_vector, 2)
-        self.place_mug(data, mug_pos)
+        place_free(data, mug_pos)
         self.place_machine(data, target_pos + np.array([0.0, 0.22, 0.0]))
         return Placement(target_pos=target_pos, object_init_pos=mug_pos)
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, v1_reach_and_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.puck import PuckScene, terms
 from rcjax.envs.metaworld.scenes.table_hole import TABLE_HOLE_SCENE
 from rcjax.envs.mjx_env import EnvState
@@ -33,7 +34,7 @@ class HandInsert(PuckScene):
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         cube_pos, target_pos = np.split(random_vector, 2)
-        self.place_object(data, cube_pos)
+        place_free(data, cube_pos)
         return Placement(target_pos=target_pos, object_init_pos=cube_pos)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:

@@ -63,5 +63,5 @@ class HandlePullSide(HandleScene):
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
         del action
-        reward, to_target = self.height_v1(state, obs)
+        reward, to_target = self.finger_v1(state, obs, axis=2, max_distance=state.task.constants["travel"])
         return reward, v1_terms(to_target, SUCCESS_RADIUS)

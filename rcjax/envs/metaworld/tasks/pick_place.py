@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.puck import PuckScene, puck_scene, terms
 from rcjax.envs.mjx_env import EnvState
 
@@ -31,7 +32,7 @@ class PickPlace(PuckScene):
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         object_pos, target_pos = np.split(random_vector, 2)
-        self.place_object(data, object_pos)
+        place_free(data, object_pos)
         return Placement(target_pos=target_pos, object_init_pos=object_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.puck import REST_HEIGHT, PuckScene, puck_scene, terms
 from rcjax.envs.mjx_env import EnvState
 
@@ -31,7 +32,7 @@ class Push(PuckScene):
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         """Both at the height that the puck settles at, whatever the vector says."""
         object_pos = np.array([*random_vector[:2], REST_HEIGHT])
-        self.place_object(data, object_pos)
+        place_free(data, object_pos)
         return Placement(target_pos=np.array([*random_vector[3:5], REST_HEIGHT]), object_init_pos=object_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:

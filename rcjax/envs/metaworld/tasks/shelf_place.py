@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.metaworld.scenes.puck import PuckScene, feet, on_table, terms
 from rcjax.envs.mjx_env import EnvState
@@ -76,7 +77,7 @@ class ShelfPlace(PuckScene):
         target_pos = random_vector[3:]
         data.mocap_pos[self.mocap_id("shelf")] = target_pos - np.array([0.0, 0.0, 0.3])
         block_pos = np.array([*random_vector[:2], REST_HEIGHT])
-        self.place_object(data, block_pos)
+        place_free(data, block_pos)
         return Placement(target_pos=target_pos, object_init_pos=block_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:

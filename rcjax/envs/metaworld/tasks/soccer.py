@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.puck import PuckScene, terms
 from rcjax.envs.metaworld.scenes.soccer import SOCCER_SCENE
 from rcjax.envs.mjx_env import EnvState
@@ -35,7 +36,7 @@ class Soccer(PuckScene):
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         ball_pos, target_pos = np.split(random_vector, 2)
         data.mocap_pos[self.mocap_id("goal_whole")] = target_pos
-        self.place_object(data, ball_pos)
+        place_free(data, ball_pos)
         return Placement(target_pos=target_pos, object_init_pos=ball_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.stick import STICK_HEIGHT, THERMOS_POS, StickScene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -32,7 +33,7 @@ class StickPull(StickScene):
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         stick_pos = np.array([*random_vector[:2], STICK_HEIGHT])
-        self.place_stick(data, stick_pos)
+        place_free(data, stick_pos)
         self.place_thermos(data, y=0.09)
         target_pos = np.array([*random_vector[3:5], STICK_HEIGHT])
         # Caging is scaled by the thermos' place, as officially.

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.stick import STICK_HEIGHT, THERMOS_POS, StickScene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -32,7 +33,7 @@ class StickPush(StickScene):
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         stick_pos = np.array([*random_vector[:2], STICK_HEIGHT])
-        self.place_stick(data, stick_pos)
+        place_free(data, stick_pos)
         self.place_thermos(data, y=0.0)
         return Placement(
             target_pos=np.array([*random_vector[3:5], GOAL_HEIGHT]),

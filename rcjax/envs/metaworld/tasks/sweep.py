@@ -12,6 +12,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.cube import cube_scene
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.puck import PuckScene, terms
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -36,7 +37,7 @@ class Sweep(PuckScene):
         return True
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        self.place_object(data, random_vector)
+        place_free(data, random_vector)
         return Placement(target_pos=np.array([0.5, random_vector[1], 0.01]), object_init_pos=random_vector)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:

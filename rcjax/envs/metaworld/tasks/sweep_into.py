@@ -9,6 +9,7 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.puck import MIN_DISTANCE, PuckScene
 from rcjax.envs.metaworld.scenes.table_hole import CUBE_REST_HEIGHT, TABLE_HOLE_SCENE
 from rcjax.envs.metaworld.tasks.sweep import FALLEN_BY, Sweep
@@ -35,7 +36,7 @@ class SweepInto(Sweep):
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         """The cube at the height that it settles at; the goal is not the vector's."""
         cube_pos = np.array([*random_vector[:2], CUBE_REST_HEIGHT])
-        self.place_object(data, cube_pos)
+        place_free(data, cube_pos)
         return Placement(target_pos=np.array(TARGET_POS), object_init_pos=cube_pos)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
