@@ -125,7 +125,10 @@ class MjxEnv(environment.Environment, abc.ABC):
 
     def make_params(self, bank: EnvState) -> EnvParams:
         """Parameters with this bank of reset states."""
-        mjx_model = mjx.put_model(self.mj_model, impl=self.backend)
+        if self.backend == "warp":
+            mjx_model = warp_physics.put_model(self.mj_model)
+        else:
+            mjx_model = mjx.put_model(self.mj_model, impl="jax")
         return EnvParams(mjx_model=mjx_model, bank=bank, max_steps_in_episode=self.max_steps)
 
     def step_env(

@@ -7,6 +7,7 @@ So the batch has to be known there: `simulate` is batched by a rule of its own, 
 import functools
 import importlib.util
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -36,8 +37,18 @@ def contact_capacity(model: mujoco.MjModel) -> tuple[int, int]:
     return int(data._impl.ncon), int(data._impl.nefc)
 
 
+def put_model(mj_model: mujoco.MjModel) -> mjx.Model:
+    """`mjx.put_model` for Warp, silent about the solver's limit of iterations: scenes reach it on purpose, and Warp
+    would print a line each time."""
+    from mujoco.mjx.third_party.mujoco_warp import OverflowType
+
+    model = mjx.put_model(mj_model, impl="warp")
+    wanted = int(model.opt._impl.warn_overflow & ~OverflowType.ITERATIONS)
+    return cast(mjx.Model, model.tree_replace({"opt._impl.warn_overflow": wanted}))
+
+
 def make_simulate(mj_model: mujoco.MjModel, substeps: int) -> Simulate:
-    """`physics.simulate` on MJX-Warp. The model it is given is `mjx.put_model(mj_model, impl="warp")`.
+    """`physics.simulate` on MJX-Warp. The model it is given is `put_model`'s.
 
     Nested `vmap`s are flattened into one batch of worlds.
     """
