@@ -13,7 +13,7 @@ from typing import Any, Literal
 import jax
 import tyro
 
-from benchmarks.report import save
+from benchmarks.report import compile_afresh, save
 from benchmarks.stages import Stage, benchmark_config, loop_stages
 
 
@@ -112,7 +112,7 @@ def table(result: dict) -> str:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    jax.config.update("jax_enable_compilation_cache", False)  # compile times are those of a first run
+    compile_afresh()
     result = report(options)
     print(table(result))
     save(result, options.out)

@@ -167,7 +167,7 @@ def table_rows(result: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    jax.config.update("jax_enable_compilation_cache", False)  # compile times are those of a first run
+    report.compile_afresh()
     print(report.machine(), HEAD, sep="\n", flush=True)
     results = []
     for task in options.tasks:

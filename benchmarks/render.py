@@ -26,7 +26,7 @@ import numpy as np
 import tyro
 
 from benchmarks.opengl import OpenGL
-from benchmarks.report import save
+from benchmarks.report import compile_afresh, save
 from rcjax import envs
 from rcjax.render import View, build_scene, build_warp_scene, render_frames, take_poses
 from rcjax.taskspec import expert_poses
@@ -358,7 +358,7 @@ def _plain(result: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    jax.config.update("jax_enable_compilation_cache", False)  # compile times are those of a first run
+    compile_afresh()
     with tempfile.TemporaryDirectory() as folder:
         if "warp" in find_renderers(options.renderers)[0]:
             set_up_warp(folder)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 
 def save(result: Any, out: Path | None) -> None:
@@ -13,6 +14,12 @@ def save(result: Any, out: Path | None) -> None:
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def compile_afresh() -> None:
+    """From here on nothing comes from the compilation cache: compile times are those of a first run."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # else a compilation during the imports has settled that it is used
 
 
 def machine() -> dict[str, str]:
