@@ -1,7 +1,7 @@
 """The whole training iteration compiled for a TPU, on a machine that has none: does it compile, and what does it take?
 
-Environments are sharded over all of the topology's devices. Prints memory per device, FLOPs and the compiler's own
-estimate of cycles. Needs the extra `tpu-aot` (libtpu); the TPU itself is never looked for.
+Seeds and environments are sharded over all devices of the topology. Prints memory per device, FLOPs and the compiler's
+own estimate of cycles. Needs the extra `tpu-aot` (libtpu); the TPU itself is never looked for.
 """
 
 import os
@@ -22,13 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
 from rcjax.config import TrainConfig
+from rcjax.devices import make_layout
+from rcjax.embedding import choose_micro_batch
 from rcjax.envs import TASKS
-from rcjax.loop import initial_state, iterate, train_mode
+from rcjax.loop import TrainState, initial_state, iterate, train_mode
 from rcjax.render.build import ACCELERATOR_CHUNK
 from rcjax.world import World, task_scene
 
@@ -39,10 +41,12 @@ class Options:
 
     topology: str = "v5e:2x2"
     """As the TPU compiler names it: v5e:2x2, v5e:2x4, v4:2x2x1, v5p:2x2x1, v6e:2x2."""
+    seeds: int = 1
+    """Policies learnt side by side."""
     n_envs: int = 64
-    """Environments, over all devices."""
+    """Environments of each seed, over all devices."""
     micro_batch: int = 8
-    """Episodes that each device renders and embeds at a time."""
+    """Episodes that each device renders and embeds at a time; it has to divide the device's."""
     size: int = 64
     """Side of the frames, pixels."""
     frame_stride: int = 4
@@ -76,25 +80,31 @@ def tpu_world(config: TrainConfig) -> World:
 
 
 def abstract(tree: Any, sharding: NamedSharding) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x), sharding=sharding), tree)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), _dtype(x), sharding=sharding), tree)
+
+
+def _dtype(x: Any) -> Any:
+    return x.dtype if isinstance(x, jax.Array) else jnp.result_type(x)
 
 
 def compile_iteration(options: Options) -> dict:
     devices = tpu_devices(options.topology)
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
     config = dataclasses.replace(config, video=dataclasses.replace(config.video, graph="native"))
-    if options.n_envs % (len(devices) * options.micro_batch):
-        raise ValueError(
-            f"n_envs={options.n_envs} is not a multiple of {len(devices)} devices x micro_batch={options.micro_batch}."
-        )
-    mesh = Mesh(devices, ("env",))
+    config = dataclasses.replace(config, seeds=options.seeds)
+    layout = make_layout(config.seeds, config.n_envs, devices.ravel().tolist())
+    micro_batch = choose_micro_batch(options.micro_batch, config.seeds * config.n_envs // devices.size, config.video)
     world = tpu_world(config)
-    arguments = (initial_state(config, world.env), random_inputs(config, world), train_mode(config))
-    replicated = NamedSharding(mesh, PartitionSpec())
-    function = functools.partial(iterate, env=world.env, config=config, mesh=mesh)
+    state, others = initial_state(config, world.env), (random_inputs(config, world), train_mode(config))
+    state = TrainState(
+        ppo=abstract(state.ppo, layout.by_seed),
+        key=abstract(state.key, layout.by_seed),
+        iteration=abstract(state.iteration, layout.replicated),
+    )
+    function = functools.partial(iterate, env=world.env, config=config, micro_batch=micro_batch, mesh=layout.mesh)
 
     begun = time.perf_counter()
-    lowered = jax.jit(function).lower(*abstract(arguments, replicated))
+    lowered = jax.jit(function, donate_argnums=0).lower(state, *abstract(others, layout.replicated))
     traced = time.perf_counter()
     effort: dict[str, Any] = {"exec_time_optimization_effort": options.effort}
     compiled = lowered.compile(compiler_options=effort)
@@ -103,7 +113,7 @@ def compile_iteration(options: Options) -> dict:
     assert memory is not None and cost is not None and text is not None  # the TPU compiler tells all three
     return {
         "topology": options.topology,
-        "devices": len(devices),
+        "devices": devices.size,
         "jax": jax.__version__,
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
         "trace_s": traced - begun,
@@ -132,7 +142,7 @@ def main() -> int:
         print(f"benchmarks.aot: error: {error}", file=sys.stderr)
         return 2
     mib = {k: v / 2**20 for k, v in result.items() if k.endswith("_bytes")}
-    print(f"{result['topology']} ({result['devices']} devices), {options.n_envs} environments, "
+    print(f"{result['topology']} ({result['devices']} devices), {options.seeds} x {options.n_envs} environments, "
           f"{options.size}x{options.size} frames, S3D in {options.dtype}")  # fmt: skip
     print(f"traced in {result['trace_s']:.0f} s, compiled in {result['compile_s']:.0f} s")
     print("memory per device: " + ", ".join(f"{k.removesuffix('_bytes')} {v:,.1f} MiB" for k, v in mib.items()))

@@ -23,7 +23,7 @@ class Options:
 
     n_envs: int = 64
     """Environments (episodes an iteration)."""
-    micro_batch: int = 8
+    micro_batch: int | None = None
     """Episodes rendered and embedded at a time."""
     size: int = 64
     """Side of the frames, pixels."""

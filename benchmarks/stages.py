@@ -11,7 +11,7 @@ import numpy as np
 
 from rcjax import ppo
 from rcjax.config import TaskSpec, TrainConfig, demo
-from rcjax.embedding import embed_frames
+from rcjax.embedding import choose_micro_batch, embed_frames
 from rcjax.loop import Inputs, TrainState, actor, initial_state, iterate, train_mode
 from rcjax.render import render_frames, take_poses
 from rcjax.rollout import run_episodes
@@ -28,7 +28,7 @@ class Stage:
     arguments: Callable[[dict[str, Any]], tuple[Any, ...]]
 
 
-def benchmark_config(n_envs: int, micro_batch: int, size: int, frame_stride: int, dtype: str) -> TrainConfig:
+def benchmark_config(n_envs: int, micro_batch: int | None, size: int, frame_stride: int, dtype: str) -> TrainConfig:
     """The `demo` preset at another scale; its minibatches keep their share of the batch."""
     config = demo()
     steps = n_envs * config.video.episode_length
@@ -57,19 +57,21 @@ def random_inputs(config: TrainConfig, world: World) -> Inputs:
 
 
 def loop_stages(config: TrainConfig) -> list[Stage]:
-    """Physics, rendering, embedding, update, and the whole iteration, for this config."""
+    """Physics, rendering, embedding, update, and the whole iteration, for this config; one seed, one device."""
     world = build_world(config)
+    micro_batch = choose_micro_batch(config.micro_batch, config.n_envs, config.video)
     inputs, state = random_inputs(config, world), initial_state(config, world.env)
-    mode, key, env_ids = train_mode(config), jax.random.key(1), jnp.arange(config.n_envs)
+    mode, env_ids = train_mode(config), jnp.arange(config.n_envs)
+    key, keys = jax.random.key(1), jax.random.split(jax.random.key(2), config.n_envs)
 
-    def physics(state: TrainState, inputs: Inputs, key: jax.Array):
+    def physics(state: TrainState, inputs: Inputs, keys: jax.Array):
         return run_episodes(
-            world.env, inputs.env_params, actor(state.ppo.params, mode), key, env_ids, frozen=mode.frozen,
+            world.env, inputs.env_params, actor(state.ppo.params, mode), keys, env_ids, frozen=mode.frozen,
             take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
         )  # fmt: skip
 
     def micro_batches(outputs: dict[str, Any]) -> Any:
-        return jax.tree.map(lambda x: x.reshape(-1, config.micro_batch, *x.shape[1:]), outputs["physics"].poses)
+        return jax.tree.map(lambda x: x.reshape(-1, micro_batch, *x.shape[1:]), outputs["physics"].poses)
 
     def rendering(scene: Any, micro_batches: Any):
         """A sum of every frame, as frames of all episodes are never held at once."""
@@ -80,16 +82,17 @@ def loop_stages(config: TrainConfig) -> list[Stage]:
 
     def embedding(encoder: Any, frames: jax.Array):
         """The same micro-batch again and again, a shade brighter each time so that no pass can be left out."""
-        shades = jnp.arange(config.n_envs // config.micro_batch, dtype=jnp.uint8)
+        shades = jnp.arange(config.n_envs // micro_batch, dtype=jnp.uint8)
         return jax.lax.map(lambda shade: embed_frames(encoder, frames + shade, config.video), shades)
 
     def update(state: TrainState, rollout: Any, key: jax.Array):
         reward = jnp.zeros_like(rollout.value).at[-1].set(jnp.arange(config.n_envs, dtype=jnp.float32))
-        return ppo.update(state.ppo, ppo.make_batch(rollout, reward, config.ppo), key, config.ppo)
+        of_seed = jax.tree.map(lambda x: x[0], state.ppo)
+        return ppo.update(of_seed, ppo.make_batch(rollout, reward, config.ppo), key, config.ppo)
 
-    iteration = functools.partial(iterate, env=world.env, config=config)
+    iteration = functools.partial(iterate, env=world.env, config=config, micro_batch=micro_batch, mesh=None)
     return [
-        Stage("physics", physics, lambda _: (state, inputs, key)),
+        Stage("physics", physics, lambda _: (state, inputs, keys)),
         Stage("rendering", rendering, lambda outputs: (inputs.scene, micro_batches(outputs))),
         Stage("embedding", embedding, lambda outputs: (inputs.encoder, frames(outputs))),
         Stage("update", update, lambda outputs: (state, outputs["physics"].rollout, key)),

@@ -16,13 +16,13 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from rcjax import envs
-from rcjax.config import TaskSpec, TrainConfig, VideoConfig, preset
+from rcjax.config import EXPERT, TaskSpec, TrainConfig, VideoConfig, preset
+from rcjax.devices import join_processes
 from rcjax.files import cache_folder
-from rcjax.s3d import load_encoder
-from rcjax.storage import RunFolder
-from rcjax.taskspec import EXPERT
 from rcjax.video_io import require_writable
+
+# What a command needs is imported by it: environments compile as they are imported, and before that a process has to
+# join the others (--distributed).
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,18 @@ class Train:
     runs: Path = Path("runs")
     """Where run folders are."""
     resume: Path | None = None
-    """Continue this run, with its own config; no other option may be given."""
+    """Continue this run, with its own config; of other options only those that follow may be given."""
+    devices: int | None = None
+    """How many of the devices to use; default: as many of all there are as can share the run evenly."""
+    distributed: bool = False
+    """Run as one of many processes (hosts), started alike; SLURM, Open MPI, GKE and TPU pods are detected. All of them
+    must see the run's folder."""
+    coordinator: str | None = None
+    """With --distributed, where nothing is detected: HOST:PORT of the first process."""
+    processes: int | None = None
+    """With --distributed, where nothing is detected: how many processes there are."""
+    process_id: int | None = None
+    """With --distributed, where nothing is detected: which one this is, from 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +98,7 @@ class Record:
 
 
 Command = Train | Eval | Reward | Record
+MACHINE_OPTIONS = ("--devices", "--distributed", "--coordinator", "--processes", "--process-id")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,8 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str]) -> Command:
     """The command that the arguments name. Raises ValueError on bad ones, in one line; exits for --help."""
-    if "--resume" in arguments and len(arguments) > 3:
-        raise ValueError("--resume takes no other option: a run continues with the config in its folder.")
+    _refuse_options_beside_resume(arguments)
     default = Train(config=preset(_option(arguments, "--preset") or "demo"))
     kind = (
         Annotated[Train, tyro.conf.subcommand("train", default=default)]
@@ -124,6 +135,16 @@ def parse(arguments: list[str]) -> Command:
         if not exit.code:
             raise
         raise ValueError(_one_line(complaint.getvalue())) from None
+
+
+def _refuse_options_beside_resume(arguments: list[str]) -> None:
+    given = {argument.split("=")[0] for argument in arguments if argument.startswith("--")}
+    refused = sorted(given - {"--resume", *MACHINE_OPTIONS}) if "--resume" in given else []
+    if refused:
+        raise ValueError(
+            f"--resume does not go with {', '.join(refused)}: a run continues with the config in its folder; only "
+            f"{', '.join(MACHINE_OPTIONS)} may be given."
+        )
 
 
 def _option(arguments: list[str], name: str) -> str | None:
@@ -144,15 +165,19 @@ def _one_line(box: str) -> str:
 
 
 def train_command(command: Train) -> int:
+    if command.distributed:
+        join_processes(command.coordinator, command.processes, command.process_id)
+    elif (command.coordinator, command.processes, command.process_id) != (None, None, None):
+        raise ValueError("--coordinator, --processes and --process-id need --distributed.")
     from rcjax import train
 
     try:
         if command.resume is not None:
-            train.resume(command.resume)
+            train.resume(command.resume, devices=command.devices)
         else:
             config = training_config(command)
-            name = command.name or f"{config.env.task}-{config.preset}-seed{config.seed}"
-            train.start(config, command.runs / name)
+            name = command.name or f"{config.env.task}-{config.preset}-{config.seeds_text.replace(' ', '')}"
+            train.start(config, command.runs / name, devices=command.devices)
     except train.Stopped as stopped:
         print(f"rcjax: {stopped}", file=sys.stderr)
         return stopped.exit_code
@@ -164,6 +189,8 @@ def training_config(command: Train) -> TrainConfig:
 
     Paths become absolute, so that the run can be resumed from any folder.
     """
+    from rcjax import envs
+
     config = command.config
     video = EXPERT if command.text is None and command.video is None else command.video
     if video not in (None, EXPERT):
@@ -178,15 +205,20 @@ def training_config(command: Train) -> TrainConfig:
 
 def eval_command(command: Eval) -> int:
     from rcjax.evaluate import evaluate_run
+    from rcjax.storage import RunFolder
 
-    _, row, _ = evaluate_run(RunFolder.open(command.run))
-    for name, value in row.items():
-        print(f"{name:>24}  {value:.6g}")
+    run = RunFolder.open(command.run)
+    _, rows, _ = evaluate_run(run)
+    if len(rows) > 1:
+        print(" " * 24, *(f"{f'seed {run.config.seed + i}':>12}" for i in range(len(rows))))
+    for name in rows[0]:
+        print(f"{name:>24}", *(f"{row[name]:12.6g}" for row in rows))
     return 0
 
 
 def reward_command(command: Reward) -> int:
     from rcjax.evaluate import similarity_of_files
+    from rcjax.s3d import load_encoder
 
     spec = TaskSpec(text=command.text, video=command.demonstration)
     video = VideoConfig(size=command.size, episode_length=command.frames, frame_stride=1)
@@ -195,7 +227,8 @@ def reward_command(command: Reward) -> int:
 
 
 def record_command(command: Record) -> int:
-    from rcjax import showcase
+    from rcjax import envs, showcase
+    from rcjax.storage import RunFolder
 
     require_writable(command.out)
     if command.run is not None:

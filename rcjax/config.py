@@ -16,6 +16,7 @@ import tyro
 
 from rcjax.ppo.config import PPOConfig
 
+EXPERT = "expert"  # as a task specification's video: an episode of Metaworld's expert policy
 CONTROL_RATE = 80  # Metaworld's control steps a second: 5 physics steps of 2.5 ms
 
 
@@ -109,9 +110,10 @@ class TrainConfig:
 
     preset: str = "paper"  # demo: learns on two CPU cores; paper: the paper's text; release: what its code runs
     seed: int = 0
+    seeds: int = 1  # policies learnt side by side, from the seeds seed, seed + 1, ...; each has all that follows
     total_env_steps: int = 5_000_000  # release
     n_envs: int = 8  # release
-    micro_batch: int = 8  # episodes rendered and embedded at a time
+    micro_batch: int | None = None  # episodes that a device renders and embeds at a time; None: as memory allows
     encoder_seed: int = 0  # of random weights, where there is no `encoder`
     encoder: str | None = None  # folder written by `python -m weights_convert`; None: random weights
     eval_every: int = 50  # iterations between deterministic evaluations; 0: only at the end
@@ -122,14 +124,14 @@ class TrainConfig:
     ppo: PPOConfig = dataclasses.field(default_factory=lambda: RELEASE_PPO)
 
     def __post_init__(self):
-        for name in ("total_env_steps", "n_envs", "micro_batch", "checkpoint_every"):
-            if getattr(self, name) < 1:
+        for name in ("seeds", "total_env_steps", "n_envs", "micro_batch", "checkpoint_every"):
+            if (getattr(self, name) or (name == "micro_batch")) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; it must be at least 1.")
         if self.eval_every < 0:
             raise ValueError(f"eval_every={self.eval_every}; it must be 0 (only at the end) or positive.")
-        if self.n_envs % self.micro_batch:
+        if self.micro_batch is not None and (self.seeds * self.n_envs) % self.micro_batch:
             raise ValueError(
-                f"micro_batch={self.micro_batch} does not divide n_envs={self.n_envs}; "
+                f"micro_batch={self.micro_batch} does not divide seeds x n_envs = {self.seeds * self.n_envs}; "
                 "episodes are rendered and embedded in equal micro-batches."
             )
         if (self.n_envs * self.video.episode_length) % self.ppo.batch_size:
@@ -150,7 +152,13 @@ class TrainConfig:
 
     @property
     def steps_per_iteration(self) -> int:
+        """Of each seed."""
         return self.n_envs * self.video.episode_length
+
+    @property
+    def seeds_text(self) -> str:
+        """For titles: "seed 0", "seeds 0-15"."""
+        return f"seed {self.seed}" if self.seeds == 1 else f"seeds {self.seed}-{self.seed + self.seeds - 1}"
 
     @property
     def n_iterations(self) -> int:
@@ -181,7 +189,6 @@ def demo() -> TrainConfig:
         preset="demo",
         total_env_steps=60 * 64 * 128,
         n_envs=64,
-        micro_batch=8,
         eval_every=10,
         # Whether a random encoder guides depends on its draw. Of the seeds 0 to 43 this one was chosen by true success:
         # ranked by how rewards of episodes of a learning policy go with their success, then trained with. 22 shuts the

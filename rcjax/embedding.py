@@ -20,6 +20,40 @@ def activation_dtype(video: VideoConfig) -> jnp.dtype:
     return jnp.dtype(video.dtype)
 
 
+CPU_BUDGET = 1 << 30  # bytes: larger micro-batches leave the caches and gain nothing
+ACCELERATOR_SHARE = 0.4  # of a device's memory
+MOST_EPISODES = 32  # of a micro-batch; more gain nothing
+# Bytes of temporary memory that an episode of a micro-batch takes: of drawing, per pixel of its frames, and of S3D, in
+# multiples of its first convolution's output. From XLA's memory analyses of the iteration: see benchmarks/README.md.
+DRAWING_BYTES_PER_PIXEL = 272
+S3D_OUTPUTS = 4.2
+
+
+def episode_bytes(video: VideoConfig) -> float:
+    """Memory that drawing and embedding one episode takes."""
+    pixels = video.n_frames * video.size**2
+    first_output = pixels / 8 * 64 * activation_dtype(video).itemsize
+    return DRAWING_BYTES_PER_PIXEL * pixels * video.samples + S3D_OUTPUTS * first_output
+
+
+def choose_micro_batch(wanted: int | None, n_episodes: int, video: VideoConfig) -> int:
+    """How many of a device's `n_episodes` to draw and embed at a time: `wanted`, or (None) as many as fit its memory.
+
+    Raises ValueError if `wanted` does not divide them.
+    """
+    if wanted is not None:
+        if n_episodes % wanted:
+            raise ValueError(
+                f"micro_batch={wanted} does not divide the {n_episodes} episodes of a device; "
+                "leave it out to have it chosen, or use another number of environments or devices."
+            )
+        return wanted
+    stats = jax.local_devices()[0].memory_stats() or {}
+    budget = ACCELERATOR_SHARE * stats["bytes_limit"] if "bytes_limit" in stats else CPU_BUDGET
+    fitting = min(MOST_EPISODES, max(1, int(budget / episode_bytes(video))))
+    return max(n for n in range(1, fitting + 1) if n_episodes % n == 0)
+
+
 def embed_frames(encoder: Any, frames_u8: Array, video: VideoConfig) -> Float[Array, "n D"]:
     return embed_video(
         encoder, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale, graph=video.graph

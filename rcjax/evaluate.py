@@ -4,25 +4,26 @@ from pathlib import Path
 
 from rcjax.config import TaskSpec, VideoConfig
 from rcjax.loop import Judged
-from rcjax.program import Program, Row
+from rcjax.program import Program, Rows
 from rcjax.reward import video_similarity
 from rcjax.s3d import Encoder
 from rcjax.storage import Checkpoints, RunFolder
 from rcjax.taskspec import embed_clip, embed_spec
 from rcjax.video_io import read_clip
-from rcjax.world import World, build_world
+from rcjax.world import build_world
 
 
-def evaluate_run(run: RunFolder) -> tuple[World, Row, Judged]:
-    """The newest policy's deterministic episodes, one from each of the first `n_envs` evaluation starts.
+def evaluate_run(run: RunFolder) -> tuple[Program, Rows, Judged]:
+    """The newest policies' deterministic episodes, one of each seed from each of the first `n_envs` evaluation starts.
 
     Raises ValueError if the run has no checkpoint.
     """
     world = build_world(run.config)
     program = Program(run.config, world, run.encoder(), run.target())
     with Checkpoints(run) as checkpoints:
-        state = checkpoints.restore(program.state)
-    return world, *program.evaluate(state)
+        state = checkpoints.restore(program.initial_state())
+    _, rows, judged = program.evaluate(state)
+    return program, rows, judged
 
 
 def similarity_of_files(path: Path, spec: TaskSpec, encoder: Encoder, video: VideoConfig) -> float:

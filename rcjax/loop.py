@@ -21,12 +21,15 @@ from rcjax.ppo import networks
 from rcjax.render import Scene, WarpScene, take_poses
 from rcjax.reward import episode_reward, video_similarity
 from rcjax.rollout import Act, Episodes, run_episodes
-from rcjax.types import Rollout
+from rcjax.types import GeomPoses, Rollout
 
 
 @chex.dataclass(frozen=True)
 class TrainState:
-    """All that an iteration changes; with the run's config and inputs it decides everything that follows."""
+    """All that an iteration changes; with the run's config and inputs it decides everything that follows.
+
+    All of `ppo` and `key` have a leading axis S: each seed learns a policy of its own from a key of its own.
+    """
 
     ppo: ppo.PPOState
     key: Array
@@ -45,10 +48,10 @@ class Inputs:
 
 @chex.dataclass(frozen=True)
 class Judged:
-    """Episodes and what their videos were worth."""
+    """Episodes and what their videos were worth. All arrays of `episodes` have a leading axis S too."""
 
     episodes: Episodes
-    video_reward: Float[Array, " N"]
+    video_reward: Float[Array, "S N"]
 
 
 @chex.dataclass(frozen=True)
@@ -69,47 +72,76 @@ def eval_mode() -> Mode:
 
 
 def initial_state(config: TrainConfig, env: Any) -> TrainState:
-    key, key_network = jax.random.split(jax.random.key(config.seed))
     n_obs = env.observation_space().shape[0] + config.env.time_in_obs
-    return TrainState(
-        ppo=ppo.init_state(key_network, n_obs, env.num_actions, config.ppo),
-        key=key,
-        iteration=jnp.zeros((), jnp.int32),
-    )
+
+    def of_seed(seed: Int[Array, ""]):
+        key, key_network = jax.random.split(jax.random.key(seed))
+        return ppo.init_state(key_network, n_obs, env.num_actions, config.ppo), key
+
+    ppo_state, key = jax.vmap(of_seed)(jnp.arange(config.seed, config.seed + config.seeds))
+    return TrainState(ppo=ppo_state, key=key, iteration=jnp.zeros((), jnp.int32))
 
 
 def iterate(
-    state: TrainState, inputs: Inputs, mode: Mode, *, env: Any, config: TrainConfig, mesh: Mesh | None = None
-) -> tuple[TrainState, dict[str, Float[Array, ""]], Judged]:
-    """One episode of every environment, its video reward, and (if `mode.learn`) one PPO update.
+    state: TrainState, inputs: Inputs, mode: Mode, *, env: Any, config: TrainConfig, micro_batch: int, mesh: Mesh | None
+) -> tuple[TrainState, dict[str, Float[Array, " S"]], Judged]:
+    """One episode of every environment of every seed, its video reward, and (if `mode.learn`) one PPO update a seed.
 
-    Returns the next state, scalar metrics, and the episodes with the video reward they were paid.
-    Pure; the caller compiles it, with `env` and `config` closed over. With a `mesh` (axis `env`), each device
-    runs, draws and embeds its own share of the environments; the update sees them all.
+    Returns the next state, metrics of each seed, and the episodes with the video reward they were paid. Where
+    `mode.learn` is off or a video reward is not finite, the next state is the same one.
+    Pure; the caller compiles it, with the keywords closed over. With a `mesh` (axes `seed` and `env`), each device
+    runs, draws and embeds its own share, `micro_batch` episodes at a time; a seed's update sees all of the seed's.
     """
-    key, key_episodes, key_update = jax.random.split(state.key, 3)
-    judge = functools.partial(judge_episodes, env=env, config=config)
+    keys = jax.vmap(lambda key: jax.random.split(key, 3))(state.key)
+    judge = functools.partial(judge_episodes, env=env, config=config, micro_batch=micro_batch)
     if mesh is not None:
         judge = jax.shard_map(
             judge,
             mesh=mesh,
-            in_specs=(P(), P(), P(), P(), P("env")),
+            in_specs=(P("seed"), P(), P(), P("seed"), P("env")),
             out_specs=_judged_spec(),
             check_vma=False,
         )
-    judged = judge(state.ppo.params, inputs, mode, key_episodes, jnp.arange(config.n_envs))
-    episodes, similarity = judged.episodes, judged.video_reward
-    reward = episode_reward(similarity, config.video.episode_length)
+    judged = judge(state.ppo.params, inputs, mode, keys[:, 1], jnp.arange(config.n_envs))
+    learn = mode.learn & jnp.all(jnp.isfinite(judged.video_reward))
+    ppo_state, losses = _update_each_seed(state.ppo, judged, keys[:, 2], learn, config, mesh)
+    following = TrainState(
+        ppo=ppo_state,
+        key=jnp.where(learn, keys[:, 0], state.key),
+        iteration=state.iteration + learn.astype(jnp.int32),
+    )
+    return following, jax.vmap(_episode_metrics)(judged) | losses, judged
 
-    def learn():
-        return ppo.update(state.ppo, ppo.make_batch(episodes.rollout, reward, config.ppo), key_update, config.ppo)
 
-    def keep():
-        return state.ppo, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(learn)[1])
+def _update_each_seed(
+    state: ppo.PPOState, judged: Judged, keys: Array, learn: Bool[Array, ""], config: TrainConfig, mesh: Mesh | None
+) -> tuple[ppo.PPOState, dict[str, Float[Array, " S"]]]:
+    """A PPO update of each seed and its losses; without `learn` the same state, and losses that are not numbers.
 
-    ppo_state, losses = jax.lax.cond(mode.learn, learn, keep)
-    state = TrainState(ppo=ppo_state, key=key, iteration=state.iteration + mode.learn.astype(jnp.int32))
-    return state, _episode_metrics(episodes, similarity) | losses, judged
+    With a mesh, every device of a seed does all of the seed's update: the networks are small, and gathering a rollout
+    once takes less than adding up gradients after every minibatch.
+    """
+
+    def update(state: ppo.PPOState, judged: Judged, key: Array):
+        reward = episode_reward(judged.video_reward, config.video.episode_length)
+        return ppo.update(state, ppo.make_batch(judged.episodes.rollout, reward, config.ppo), key, config.ppo)
+
+    def update_all(state: ppo.PPOState, judged: Judged, keys: Array, learn: Bool[Array, ""]):
+        def each():
+            return jax.vmap(update)(state, judged, keys)
+
+        def keep():
+            return state, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(each)[1])
+
+        return jax.lax.cond(learn, each, keep)
+
+    if mesh is not None:
+        by_seed = P("seed")
+        update_all = jax.shard_map(
+            update_all, mesh=mesh, in_specs=(by_seed, by_seed, by_seed, P()), out_specs=by_seed, check_vma=False
+        )
+    learnt_from = judged.replace(episodes=judged.episodes.replace(poses=None))  # pyright: ignore
+    return update_all(state, learnt_from, keys, learn)
 
 
 def judge_episodes(
@@ -121,39 +153,64 @@ def judge_episodes(
     *,
     env: Any,
     config: TrainConfig,
+    micro_batch: int,
 ) -> Judged:
-    """Episodes of the policy in the environments `env_ids`, and their video rewards."""
+    """Episodes of each seed's policy in the environments `env_ids`, and their video rewards.
+
+    `params` and `key` [S] have a leading axis S. All seeds' environments are stepped, drawn and embedded as one batch.
+    An environment's chance comes from its seed's key and its id alone, so a batch may be split over devices without
+    changing an episode.
+    """
+    n_seeds = key.shape[0]
+    keys = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(None, 0)), in_axes=(0, None))(key, env_ids)
     episodes = run_episodes(
-        env, inputs.env_params, actor(params, mode), key, env_ids, frozen=mode.frozen,
+        env, inputs.env_params, actor(params, mode), keys.reshape(-1), jnp.tile(env_ids, n_seeds), frozen=mode.frozen,
         take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
     )  # fmt: skip
-    embedding = embed_episodes(inputs.scene, inputs.encoder, episodes.poses, config.video, config.micro_batch)
-    return Judged(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
+    embedding = embed_episodes(inputs.scene, inputs.encoder, episodes.poses, config.video, micro_batch)
+    judged = Judged(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
+    return jax.tree.map(lambda x, axis: _split_seeds(x, axis, n_seeds), judged, _env_axes())
+
+
+def _split_seeds(x: Array, axis: int, n_seeds: int) -> Array:
+    """The axis of all seeds' environments as two: that of seeds goes first."""
+    shape = (*x.shape[:axis], n_seeds, x.shape[axis] // n_seeds, *x.shape[axis + 1 :])
+    return jnp.moveaxis(x.reshape(shape), axis, 0)
+
+
+def _env_axes() -> Judged:
+    """Which axis of each array of one seed's `Judged` is the environments'."""
+    rollout = Rollout(obs=1, action=1, log_prob=1, value=1, terminated=1, final_value=0)  # pyright: ignore
+    poses = GeomPoses(pos=0, mat=0)  # pyright: ignore
+    episodes = Episodes(rollout=rollout, poses=poses, true_return=0, success=0, first_success=0, diverged=0)  # pyright: ignore
+    return Judged(episodes=episodes, video_reward=0)  # pyright: ignore
 
 
 def _judged_spec() -> Judged:
-    """Which axis of each array of `Judged` is the environments'."""
-    first, second = P("env"), P(None, "env")
-    rollout = Rollout(obs=second, action=second, log_prob=second, value=second, terminated=second, final_value=first)
-    episodes = Episodes(
-        rollout=rollout, poses=first, true_return=first, success=first, first_success=first, diverged=first
-    )
-    return Judged(episodes=episodes, video_reward=first)
+    """How the arrays of `Judged` lie on a mesh."""
+    return jax.tree.map(lambda axis: P("seed", *[None] * axis, "env"), _env_axes())
 
 
 def actor(params: networks.Params, mode: Mode) -> Act:
-    """Acts by the policy of these parameters: a draw, or its mean."""
+    """Acts by each seed's policy in the seed's share of the environments: a draw, or the policy's mean."""
 
-    def act(keys: Array, obs: Array):
+    def act_of_seed(params: networks.Params, keys: Array, obs: Array):
         mean, log_std, value = ppo.policy_value(params, obs)
         drawn = jax.vmap(ppo.sample_action, in_axes=(0, 0, None))(keys, mean, log_std)
         action = jnp.where(mode.deterministic, mean, drawn)
         return action, ppo.log_prob(action, mean, log_std), value
 
+    def act(keys: Array, obs: Array):
+        n_seeds = params["log_std"].shape[0]
+        by_seed = jax.tree.map(lambda x: x.reshape(n_seeds, -1, *x.shape[1:]), (keys, obs))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(act_of_seed)(params, *by_seed))
+
     return act
 
 
-def _episode_metrics(episodes: Episodes, similarity: Float[Array, " N"]) -> dict[str, Float[Array, ""]]:
+def _episode_metrics(judged: Judged) -> dict[str, Float[Array, ""]]:
+    """Of one seed."""
+    episodes, similarity = judged.episodes, judged.video_reward
     return {
         "video_reward": similarity.mean(),
         "video_reward_std": similarity.std(),

@@ -1,4 +1,4 @@
-"""The iteration, compiled once for a run, to train and to evaluate with."""
+"""The iteration, compiled once for a run and its devices, to train and to evaluate with."""
 
 import functools
 from typing import Any
@@ -8,45 +8,102 @@ import jax.numpy as jnp
 import numpy as np
 
 from rcjax.config import TrainConfig
+from rcjax.devices import Layout, choose_devices, make_layout
+from rcjax.embedding import choose_micro_batch
 from rcjax.loop import Inputs, Judged, TrainState, eval_mode, initial_state, iterate, train_mode
 from rcjax.s3d import Encoder
+from rcjax.types import GeomPoses
 from rcjax.world import World
 
 Row = dict[str, float]
+Rows = list[Row]
+"""A seed's metrics each"""
 
 
 class Program:
-    """The compiled iteration of a run, for training and evaluation alike."""
+    """The compiled iteration of a run, for training and evaluation alike.
 
-    def __init__(self, config: TrainConfig, world: World, encoder: Encoder, target: np.ndarray):
+    `step` and `evaluate` give the memory of the state they are given to the one they return: go on with that.
+    """
+
+    def __init__(
+        self, config: TrainConfig, world: World, encoder: Encoder, target: np.ndarray, devices: int | None = None
+    ):
+        """On `devices` of the devices there are; None: as many as can share the work evenly.
+
+        Raises ValueError for a number of devices or a micro-batch that does not divide the work.
+        """
         self.config = config
         self.world = world
-        self.inputs = Inputs(
-            env_params=world.train_params,
-            scene=world.scene,
-            encoder={"video": encoder.params["video"]},
-            target=jnp.asarray(target),
+        self.layout = make_layout(config.seeds, config.n_envs, choose_devices(config.seeds, config.n_envs, devices))
+        _refuse_sharded_warp(config, self.layout)
+        local_episodes = config.seeds * config.n_envs // self.layout.n_devices
+        self.micro_batch = choose_micro_batch(config.micro_batch, local_episodes, config.video)
+        self.inputs = self.layout.replicate(
+            Inputs(
+                env_params=world.train_params,
+                scene=world.scene,
+                encoder={"video": encoder.params["video"]},
+                target=jnp.asarray(target),
+            )
         )
-        self.state = initial_state(config, world.env)
-        self.lowered = jax.jit(functools.partial(iterate, env=world.env, config=config)).lower(
-            self.state, self.inputs, train_mode(config)
+        self.modes = self.layout.replicate((train_mode(config), eval_mode()))
+        self._eval_params = self.layout.replicate(world.eval_params)
+        self.lowered = self._jitted().lower(self.initial_state(), self.inputs, self.modes[0])
+
+    def _jitted(self) -> Any:
+        mesh = self.layout.mesh if self.layout.n_devices > 1 else None
+        function = functools.partial(
+            iterate, env=self.world.env, config=self.config, micro_batch=self.micro_batch, mesh=mesh
         )
+        return jax.jit(
+            function, donate_argnums=0, out_shardings=(self._state_shardings(), self.layout.replicated, None)
+        )
+
+    def _state_shardings(self) -> TrainState:
+        """A `TrainState` of shardings: each seed's policy on the seed's devices."""
+        return TrainState(ppo=self.layout.by_seed, key=self.layout.by_seed, iteration=self.layout.replicated)
+
+    def initial_state(self) -> TrainState:
+        """What training begins with, a new one at every call."""
+        make = functools.partial(initial_state, self.config, self.world.env)
+        return jax.jit(make, out_shardings=self._state_shardings())()
 
     @functools.cached_property
     def compiled(self) -> Any:
         return self.lowered.compile()
 
-    def step(self, state: TrainState) -> tuple[TrainState, Row, Judged]:
-        state, metrics, judged = self.compiled(state, self.inputs, train_mode(self.config))
-        return state, _as_row(metrics), judged
+    def step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array], Judged]:
+        """One iteration of training, under way as this returns: the metrics are each seed's [S], see `as_rows`."""
+        return self.compiled(state, self.inputs, self.modes[0])
 
-    def evaluate(self, state: TrainState) -> tuple[Row, Judged]:
-        """One deterministic episode from each of the first `n_envs` evaluation starts; the state is left alone."""
-        inputs = self.inputs.replace(env_params=self.world.eval_params)  # pyright: ignore
-        _, metrics, judged = self.compiled(state, inputs, eval_mode())
-        row = _as_row(metrics)
-        return {f"eval_{name}": row[name] for name in ("video_reward", "true_return", "success_rate")}, judged
+    def evaluate(self, state: TrainState) -> tuple[TrainState, Rows, Judged]:
+        """One deterministic episode from each of the first `n_envs` evaluation starts; the state is the same after."""
+        inputs = self.inputs.replace(env_params=self._eval_params)  # pyright: ignore
+        state, metrics, judged = self.compiled(state, inputs, self.modes[1])
+        names = ("video_reward", "true_return", "success_rate")
+        return state, [{f"eval_{name}": row[name] for name in names} for row in as_rows(metrics)], judged
+
+    def first_episode(self, judged: Judged) -> tuple[GeomPoses, float]:
+        """The kept poses of the first seed's first episode and its video reward, in every process."""
+        pick = jax.jit(
+            lambda judged: jax.tree.map(lambda x: x[0, 0], (judged.episodes.poses, judged.video_reward)),
+            out_shardings=self.layout.replicated,
+        )
+        poses, reward = jax.device_get(pick(judged))
+        return poses, float(reward)
 
 
-def _as_row(metrics: dict[str, jax.Array]) -> Row:
-    return {name: float(value) for name, value in jax.device_get(metrics).items()}
+def as_rows(metrics: dict[str, jax.Array]) -> Rows:
+    """Waits for the iteration that the metrics are of."""
+    values = jax.device_get(metrics)
+    n_seeds = len(next(iter(values.values())))
+    return [{name: float(value[i]) for name, value in values.items()} for i in range(n_seeds)]
+
+
+def _refuse_sharded_warp(config: TrainConfig, layout: Layout) -> None:
+    if layout.n_devices > 1 and "warp" in (config.env.backend, config.video.renderer):
+        raise ValueError(
+            f"MJX-Warp (env.backend={config.env.backend!r}, video.renderer={config.video.renderer!r}) cannot be shared "
+            f"by {layout.n_devices} devices; use --devices 1, or the 'jax' backend and renderer."
+        )

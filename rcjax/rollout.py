@@ -50,7 +50,7 @@ def run_episodes(
     env: Any,
     env_params: Any,
     act: Act,
-    key: Array,
+    keys: Array,
     env_ids: Int[Array, " N"],
     *,
     frozen: Bool[Array, ""],
@@ -58,13 +58,12 @@ def run_episodes(
     env_config: EnvConfig,
     video: VideoConfig,
 ) -> Episodes:
-    """One episode of `video.episode_length` steps in each of the environments `env_ids`.
+    """One episode of `video.episode_length` steps in each of N environments.
 
-    All of an environment's chance comes from `key` and its id, so a batch may be split over devices without
-    changing an episode. `take_poses` keeps of all geoms' poses those that are drawn. Actions are clipped to
+    All of an environment's chance comes from its key of `keys` [N]; `env_ids` are the entries of the bank that
+    `frozen` ones start from. `take_poses` keeps of all geoms' poses those that are drawn. Actions are clipped to
     [-1, 1] only on their way into the environment, as in Stable-Baselines3.
     """
-    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, env_ids)
     index = reset_index(keys, env_ids, env_params.bank_size, frozen)
     obs, state = jax.vmap(env.reset_env_at, in_axes=(0, None))(index, env_params)
 
@@ -76,7 +75,7 @@ def run_episodes(
         seen = policy_obs(obs, time, env_config, video)
         action, log_prob, value = act(keys_at(time), seen)
         obs, state, reward, terminated, info = jax.vmap(env.step_env, in_axes=(None, 0, 0, None))(
-            key, state, jnp.clip(action, -1.0, 1.0), env_params
+            keys[0], state, jnp.clip(action, -1.0, 1.0), env_params
         )  # the transition itself is deterministic
         transition = {
             "obs": seen, "action": action, "log_prob": log_prob, "value": value, "terminated": terminated,

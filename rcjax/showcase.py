@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rcjax.config import EnvConfig, TaskSpec, TrainConfig, VideoConfig
+from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, VideoConfig
 from rcjax.evaluate import evaluate_run
-from rcjax.loop import Judged
 from rcjax.ppo import PPOConfig
 from rcjax.render import render_frames
 from rcjax.storage import RunFolder
-from rcjax.taskspec import EXPERT, expert_clip, given_clip
+from rcjax.taskspec import expert_clip, given_clip
 from rcjax.types import GeomPoses
 from rcjax.video_io import read_video, side_by_side, write_video
 from rcjax.world import World, make_env, task_scene
@@ -39,10 +38,6 @@ def draw_for_people(world: World, video: VideoConfig, poses: GeomPoses) -> np.nd
     return np.asarray(jax.jit(render_frames)(scene, jax.tree.map(lambda x: jnp.asarray(x)[None], poses))[0])
 
 
-def first_episode(judged: Judged) -> GeomPoses:
-    return jax.tree.map(lambda x: x[0], judged.episodes.poses)
-
-
 def record_expert(task: str, episode_length: int, path: Path) -> None:
     """An episode of Metaworld's expert policy, as GIF or MP4, in real time."""
     video = VideoConfig(episode_length=episode_length)
@@ -53,17 +48,18 @@ def record_expert(task: str, episode_length: int, path: Path) -> None:
 
 
 def record_policy(run: RunFolder, path: Path) -> None:
-    """The first evaluation episode of the run's newest policy, as GIF or MP4, in real time."""
-    world, _, judged = evaluate_run(run)
-    frames = draw_for_people(world, run.config.video, first_episode(judged))
+    """The first evaluation episode of the run's newest policy, as GIF or MP4, in real time; of several seeds, the
+    first one's."""
+    program, _, judged = evaluate_run(run)
+    frames = draw_for_people(program.world, run.config.video, program.first_episode(judged)[0])
     write_video(path, frames, fps=run.config.video.frames_per_second)
 
 
-def policy_video(run: RunFolder, world: World, judged: Judged) -> None:
-    """Writes policy.mp4: the first evaluation episode, beside the demonstration if that is a video."""
+def policy_video(run: RunFolder, world: World, poses: GeomPoses, video_reward: float) -> None:
+    """Writes policy.mp4: an episode of kept `poses`, beside the demonstration if that is a video."""
     video = run.config.video
-    frames = draw_for_people(world, video, first_episode(judged))
-    label = f"policy: video reward {float(judged.video_reward[0]):.3g}"
+    frames = draw_for_people(world, video, poses)
+    label = f"policy: video reward {video_reward:.3g}"
     demonstration = run.path / "demonstration.mp4"
     if demonstration.exists():
         frames = side_by_side(read_video(demonstration), frames, labels=("demonstration", label))

@@ -4,8 +4,8 @@
                 target.npy        the demonstration's embedding [D]
                 encoder/          the S3D weights, if they were drawn at random
                 demonstration.mp4
-                metrics.jsonl     one JSON object an iteration
-                events.*          the same for TensorBoard
+                metrics.jsonl     one JSON object for every iteration and seed
+                events.*          the same for TensorBoard, the interquartile mean of several seeds
                 checkpoints/      Orbax, one an iteration kept
                 curve.png, policy.mp4
 
@@ -16,6 +16,7 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tensorboardX import SummaryWriter
 from rcjax.config import TrainConfig, from_json, to_json
 from rcjax.files import write_atomically
 from rcjax.s3d import Encoder, load_encoder, save_encoder
+from rcjax.statistics import interquartile_mean
 from rcjax.video_io import write_video
 
 KEPT_CHECKPOINTS = 2
@@ -164,14 +166,18 @@ class Metrics:
         # Events are numbered by environment steps, so that is what tells TensorBoard which ones are run again.
         self.events = SummaryWriter(str(run.path), purge_step=int(rows[-1]["env_steps"]) + 1 if rows else None)
 
-    def write(self, row: dict[str, float]) -> None:
-        """Values that are not finite, such as an explained variance of nothing, are null in the file."""
-        known = {name: value if math.isfinite(value) else None for name, value in row.items()}
-        self.file.write(json.dumps(known, allow_nan=False) + "\n")
+    def write(self, rows: Sequence[dict[str, float]]) -> None:
+        """An iteration's rows, one a seed; TensorBoard gets their interquartile mean.
+
+        Values that are not finite, such as an explained variance of nothing, are null in the file.
+        """
+        for row in rows:
+            known = {name: value if math.isfinite(value) else None for name, value in row.items()}
+            self.file.write(json.dumps(known, allow_nan=False) + "\n")
         self.file.flush()
-        for name, value in row.items():
-            if name not in ("iteration", "env_steps"):
-                self.events.add_scalar(name, value, global_step=int(row["env_steps"]))
+        for name in rows[0].keys() - {"iteration", "env_steps", "seed"}:
+            value = interquartile_mean(np.array([row[name] for row in rows]))
+            self.events.add_scalar(name, float(value), global_step=int(rows[0]["env_steps"]))
 
     def close(self) -> None:
         self.file.close()

@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float, UInt8
 
 from rcjax import __version__
-from rcjax.config import TaskSpec, VideoConfig
+from rcjax.config import EXPERT, TaskSpec, VideoConfig
 from rcjax.embedding import embed_frames
 from rcjax.envs.experts import run_expert
 from rcjax.files import cache_folder, write_atomically
@@ -22,7 +22,6 @@ from rcjax.s3d import Encoder, embed_text, tokenize
 from rcjax.types import GeomPoses
 from rcjax.video_io import read_clip
 
-EXPERT = "expert"
 OFFICIAL_EPISODE = 500  # control steps of Metaworld's own episodes
 AFTERMATH = 10  # control steps that a demonstration goes on after the expert's success
 

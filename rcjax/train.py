@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from rcjax.config import TrainConfig
+from rcjax.config import EXPERT, TrainConfig
+from rcjax.devices import choose_devices, is_writer, of_all_processes, wait_for_all
 from rcjax.figures import learning_curve
 from rcjax.loop import TrainState
-from rcjax.program import Program, Row
+from rcjax.program import Program, Row, Rows, as_rows
 from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import demonstration_for_people, policy_video
+from rcjax.statistics import interquartile_mean
 from rcjax.storage import Checkpoints, Metrics, RunFolder, read_metrics, refuse_existing
-from rcjax.taskspec import EXPERT, embed_spec, expert_clip, given_clip, require_vocabulary
+from rcjax.taskspec import embed_spec, expert_clip, given_clip, require_vocabulary
 from rcjax.world import World, build_world, calibrated_encoder
 
 Say = Callable[[str], None]
@@ -38,9 +40,27 @@ class Stopped(Exception):
         self.exit_code = exit_code
 
 
-def start(config: TrainConfig, path: Path, say: Say = print) -> RunFolder:
-    """Trains a new run into `path`. Raises ValueError on bad input before anything is written."""
+def start(config: TrainConfig, path: Path, say: Say = print, devices: int | None = None) -> RunFolder:
+    """Trains a new run into `path`, on `devices` of the devices there are (None: all that can share it evenly).
+
+    Of many processes the first one makes the folder, which all of them have to see. Raises ValueError on bad input
+    before anything is written.
+    """
     refuse_existing(path)
+    choose_devices(config.seeds, config.n_envs, devices)
+    wait_for_all("the run's folder may be made")
+    if not is_writer():
+        wait_for_all("the run's folder is made")
+        return resume(path, say, devices)
+    try:
+        run, world, encoder = prepare(config, path, say)
+    finally:
+        wait_for_all("the run's folder is made")
+    return train(run, world, encoder, say, devices)
+
+
+def prepare(config: TrainConfig, path: Path, say: Say) -> tuple[RunFolder, World, Encoder]:
+    """The run's folder with its encoder, demonstration and target. Raises ValueError before it is made."""
     encoder = None if config.encoder is None else load_encoder(config.encoder)
     if config.spec.text is not None:
         require_vocabulary(config.spec.text, encoder)
@@ -54,66 +74,120 @@ def start(config: TrainConfig, path: Path, say: Say = print) -> RunFolder:
         encoder = calibrated_encoder(config, world)
     target = embed_spec(config.spec, clip, encoder, config.video)
     shown = demonstration_for_people(config.spec, config.video, world.env, world.train_params)
-    run = RunFolder.create(path, config, np.asarray(target), encoder, shown)
-    return train(run, world, encoder, say)
+    return RunFolder.create(path, config, np.asarray(target), encoder, shown), world, encoder
 
 
-def resume(path: Path, say: Say = print) -> RunFolder:
-    """Continues a run from its newest checkpoint, to the same metrics as if it had never stopped."""
+def resume(path: Path, say: Say = print, devices: int | None = None) -> RunFolder:
+    """Continues a run from its newest checkpoint, to the same metrics as if it had never stopped.
+
+    It may go on with another number of devices: then to the same metrics up to rounding.
+    """
     run = RunFolder.open(path)
-    return train(run, build_world(run.config), run.encoder(), say)
+    return train(run, build_world(run.config), run.encoder(), say, devices)
 
 
-def train(run: RunFolder, world: World, encoder: Encoder, say: Say = print) -> RunFolder:
+def train(run: RunFolder, world: World, encoder: Encoder, say: Say = print, devices: int | None = None) -> RunFolder:
     """From the run's newest checkpoint (or the beginning) to its last iteration, then the final evaluation.
 
     Raises Stopped on Ctrl-C, SIGTERM or a reward that is not finite; the run can then be resumed.
     """
-    config = run.config
-    program = Program(config, world, encoder, run.target())
+    config, say = run.config, say if is_writer() else _silent
+    program = Program(config, world, encoder, run.target(), devices)
+    wait_for_all("everyone has the run")  # what follows has the processes talk, and they lose patience soon
     with Checkpoints(run) as checkpoints:
-        state = program.state if checkpoints.latest() is None else checkpoints.restore(program.state)
-        say(f"Compiling ({config.n_envs} environments, {config.video.size}x{config.video.size} frames) ...")
+        state = program.initial_state()
+        if checkpoints.latest() is not None:
+            state = checkpoints.restore(state)
+        say(f"Compiling ({work_of(program)}) ...")
         begun = time.perf_counter()
         _ = program.compiled
+        wait_for_all("everyone has compiled")
         say(f"Compiled in {time.perf_counter() - begun:.0f} s; training {config.env.task} in {run.path}.")
-        with Metrics(run, int(state.iteration)) as metrics, stop_on_signals() as stop:
+        with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
             try:
-                state = run_iterations(program, state, checkpoints, metrics, stop)
+                state = run_iterations(program, state, checkpoints, recorder, stop)
             finally:
-                learning_curve(read_metrics(run), run.path / "curve.png", title_of(config))
+                if is_writer():
+                    learning_curve(read_metrics(run), run.path / "curve.png", title_of(config))
     finish(run, program, state, say)
     return run
 
 
 def run_iterations(
-    program: Program, state: TrainState, checkpoints: Checkpoints, metrics: Metrics, stop: "StopRequest"
+    program: Program, state: TrainState, checkpoints: Checkpoints, recorder: "Recorder", stop: "StopRequest"
 ) -> TrainState:
+    """Iterates to the end. An iteration's metrics are read while the next one runs, unless something else is due."""
     config, last = program.config, program.config.n_iterations
-    steps = config.steps_per_iteration
-    with tqdm(total=last * steps, initial=int(state.iteration) * steps, unit="step", unit_scale=True) as bar:
-        for iteration in range(int(state.iteration) + 1, last + 1):
-            begun = time.perf_counter()
-            following, row, _ = program.step(state)
-            row = {"iteration": iteration, "env_steps": iteration * steps} | row
-            if row["nonfinite_reward"]:
-                raise Stopped(
-                    f"iteration {iteration}: {row['nonfinite_reward']:.0f} video rewards are not finite; "
-                    f"the last good state is iteration {int(state.iteration)}.", exit_code=1,
-                )  # fmt: skip
-            state = following
-            if iteration == last or (config.eval_every and iteration % config.eval_every == 0):
-                row |= program.evaluate(state)[0]
-            metrics.write(row | {"seconds": time.perf_counter() - begun})
-            show_progress(bar, row, steps)
-            if iteration == last or iteration % config.checkpoint_every == 0 or stop.by:
-                checkpoints.save(iteration, state)
-            if stop.by and iteration < last:
-                raise Stopped(
-                    f"stopped after iteration {iteration} of {last} by {stop.by.name}",
-                    128 + stop.by.value,
-                )
+    unread: tuple[int, Any] | None = None
+    for iteration in range(int(state.iteration) + 1, last + 1):
+        state, metrics, _ = program.step(state)
+        if unread is not None:
+            recorder.write(unread[0], as_rows(unread[1]))
+        unread = iteration, metrics
+        stopping = stop.agreed()
+        evaluating = iteration == last or (config.eval_every > 0 and iteration % config.eval_every == 0)
+        saving = iteration == last or iteration % config.checkpoint_every == 0 or stopping
+        if evaluating or saving:
+            rows, unread = as_rows(metrics), None
+            if evaluating:
+                state, evaluated, _ = program.evaluate(state)
+                rows = [row | more for row, more in zip(rows, evaluated, strict=True)]
+            recorder.write(iteration, rows)
+        if saving:
+            checkpoints.save(iteration, state)
+        if stopping and iteration < last:
+            assert stop.by is not None
+            raise Stopped(f"stopped after iteration {iteration} of {last} by {stop.by.name}", 128 + stop.by.value)
     return state
+
+
+def refuse_nonfinite(iteration: int, rows: Rows) -> None:
+    """Raises Stopped if a video reward is not finite. The compiled iteration has then left the state as it was."""
+    bad = sum(row["nonfinite_reward"] for row in rows)
+    if bad:
+        raise Stopped(
+            f"iteration {iteration}: {bad:.0f} video rewards are not finite; the last good state is iteration "
+            f"{iteration - 1}.",
+            exit_code=1,
+        )
+
+
+class Recorder:
+    """What the first process writes and shows of each iteration; other processes do nothing."""
+
+    def __init__(self, run: RunFolder, iteration: int):
+        self.config, self.begun = run.config, time.perf_counter()
+        self.metrics = Metrics(run, iteration) if is_writer() else None
+        steps = self.config.steps_per_iteration * self.config.seeds
+        self.bar = tqdm(
+            total=self.config.n_iterations * steps, initial=iteration * steps, unit="step", unit_scale=True,
+            disable=not is_writer(),
+        )  # fmt: skip
+
+    def write(self, iteration: int, rows: Rows) -> None:
+        """Raises Stopped if a video reward is not finite."""
+        refuse_nonfinite(iteration, rows)
+        now, config = time.perf_counter(), self.config
+        common = {"iteration": iteration, "env_steps": iteration * config.steps_per_iteration}
+        seconds, self.begun = {"seconds": now - self.begun}, now
+        rows = [common | {"seed": config.seed + i} | row | seconds for i, row in enumerate(rows)]
+        if self.metrics is not None:
+            self.metrics.write(rows)
+            show_progress(self.bar, together(rows), config.steps_per_iteration * config.seeds)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bar.close()
+        if self.metrics is not None:
+            self.metrics.close()
+
+
+def together(rows: Rows) -> Row:
+    """The interquartile mean over the seeds' rows; of diverged physics, the sum."""
+    means = {name: float(interquartile_mean(np.array([row[name] for row in rows]))) for name in rows[0]}
+    return means | {"diverged_physics": sum(row["diverged_physics"] for row in rows)}
 
 
 def show_progress(bar: tqdm, row: Row, steps: int) -> None:
@@ -133,23 +207,48 @@ def show_progress(bar: tqdm, row: Row, steps: int) -> None:
 
 def finish(run: RunFolder, program: Program, state: TrainState, say: Say) -> None:
     """The final evaluation's numbers and the policy's video beside the demonstration."""
-    row, judged = program.evaluate(state)
-    policy_video(run, program.world, judged)
+    _, rows, judged = program.evaluate(state)
+    poses, video_reward = program.first_episode(judged)
+    if is_writer():
+        policy_video(run, program.world, poses, video_reward)
+    row, seeds = together([row | {"diverged_physics": 0.0} for row in rows]), run.config.seeds
+    whose = "" if seeds == 1 else f" of each of {seeds} seeds (interquartile means)"
     say(
         f"Success rate {row['eval_success_rate']:.0%}, true return {row['eval_true_return']:.1f}, video reward "
-        f"{row['eval_video_reward']:.4g} over {program.config.n_envs} episodes of the policy's mean.\n"
+        f"{row['eval_video_reward']:.4g} over {run.config.n_envs} episodes of the policy's mean{whose}.\n"
         f"Written to {run.path}: metrics.jsonl, curve.png, policy.mp4, checkpoints."
     )
+
+
+def work_of(program: Program) -> str:
+    config, layout = program.config, program.layout
+    seeds = f"{config.seeds} seeds x " * (config.seeds > 1)
+    size = config.video.size
+    return (
+        f"{seeds}{config.n_envs} environments, {size}x{size} frames, {program.micro_batch} episodes at a time, "
+        f"on {layout.n_devices} {layout.mesh.devices.flat[0].device_kind} device{'s' * (layout.n_devices > 1)}"
+    )
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 def title_of(config: TrainConfig) -> str:
     demonstration = config.spec.text or f"video {Path(config.spec.video or '').name}"
     encoder = "randomly initialised S3D" if config.encoder is None else "S3D"
-    return f"{config.env.task} from “{demonstration}”, {encoder}, seed {config.seed}"
+    return f"{config.env.task} from “{demonstration}”, {encoder}, {config.seeds_text}"
 
 
 class StopRequest:
     by: Signals | None = None
+
+    def agreed(self) -> bool:
+        """Whether any process was asked to stop: all of them have to ask, and all get the same answer."""
+        numbers = of_all_processes(0 if self.by is None else self.by.value)
+        if self.by is None and max(numbers):
+            self.by = Signals(max(numbers))
+        return self.by is not None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 
 from rcjax import envs
 from rcjax.config import TrainConfig, VideoConfig
+from rcjax.embedding import choose_micro_batch
 from rcjax.envs.experts import run_policy
 from rcjax.render import Scene, View, WarpScene, build_scene, build_warp_scene
 from rcjax.s3d import Encoder, random_encoder
@@ -30,7 +31,9 @@ def build_world(config: TrainConfig) -> World:
     """Raises ValueError for an unknown task."""
     env, train_params = make_env(config)
     eval_params = train_params.replace(bank=env.build_reset_bank(config.env.eval_seeds, config.env.random_source))
-    return World(env, train_params, eval_params, task_scene(env, config.video, config.micro_batch))
+    # Only MJX-Warp's renderer has to know how many pictures it draws at a time.
+    n_episodes = choose_micro_batch(config.micro_batch, config.seeds * config.n_envs, config.video)
+    return World(env, train_params, eval_params, task_scene(env, config.video, n_episodes))
 
 
 def make_env(config: TrainConfig) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +10,21 @@ import pytest
 
 from rcjax.embedding import embed_frames
 from rcjax.loop import judge_episodes, train_mode
+from rcjax.program import as_rows
 from rcjax.render import render_frames
 from rcjax.types import GeomPoses
 
 
 @pytest.fixture(scope="module")
 def first(tiny_program):
-    return tiny_program.step(tiny_program.state)
+    """The first iteration: a copy of the next state, as the program takes over what it is given; the one seed's
+    metrics; the episodes."""
+    state, metrics, judged = tiny_program.step(tiny_program.initial_state())
+    return copied(state), as_rows(metrics)[0], judged
+
+
+def copied(state):
+    return jax.tree.map(jnp.copy, state)
 
 
 def test_no_host_callback_in_the_compiled_iteration(tiny_program):
@@ -35,7 +44,7 @@ def test_a_callback_would_be_seen():
 def test_training_changes_the_policy_and_counts(tiny_program, first):
     state, row, _ = first
     assert int(state.iteration) == 1
-    before, after = jax.tree.leaves(tiny_program.state.ppo.params), jax.tree.leaves(state.ppo.params)
+    before, after = jax.tree.leaves(tiny_program.initial_state().ppo.params), jax.tree.leaves(state.ppo.params)
     assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert row["gradient_steps"] == 2 * 2  # epochs x minibatches
     assert row["nonfinite_reward"] == row["diverged_physics"] == 0
@@ -45,39 +54,50 @@ def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, ti
     """Oracle: each stage called on its own with the poses that the iteration returned."""
     _, row, judged = first
     inputs = tiny_program.inputs
-    frames = jax.jit(render_frames)(inputs.scene, judged.episodes.poses)
+    frames = jax.jit(render_frames)(inputs.scene, jax.tree.map(lambda x: x[0], judged.episodes.poses))
     assert frames.shape == (4, 8, 32, 32, 3) and frames.dtype == jnp.uint8
     embedding = jax.jit(embed_frames, static_argnums=2)(inputs.encoder, frames, tiny_config.video)
     expected = embedding @ inputs.target
     # Batches of 2 inside and of 4 here are summed in another order: float32 rounding through S3D's depth.
-    np.testing.assert_allclose(judged.video_reward, expected, atol=2e-3)
+    np.testing.assert_allclose(judged.video_reward[0], expected, atol=2e-3)
     assert row["video_reward"] == pytest.approx(float(expected.mean()), abs=2e-3)
 
 
 def test_the_same_state_gives_the_same_iteration(tiny_program, first):
-    again = tiny_program.step(tiny_program.state)
+    again = tiny_program.step(tiny_program.initial_state())
     assert again[1] == first[1]
 
 
 def test_evaluation_is_deterministic_and_leaves_the_state(tiny_program, first):
     state = first[0]
-    row, judged = tiny_program.evaluate(state)
-    other_key = state.replace(key=jax.random.key(99))
-    row_again, judged_again = tiny_program.evaluate(other_key)
-    assert row == row_again  # no chance is left: not in the actions, not in the starts
+    after, rows, judged = tiny_program.evaluate(copied(state))
+    chex.assert_trees_all_equal(after, state)
+    other_key = copied(state).replace(key=jax.random.split(jax.random.key(99), 1))
+    _, rows_again, judged_again = tiny_program.evaluate(other_key)
+    assert rows == rows_again  # no chance is left: not in the actions, not in the starts
     np.testing.assert_array_equal(judged.video_reward, judged_again.video_reward)
-    assert int(state.iteration) == 1
+
+
+def test_a_reward_that_is_not_finite_leaves_the_state(tiny_program, first):
+    """So that the last good state is there to be saved. Oracle: the same iteration with a target of numbers."""
+    before = tiny_program.initial_state()
+    inputs = tiny_program.inputs
+    poisoned = inputs.replace(target=inputs.target.at[0].set(jnp.nan))
+    after, metrics, _ = tiny_program.compiled(copied(before), poisoned, tiny_program.modes[0])
+    chex.assert_trees_all_equal(after, before)
+    assert as_rows(metrics)[0]["nonfinite_reward"] == 4
+    assert int(first[0].iteration) == 1
 
 
 def test_environments_start_apart_and_frames_follow_the_stride(tiny_program, tiny_config, first):
     _, _, judged = first
-    obs = judged.episodes.rollout.obs
+    obs = judged.episodes.rollout.obs[0]
     assert obs.shape == (16, 4, 40)
     # Time is the last number: step / episode_length.
     np.testing.assert_allclose(obs[:, 0, -1], np.arange(16) / 16, atol=1e-6)
     assert len({float(x) for x in obs[0, :, 4]}) > 1  # drawers stand at different x
     assert isinstance(judged.episodes.poses, GeomPoses)
-    assert judged.episodes.poses.pos.shape[:2] == (4, tiny_config.video.n_frames)
+    assert judged.episodes.poses.pos.shape[1:3] == (4, tiny_config.video.n_frames)
 
 
 @pytest.mark.slow
@@ -86,10 +106,10 @@ def test_an_episode_does_not_depend_on_the_batch_it_is_in(tiny_program, tiny_con
 
     Oracle: the iteration's own episodes of environments 2 and 3, run again without 0 and 1.
     """
-    state, inputs, whole = tiny_program.state, tiny_program.inputs, first[2].episodes.rollout
-    _, key_episodes, _ = jax.random.split(state.key, 3)
-    judge = functools.partial(judge_episodes, env=tiny_world.env, config=tiny_config)
-    half = jax.jit(judge)(state.ppo.params, inputs, train_mode(tiny_config), key_episodes, jnp.array([2, 3]))
+    state, inputs, whole = tiny_program.initial_state(), tiny_program.inputs, first[2].episodes.rollout
+    _, key_episodes, _ = jax.random.split(state.key[0], 3)
+    judge = functools.partial(judge_episodes, env=tiny_world.env, config=tiny_config, micro_batch=2)
+    half = jax.jit(judge)(state.ppo.params, inputs, train_mode(tiny_config), key_episodes[None], jnp.array([2, 3]))
     # float32 physics in batches of another size, 16 steps
-    np.testing.assert_allclose(whole.obs[:, 2:], half.episodes.rollout.obs, atol=1e-4)
-    np.testing.assert_allclose(whole.action[:, 2:], half.episodes.rollout.action, atol=1e-4)
+    np.testing.assert_allclose(whole.obs[0, :, 2:], half.episodes.rollout.obs[0], atol=1e-4)
+    np.testing.assert_allclose(whole.action[0, :, 2:], half.episodes.rollout.action[0], atol=1e-4)

@@ -121,9 +121,9 @@ def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_conf
 
 
 def test_a_finished_run_is_evaluated_to_its_own_numbers(whole):
-    _, row, _ = evaluate_run(RunFolder.open(whole))
+    _, rows, _ = evaluate_run(RunFolder.open(whole))
     last = rows_of(whole)[-1]
-    assert row == {name: last[name] for name in row}
+    assert rows == [{name: last[name] for name in rows[0]}]
 
 
 def test_a_run_is_never_overwritten(whole, tiny_config):
@@ -134,7 +134,7 @@ def test_a_run_is_never_overwritten(whole, tiny_config):
 
 
 def test_a_checkpoint_of_another_shape_is_refused(whole, tiny_program):
-    state = tiny_program.state
+    state = tiny_program.initial_state()
     wider = state.replace(ppo=state.ppo.replace(params={"log_std": np.zeros(7, np.float32)}))
     with (
         Checkpoints(RunFolder.open(whole)) as checkpoints,
@@ -152,8 +152,8 @@ def test_a_reward_that_is_not_finite_stops_the_run(tmp_path, tiny_config, monkey
     original = train.Program.step
 
     def poisoned(self, state):
-        state, row, judged = original(self, state)
-        return state, row | {"nonfinite_reward": 2.0 if int(state.iteration) == 3 else 0.0}, judged
+        state, metrics, judged = original(self, state)
+        return state, metrics | {"nonfinite_reward": np.array([2.0 if int(state.iteration) == 3 else 0.0])}, judged
 
     monkeypatch.setattr(train.Program, "step", poisoned)
     path = tmp_path / "poisoned"

@@ -128,7 +128,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         if self.backend == "warp":
             mjx_model = warp_physics.put_model(self.mj_model)
         else:
-            mjx_model = mjx.put_model(self.mj_model, impl="jax")
+            mjx_model = mjx.put_model(self.mj_model, impl="jax", device=jax.local_devices()[0])
         return EnvParams(mjx_model=mjx_model, bank=bank, max_steps_in_episode=self.max_steps)
 
     def step_env(

@@ -33,7 +33,7 @@ def contact_capacity(model: mujoco.MjModel) -> tuple[int, int]:
 
     The `jax` backend always computes them all, so it is asked.
     """
-    data = mjx.make_data(model, impl="jax")
+    data = mjx.make_data(model, impl="jax", device=jax.local_devices()[0])
     return int(data._impl.ncon), int(data._impl.nefc)
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 
 from rcjax.s3d.text import MAX_WORDS, TextTower
 from rcjax.s3d.video import VideoTower
@@ -40,7 +41,7 @@ def save_encoder(path: str | os.PathLike[str], encoder: Encoder) -> None:
     if path.exists():
         raise ValueError(f"{path} exists; choose another path or remove it.")
     about = {"format": FORMAT, "provenance": encoder.provenance, "vocabulary": encoder.vocabulary}
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    with _checkpointer() as checkpointer:
         checkpointer.save(
             path,
             args=ocp.args.Composite(
@@ -62,17 +63,27 @@ def load_encoder(path: str | os.PathLike[str]) -> Encoder:
     if not ((path / "params").is_dir() and (path / "about").is_dir()):
         raise ValueError(f"{path} is not an encoder checkpoint (a directory with `params` and `about`); {way_out}.")
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             about = checkpointer.restore(path, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
             if not isinstance(about, dict) or about.get("format") != FORMAT:
                 raise ValueError(f"its `about` does not say format {FORMAT!r}")
-            params = checkpointer.restore(path, args=ocp.args.Composite(params=ocp.args.StandardRestore())).params
+            here = SingleDeviceSharding(jax.local_devices()[0])
+            args = ocp.args.Composite(params=ocp.args.StandardRestore(fallback_sharding=here))
+            params = checkpointer.restore(path, args=args).params
         _check_params(params, about["vocabulary"])
     except Exception as error:  # Orbax and TensorStore raise many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise ValueError(f"{path} is not a whole encoder checkpoint: {reason}; {way_out}.") from error
     params = jax.tree.map(jnp.asarray, params)
     return Encoder(params=params, vocabulary=about["vocabulary"], provenance=about["provenance"])
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Of this process alone: it waits for no other, as the first of many writes and each reads when it comes to it."""
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+    handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=options))
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 def _check_params(params: dict[str, Any], vocabulary: dict[str, int] | None) -> None:

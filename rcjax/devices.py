@@ -1,0 +1,126 @@
+"""Which devices share a run, and how: a mesh of seeds by environments, over one process or many."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXES = ("seed", "env")
+PATIENCE_S = 3600  # that processes wait for the first one to prepare a run
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How arrays lie on the mesh: the same on every device, or each seed's on the seed's devices."""
+
+    mesh: Mesh
+
+    @property
+    def replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, P())
+
+    @property
+    def by_seed(self) -> NamedSharding:
+        return NamedSharding(self.mesh, P("seed"))
+
+    @property
+    def n_devices(self) -> int:
+        return self.mesh.size
+
+    def replicate(self, tree: Any) -> Any:
+        """Host or device arrays, the same in every process, on every device of the mesh."""
+        if jax.process_count() == 1:
+            return jax.device_put(tree, self.replicated)
+
+        def everywhere(x: Any) -> jax.Array:
+            x = np.asarray(x)
+            return jax.make_array_from_process_local_data(self.replicated, x, x.shape)
+
+        return jax.tree.map(everywhere, tree)
+
+
+def make_layout(seeds: int, n_envs: int, devices: Sequence[Any] | None = None) -> Layout:
+    """A mesh over `devices` (None: all there are).
+
+    Seeds are dealt out first, as they have nothing to tell each other; what devices are left share a seed's
+    environments.
+
+    Raises ValueError where seeds and environments cannot be dealt out evenly.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    shape = mesh_shape(seeds, n_envs, len(devices))
+    return Layout(Mesh(np.array(devices).reshape(shape), AXES))
+
+
+def mesh_shape(seeds: int, n_envs: int, n_devices: int) -> tuple[int, int]:
+    """Devices along the axes `seed` and `env`."""
+    along_seeds = math.gcd(seeds, n_devices)
+    along_envs = n_devices // along_seeds
+    if n_envs % along_envs:
+        usable = largest_usable(seeds, n_envs, n_devices)
+        raise ValueError(
+            f"{n_devices} devices cannot share {seeds} seed(s) of n_envs={n_envs} environments evenly; use "
+            f"--devices {usable}, or an n_envs that is a multiple of {along_envs}."
+        )
+    return along_seeds, along_envs
+
+
+def largest_usable(seeds: int, n_envs: int, n_devices: int) -> int:
+    """The most devices, up to `n_devices`, that can share the work evenly."""
+    return max(n for n in range(1, n_devices + 1) if n_envs % (n // math.gcd(seeds, n)) == 0)
+
+
+def choose_devices(seeds: int, n_envs: int, wanted: int | None) -> list[Any]:
+    """`wanted` devices, or (None) as many of all there are as can share the work evenly.
+
+    Raises ValueError if there are fewer than wanted, or if several processes cannot all take part.
+    """
+    devices = jax.devices()
+    if wanted is not None and not 1 <= wanted <= len(devices):
+        raise ValueError(f"--devices {wanted}: there are {len(devices)} ({devices[0].device_kind}).")
+    if jax.process_count() > 1:
+        if wanted not in (None, len(devices)):
+            raise ValueError(f"--devices {wanted} with --distributed: every one of the {len(devices)} takes part.")
+        return devices
+    return devices[: wanted or largest_usable(seeds, n_envs, len(devices))]
+
+
+def join_processes(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
+    """Makes this process one of a run's many; before anything else asks JAX for devices.
+
+    With no arguments they are read off SLURM, Open MPI, Kubernetes (GKE) or a TPU pod. Raises ValueError where nothing
+    is found, or the others do not answer.
+    """
+    try:
+        jax.distributed.initialize(coordinator, processes, process_id)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"--distributed could not start: {str(error).splitlines()[0]} Under SLURM, Open MPI, Kubernetes or on a "
+            "TPU pod all is detected; elsewhere give --coordinator HOST:PORT, --processes N and --process-id I."
+        ) from error
+
+
+def wait_for_all(what: str) -> None:
+    """Until all processes have come here, once in a program's life for each `what`."""
+    if jax.process_count() > 1:
+        everyone = set(range(jax.process_count()))  # named, so that they wait on the host, not in a collective
+        ocp.multihost.sync_global_processes(what, timeout=PATIENCE_S, processes=everyone)
+
+
+def of_all_processes(number: int) -> list[int]:
+    """This number of each process, in their order; all have to call it."""
+    if jax.process_count() == 1:
+        return [number]
+    return multihost_utils.process_allgather(np.array(number)).tolist()
+
+
+def is_writer() -> bool:
+    """Whether this process writes the run's files and talks to people: the first one does."""
+    return jax.process_index() == 0

@@ -1,0 +1,35 @@
+"""What several seeds say together: interquartile means and their bootstrap intervals.
+
+Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice"
+(arXiv:2108.13264).
+"""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import trim_mean
+
+
+def interquartile_mean(scores: Float[np.ndarray, "S *rest"]) -> Float[np.ndarray, "*rest"]:
+    """The mean without the lowest and the highest quarter (rounded down) of the scores."""
+    return trim_mean(scores, 0.25, axis=0)
+
+
+def stratified_bootstrap(
+    scores: Float[np.ndarray, "tasks S *rest"], confidence: float = 0.95, n_resamples: int = 2000, seed: int = 0
+) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
+    """Lower and upper end of the interquartile mean's percentile interval over all tasks' seeds.
+
+    Each resample draws S seeds of each task with replacement: tasks are the strata. With one task it is the ordinary
+    bootstrap over seeds.
+    """
+    if scores.ndim < 2 or 0 in scores.shape:
+        raise ValueError(f"scores of shape {scores.shape}; expected [tasks, seeds, ...], none of them 0.")
+    draw, (n_tasks, n_seeds) = np.random.default_rng(seed), scores.shape[:2]
+    tasks = np.arange(n_tasks)[:, None]
+    means = []
+    for _ in range(n_resamples):
+        drawn = scores[tasks, draw.integers(n_seeds, size=(n_tasks, n_seeds))]
+        means.append(interquartile_mean(drawn.reshape(n_tasks * n_seeds, *scores.shape[2:])))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(means, [tail, 100 - tail], axis=0)
+    return low, high

@@ -1,0 +1,39 @@
+"""Run by test_devices.py in a process with eight virtual devices: the same run on one, eight and two of them.
+
+Usage: python -m tests.devices_runs CONFIG_JSON FOLDER. Leaves FOLDER/one, eight, eight_two and two_eight.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import jax
+
+from rcjax import config as configs
+from rcjax import train
+from rcjax.storage import RunFolder
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def stopped_and_resumed(config: configs.TrainConfig, path: Path, first: int, then: int) -> None:
+    """Half of the iterations on `first` devices, the rest on `then`."""
+    half = dataclasses.replace(config, total_env_steps=config.total_env_steps // 2)
+    train.start(half, path, silent, devices=first)
+    (RunFolder.open(path).path / "config.json").write_text(configs.to_json(config))
+    train.resume(path, silent, devices=then)
+
+
+def main() -> None:
+    config, folder = configs.from_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    assert len(jax.devices()) == 8
+    train.start(config, folder / "one", silent, devices=1)
+    train.start(config, folder / "eight", silent)
+    stopped_and_resumed(config, folder / "eight_two", first=8, then=2)
+    stopped_and_resumed(config, folder / "two_eight", first=2, then=8)
+
+
+if __name__ == "__main__":
+    main()

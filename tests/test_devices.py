@@ -1,0 +1,131 @@
+"""Runs on several devices and processes. Oracle: the same run on one device.
+
+Devices are virtual ones of the CPU, so the runs are made in processes of their own.
+"""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rcjax import config as configs
+from rcjax.devices import largest_usable, mesh_shape
+
+# float32 sums in another order, in physics, S3D and the update, over four iterations of sixteen steps
+CLOSE = {"rtol": 2e-3, "atol": 2e-3}
+COMPARED = ("video_reward", "video_reward_max", "true_return", "success_rate", "std")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "n_envs", "n_devices", "shape"),
+    [(1, 64, 8, (1, 8)), (16, 64, 8, (8, 1)), (2, 64, 8, (2, 4)), (6, 8, 4, (2, 2)), (3, 5, 1, (1, 1))],
+)
+def test_seeds_are_dealt_out_first(seeds, n_envs, n_devices, shape):
+    assert mesh_shape(seeds, n_envs, n_devices) == shape
+
+
+def test_work_that_cannot_be_shared_evenly_is_refused():
+    with pytest.raises(ValueError, match=r"8 devices cannot share 1 seed\(s\) of n_envs=4 .* use --devices 4"):
+        mesh_shape(1, 4, 8)
+    assert largest_usable(3, 4, 8) == 6  # three seeds, each on two
+    assert largest_usable(1, 7, 8) == 7
+
+
+@pytest.fixture(scope="module")
+def sweep(tiny_config):
+    """Two seeds, so that eight devices are a mesh of two by four."""
+    return dataclasses.replace(tiny_config, seeds=2, micro_batch=None, eval_every=2, checkpoint_every=2)
+
+
+def environment(n_devices: int) -> dict[str, str]:
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={n_devices}"
+    return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def runs(sweep, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("devices")
+    (folder / "config.json").write_text(configs.to_json(sweep))
+    command = [sys.executable, "-m", "tests.devices_runs", str(folder / "config.json"), str(folder)]
+    done = subprocess.run(command, env=environment(8), capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def curves(path):
+    """Of each metric, an array [rows]; rows are ordered by iteration and seed."""
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["iteration"], row["seed"]) for row in rows] == [(i, s) for i in (1, 2, 3, 4) for s in (0, 1)]
+    return {name: np.array([row[name] for row in rows]) for name in COMPARED}
+
+
+def assert_same_curves(path, reference):
+    for name, values in curves(reference).items():
+        np.testing.assert_allclose(curves(path)[name], values, **CLOSE, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["eight", "eight_two", "two_eight"])
+def test_other_devices_give_the_same_curve(runs, name):
+    """Also where the run was stopped on eight devices and resumed on two, and the other way."""
+    assert_same_curves(runs / name, runs / "one")
+
+
+@pytest.mark.slow
+def test_seeds_differ_and_are_those_of_single_runs(runs, sweep, tmp_path):
+    """Each seed of a sweep is the run that has this seed alone."""
+    from rcjax import train
+
+    swept = curves(runs / "one")
+    assert abs(swept["video_reward"][0] - swept["video_reward"][1]) > 1e-4
+    alone = dataclasses.replace(sweep, seeds=1, seed=1)
+    train.start(alone, tmp_path / "alone", lambda _: None, devices=1)
+    rows = [json.loads(line) for line in (tmp_path / "alone" / "metrics.jsonl").read_text().splitlines()]
+    for name in COMPARED:
+        np.testing.assert_allclose([row[name] for row in rows], swept[name][1::2], **CLOSE, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_curve(runs, sweep, tmp_path):
+    """Two real processes of two devices each, over the loopback; the first one writes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "rcjax.cli", "train", "--runs", str(tmp_path), "--name", "two", *options_of(sweep),
+        "--distributed", "--coordinator", f"localhost:{port}", "--processes", "2", "--process-id",
+    ]  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [*command, str(i)], env=environment(2), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for i in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=900)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "Written to" in said[0] and "Written to" not in said[1]
+    assert "on 4 cpu devices" in said[0]
+    assert_same_curves(tmp_path / "two", runs / "one")
+    assert (tmp_path / "two" / "policy.mp4").exists()
+
+
+def options_of(config: configs.TrainConfig) -> list[str]:
+    video, ppo = config.video, config.ppo
+    named = {
+        "video": config.spec.video, "seeds": config.seeds, "n-envs": config.n_envs, "size": video.size,
+        "total-env-steps": config.total_env_steps, "eval-every": config.eval_every, "bank-size": config.env.bank_size,
+        "checkpoint-every": config.checkpoint_every, "episode-length": video.episode_length,
+        "frame-stride": video.frame_stride, "n-epochs": ppo.n_epochs, "batch-size": ppo.batch_size,
+        "learning-rate": ppo.learning_rate, "gamma": ppo.gamma, "gae-lambda": ppo.gae_lambda,
+        "encoder-seed": config.encoder_seed,
+    }  # fmt: skip
+    return [word for name, value in named.items() for word in (f"--{name}", str(value))]
