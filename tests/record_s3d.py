@@ -7,9 +7,9 @@ torch.
 import numpy as np
 import torch
 
+from benchmarks.torch_s3d import S3D, calibrate_batch_norm, channels_first
 from rcjax.s3d import TEXT_LAYERS, VIDEO_LAYERS
 from tests.s3d import synthetic
-from tests.s3d.torch_s3d import S3D, calibrate_batch_norm, channels_first
 
 TOKEN_IDS = np.array([[1, 2, 3, 4] + [0] * 12, [*range(1, 13), 1, 2, 3, 4], [9] + [0] * 15])
 

@@ -1,4 +1,4 @@
-"""Oracle: the PyTorch model, live, on the same weights (tests/s3d/torch_s3d.py)."""
+"""Oracle: the PyTorch model, live, on the same weights (benchmarks/torch_s3d.py)."""
 
 import functools
 
@@ -18,7 +18,7 @@ from rcjax.s3d import (
 from tests.s3d import synthetic
 
 torch = pytest.importorskip("torch")
-torch_s3d = pytest.importorskip("tests.s3d.torch_s3d")
+torch_s3d = pytest.importorskip("benchmarks.torch_s3d")
 pytestmark = pytest.mark.parity
 
 PARITY = 1e-4  # float32, 40 layers, another order of summation

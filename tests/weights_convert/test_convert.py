@@ -227,7 +227,7 @@ def test_conversion_imports_no_torch(folder, tmp_path):
 def test_names_in_the_file_are_those_of_the_pytorch_model(state):
     """`load_state_dict` of the oracle takes the synthetic file, as it would take the real one."""
     torch = pytest.importorskip("torch")
-    from tests.s3d.torch_s3d import S3D
+    from benchmarks.torch_s3d import S3D
 
     with torch.device("meta"):
         model = S3D()
