@@ -37,7 +37,8 @@ def learning_curve(rows: list[Row], path: Path, title: str) -> None:
         axis.grid(alpha=0.3)
     axes[-1].set_ylim(-0.03, 1.03)
     axes[0].legend()
-    figure.suptitle(title)
+    several = len({row["seed"] for row in rows}) > 1
+    figure.suptitle(title + "; interquartile mean and its 95 % interval" * several)
     write_atomically(path, lambda part: figure.savefig(part, dpi=110, format="png"))
     plt.close(figure)
 
@@ -47,7 +48,6 @@ def _plot_seeds(axis: Axes, rows: list[Row], name: str, colour: str, style: str,
     if not len(steps):
         return
     if len(values) > 1:
-        label = f"{label}: interquartile mean of {len(values)} seeds, 95 % interval"
         some = np.unique(np.linspace(0, len(steps) - 1, BAND_POINTS).astype(int))
         axis.fill_between(steps[some], *stratified_bootstrap(values[None][:, :, some]), color=colour, alpha=0.25, lw=0)
         axis.plot(steps, values.T, color=colour, linewidth=0.4, alpha=0.4)
