@@ -125,8 +125,9 @@ class TrainConfig:
 
     def __post_init__(self):
         for name in ("seeds", "total_env_steps", "n_envs", "micro_batch", "checkpoint_every"):
-            if (getattr(self, name) or (name == "micro_batch")) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; it must be at least 1.")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value}; it must be at least 1.")
         if self.eval_every < 0:
             raise ValueError(f"eval_every={self.eval_every}; it must be 0 (only at the end) or positive.")
         if self.micro_batch is not None and (self.seeds * self.n_envs) % self.micro_batch:

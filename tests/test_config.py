@@ -38,6 +38,7 @@ def test_presets_differ_where_paper_and_release_do():
         (lambda: TaskSpec(text="a", video="b"), "exactly one"),
         (lambda: TrainConfig(micro_batch=3), "does not divide seeds x n_envs = 8"),
         (lambda: TrainConfig(seeds=0), "seeds=0; it must be at least 1"),
+        (lambda: TrainConfig(micro_batch=0), "micro_batch=0; it must be at least 1"),
         (lambda: TrainConfig(ppo=PPOConfig(batch_size=1000)), "does not divide n_envs x episode_length"),
         (lambda: TrainConfig(total_env_steps=100), "less than one iteration"),
         (lambda: TrainConfig(env=EnvConfig(bank_size=4, frozen_resets=True)), "a start of its own"),
