@@ -46,15 +46,14 @@ class Layout:
         return jax.tree.map(everywhere, tree)
 
 
-def make_layout(seeds: int, n_envs: int, devices: Sequence[Any] | None = None) -> Layout:
-    """A mesh over `devices` (None: all there are).
+def make_layout(seeds: int, n_envs: int, devices: Sequence[Any]) -> Layout:
+    """A mesh over `devices`.
 
     Seeds are dealt out first, as they have nothing to tell each other; what devices are left share a seed's
     environments.
 
     Raises ValueError where seeds and environments cannot be dealt out evenly.
     """
-    devices = jax.devices() if devices is None else list(devices)
     shape = mesh_shape(seeds, n_envs, len(devices))
     return Layout(Mesh(np.array(devices).reshape(shape), AXES))
 

@@ -4,6 +4,8 @@ Source: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Sta
 (arXiv:2108.13264).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import trim_mean
@@ -12,6 +14,11 @@ from scipy.stats import trim_mean
 def interquartile_mean(scores: Float[np.ndarray, "S *rest"]) -> Float[np.ndarray, "*rest"]:
     """The mean without the lowest and the highest quarter (rounded down) of the scores."""
     return trim_mean(scores, 0.25, axis=0)
+
+
+def mean_row(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The interquartile mean of each metric over the seeds' rows."""
+    return {name: float(interquartile_mean(np.array([row[name] for row in rows]))) for name in rows[0]}
 
 
 def stratified_bootstrap(

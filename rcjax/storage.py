@@ -28,7 +28,7 @@ from tensorboardX import SummaryWriter
 from rcjax.config import TrainConfig, from_json, to_json
 from rcjax.files import write_atomically
 from rcjax.s3d import Encoder, load_encoder, save_encoder
-from rcjax.statistics import interquartile_mean
+from rcjax.statistics import mean_row
 from rcjax.video_io import write_video
 
 KEPT_CHECKPOINTS = 2
@@ -175,9 +175,9 @@ class Metrics:
             known = {name: value if math.isfinite(value) else None for name, value in row.items()}
             self.file.write(json.dumps(known, allow_nan=False) + "\n")
         self.file.flush()
-        for name in rows[0].keys() - {"iteration", "env_steps", "seed"}:
-            value = interquartile_mean(np.array([row[name] for row in rows]))
-            self.events.add_scalar(name, float(value), global_step=int(rows[0]["env_steps"]))
+        for name, value in mean_row(rows).items():
+            if name not in ("iteration", "env_steps", "seed"):
+                self.events.add_scalar(name, value, global_step=int(rows[0]["env_steps"]))
 
     def close(self) -> None:
         self.file.close()

@@ -18,7 +18,7 @@ from rcjax.loop import TrainState
 from rcjax.program import Program, Row, Rows, as_rows
 from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import demonstration_for_people, policy_video
-from rcjax.statistics import interquartile_mean
+from rcjax.statistics import mean_row
 from rcjax.storage import Checkpoints, Metrics, RunFolder, read_metrics, refuse_existing
 from rcjax.taskspec import embed_spec, expert_clip, given_clip, require_vocabulary
 from rcjax.world import World, build_world, calibrated_encoder
@@ -173,7 +173,8 @@ class Recorder:
         rows = [common | {"seed": config.seed + i} | row | seconds for i, row in enumerate(rows)]
         if self.metrics is not None:
             self.metrics.write(rows)
-            show_progress(self.bar, together(rows), config.steps_per_iteration * config.seeds)
+            diverged = {"diverged_physics": sum(row["diverged_physics"] for row in rows)}
+            show_progress(self.bar, mean_row(rows) | diverged, config.steps_per_iteration * config.seeds)
 
     def __enter__(self):
         return self
@@ -182,12 +183,6 @@ class Recorder:
         self.bar.close()
         if self.metrics is not None:
             self.metrics.close()
-
-
-def together(rows: Rows) -> Row:
-    """The interquartile mean over the seeds' rows; of diverged physics, the sum."""
-    means = {name: float(interquartile_mean(np.array([row[name] for row in rows]))) for name in rows[0]}
-    return means | {"diverged_physics": sum(row["diverged_physics"] for row in rows)}
 
 
 def show_progress(bar: tqdm, row: Row, steps: int) -> None:
@@ -211,7 +206,7 @@ def finish(run: RunFolder, program: Program, state: TrainState, say: Say) -> Non
     poses, video_reward = program.first_episode(judged)
     if is_writer():
         policy_video(run, program.world, poses, video_reward)
-    row, seeds = together([row | {"diverged_physics": 0.0} for row in rows]), run.config.seeds
+    row, seeds = mean_row(rows), run.config.seeds
     whose = "" if seeds == 1 else f" of each of {seeds} seeds (interquartile means)"
     say(
         f"Success rate {row['eval_success_rate']:.0%}, true return {row['eval_true_return']:.1f}, video reward "
