@@ -66,8 +66,12 @@ class Program:
 
     def initial_state(self) -> TrainState:
         """What training begins with, a new one at every call."""
+        return self._make_state()
+
+    @functools.cached_property
+    def _make_state(self) -> Any:
         make = functools.partial(initial_state, self.config, self.world.env)
-        return jax.jit(make, out_shardings=self._state_shardings())()
+        return jax.jit(make, out_shardings=self._state_shardings())
 
     @functools.cached_property
     def compiled(self) -> Any:
