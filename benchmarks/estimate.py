@@ -24,7 +24,7 @@ from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
 from rcjax import envs
 from rcjax.embedding import embed_frames
-from rcjax.render import View, build_scene, render_frames, take_poses
+from rcjax.render import View, build_scene, render_clips, render_frames, take_poses
 from rcjax.render import draw as drawing
 from rcjax.render.build import ACCELERATOR_CHUNK
 from rcjax.render.scene import Scene
@@ -108,11 +108,18 @@ def report(options: Options) -> dict:
         per_depth = (chunks, rounds / max(chunks, 1))
         cycles = estimated_cycles(compile_for_tpu(render_frames, scene, poses), lambda depth, n=per_depth: n[depth])
         rows.append({"stage": f"rendering, lookup by {lookup}", "cycles": cycles, "chunks": chunks, "rounds": rounds})
-    world = World(env, params, params, scene)
-    frames = jnp.zeros((options.episodes, video.n_frames, video.size, video.size, 3), jnp.uint8)
-    encoder = random_inputs(config, world).encoder
-    text = compile_for_tpu(lambda encoder, frames: embed_frames(encoder, frames, video), encoder, frames)
-    rows.append({"stage": "S3D, bfloat16", "cycles": estimated_cycles(text, lambda _: 1.0)})
+    encoder = random_inputs(config, World(env, params, params, scene)).encoder
+    for draw in (render_frames, render_clips):
+
+        def judge(encoder, scene, poses, draw=draw):
+            return embed_frames(encoder, draw(scene, poses), video)
+
+        clips = jax.eval_shape(draw, scene, poses)
+        text = compile_for_tpu(lambda encoder, clips: embed_frames(encoder, clips, video), encoder, clips)
+        rows.append({"stage": f"S3D, bfloat16, of {draw.__name__}", "cycles": estimated_cycles(text, lambda _: 1.0)})
+        text = compile_for_tpu(judge, encoder, scene, poses)
+        cycles = estimated_cycles(text, lambda depth, n=per_depth: n[depth])
+        rows.append({"stage": f"rendering and S3D, by {draw.__name__}", "cycles": cycles})
     return {"topology": options.topology, "jax": jax.__version__, "episodes": options.episodes, "size": options.size,
             "frames_per_episode": video.n_frames, "stages": rows}  # fmt: skip
 

@@ -1,6 +1,8 @@
-"""Where results go."""
+"""How programs are timed beside each other, and where results go."""
 
 import json
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,17 @@ def compile_afresh() -> None:
     """From here on nothing comes from the compilation cache: compile times are those of a first run."""
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # else a compilation during the imports has settled that it is used
+
+
+def time_in_turns(programs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each program's runs, all of them once in every round, after a round that is not counted."""
+    runs: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(repeats + 1):
+        for name, program in programs.items():
+            begun = time.perf_counter()
+            jax.block_until_ready(program())
+            runs[name].append(time.perf_counter() - begun)
+    return {name: seconds[1:] for name, seconds in runs.items()}
 
 
 def machine() -> dict[str, str]:

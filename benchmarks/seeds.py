@@ -6,6 +6,7 @@ seeds, instead of all seeds' environments stepped, drawn and embedded as one bat
 
 import dataclasses
 import functools
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -64,44 +65,57 @@ def vmapped(config: TrainConfig, world: Any, micro_batch: int) -> Any:
     return sweep
 
 
-def main() -> None:
-    options = tyro.cli(Options, description=__doc__)
-    report.compile_afresh()
+def contestants(options: Options) -> tuple[dict[str, tuple[TrainConfig, Any]], Any, Any]:
+    """Each config with the function of (state, inputs) that is its iteration; the world; the inputs of all."""
     total = options.seeds * options.n_envs
     alone = benchmark_config(total, None, options.size, options.frame_stride, "auto")
-    sweep = dataclasses.replace(alone, seeds=options.seeds, n_envs=options.n_envs)
     # As many minibatches an update as the one seed has, so each is smaller.
-    batch_size = alone.ppo.batch_size // options.seeds
-    sweep = dataclasses.replace(sweep, ppo=dataclasses.replace(sweep.ppo, batch_size=batch_size))
+    smaller = dataclasses.replace(alone.ppo, batch_size=alone.ppo.batch_size // options.seeds)
+    sweep = dataclasses.replace(alone, seeds=options.seeds, n_envs=options.n_envs, ppo=smaller)
     world = build_world(alone)
-    inputs = random_inputs(alone, world)
     micro_batch = choose_micro_batch(None, total, alone.video)
-    contestants = {"one seed": (alone, folded(alone, world, micro_batch))}
-    contestants["seeds, one batch"] = (sweep, folded(sweep, world, micro_batch))
+    these = {"one seed": (alone, folded(alone, world, micro_batch))}
+    these["seeds, one batch"] = (sweep, folded(sweep, world, micro_batch))
     if options.vmapped:
         share = choose_micro_batch(None, options.n_envs, alone.video)
-        contestants["seeds, vmapped"] = (sweep, vmapped(sweep, world, max(1, share // options.seeds)))
+        these["seeds, vmapped"] = (sweep, vmapped(sweep, world, max(1, share // options.seeds)))
+    return these, world, random_inputs(alone, world)
+
+
+def time_iterations(options: Options) -> dict[str, dict[str, Any]]:
+    """Seconds of compiling and of each iteration, the contestants taking turns."""
+    these, world, inputs = contestants(options)
     rows, programs = {}, {}
-    for name, (config, function) in contestants.items():
+    for name, (config, function) in these.items():
         state = initial_state(config, world.env)
         begun = time.perf_counter()
         compiled = jax.jit(function).lower(state, inputs).compile()
-        rows[name] = {"compile_s": time.perf_counter() - begun, "runs_s": []}
-        programs[name] = (compiled, state)
-        jax.block_until_ready(compiled(state, inputs))
-    for _ in range(options.repeats):
-        for name, (compiled, state) in programs.items():
-            begun = time.perf_counter()
-            jax.block_until_ready(compiled(state, inputs))
-            rows[name]["runs_s"].append(time.perf_counter() - begun)
-    first = min(rows["one seed"]["runs_s"])
-    print(f"| {options.seeds} x {options.n_envs} environments | compile s | iteration s | over one seed |")
-    print("| --- | --- | --- | --- |")
+        rows[name] = {"compile_s": time.perf_counter() - begun}
+        programs[name] = functools.partial(compiled, state, inputs)
+    for name, runs in report.time_in_turns(programs, options.repeats).items():
+        rows[name]["runs_s"] = runs
+    return rows
+
+
+def table(options: Options, rows: dict[str, dict[str, Any]]) -> str:
+    lines = [
+        f"| {options.seeds} x {options.n_envs} environments | compile s | iteration s | over one seed |",
+        "| --- | --- | --- | --- |",
+    ]
+    first = statistics.median(rows["one seed"]["runs_s"])
     for name, row in rows.items():
-        fastest = min(row["runs_s"])
-        print(f"| {name} | {row['compile_s']:.0f} | {fastest:.2f} | {fastest / first:.2f} |")
-    result = {"machine": report.machine(), "options": dataclasses.asdict(options) | {"out": str(options.out)}}
-    report.save(result | {"micro_batch": micro_batch, "rows": rows}, options.out)
+        median = statistics.median(row["runs_s"])
+        lines.append(f"| {name} | {row['compile_s']:.0f} | {median:.2f} | {median / first:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    report.compile_afresh()
+    rows = time_iterations(options)
+    print(table(options, rows))
+    about = {"machine": report.machine(), "options": dataclasses.asdict(options) | {"out": str(options.out)}}
+    report.save(about | {"rows": rows}, options.out)
 
 
 if __name__ == "__main__":

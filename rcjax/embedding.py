@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from rcjax.config import VideoConfig
-from rcjax.render import Scene, WarpScene, render_frames
+from rcjax.render import Scene, WarpScene, render_clips, render_frames
 from rcjax.s3d import embed_video
 from rcjax.types import GeomPoses
 
@@ -54,7 +54,15 @@ def choose_micro_batch(wanted: int | None, n_episodes: int, video: VideoConfig) 
     return max(n for n in range(1, fitting + 1) if n_episodes % n == 0)
 
 
+def draw_clips(scene: Scene | WarpScene, poses: GeomPoses) -> UInt8[Array, "n *clip"]:
+    """Episodes as S3D takes them: in its space-to-depth layout where the renderer draws that, else as frames."""
+    if isinstance(scene, WarpScene) or scene.static.samples_per_side > 1:
+        return render_frames(scene, poses)
+    return render_clips(scene, poses)
+
+
 def embed_frames(encoder: Any, frames_u8: Array, video: VideoConfig) -> Float[Array, "n D"]:
+    """`frames_u8` are frames [n F H W 3], or clips from `draw_clips`."""
     return embed_video(
         encoder, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale, graph=video.graph
     )
@@ -66,7 +74,7 @@ def embed_episodes(
     """Each episode's video embedding, drawn and embedded one micro-batch after another: memory stays flat in N."""
 
     def embed(micro: GeomPoses) -> Float[Array, "n D"]:
-        return embed_frames(encoder, render_frames(scene, micro), video)
+        return embed_frames(encoder, draw_clips(scene, micro), video)
 
     micro_batches = jax.tree.map(lambda x: x.reshape(-1, micro_batch, *x.shape[1:]), poses)
     embedding = jax.lax.map(embed, micro_batches)

@@ -1,8 +1,8 @@
 """Frames from geom poses, in plain JAX.
 
 `build_scene` turns a MuJoCo model and a `View` into a `Scene` on the host; `take_poses` keeps the geom poses it needs;
-`render_frames` draws them. Nothing here jits but the one-time drawing of the backdrop. `build_warp_scene` makes a
-`WarpScene` for the same three functions, drawn by MJX-Warp instead.
+`render_frames` draws them, `render_clips` straight into S3D's layout. Nothing here jits but the one-time drawing of the
+backdrop. `build_warp_scene` makes a `WarpScene` for the same functions but `render_clips`, drawn by MJX-Warp instead.
 """
 
 from jax import Array
@@ -12,6 +12,7 @@ from rcjax.render import draw as _draw
 from rcjax.render import warp as _warp
 from rcjax.render.build import build_scene
 from rcjax.render.camera import View, camera_names
+from rcjax.render.draw import render_clips
 from rcjax.render.scene import Scene
 from rcjax.render.warp import WarpScene, build_warp_scene
 from rcjax.types import GeomPoses
@@ -23,6 +24,7 @@ __all__ = [
     "build_scene",
     "build_warp_scene",
     "camera_names",
+    "render_clips",
     "render_depth",
     "render_frames",
     "take_poses",

@@ -30,11 +30,29 @@ def render_frames(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F H W 3"]:
     micro-batches of episodes. Under a sharded jit, call it on each device's own episodes (`jax.shard_map`), since the
     tiles of all frames are sorted together.
     """
-    lead = poses.pos.shape[:2]
+    frames = to_image(_draw_everything(scene, poses), scene.static)
+    return frames.reshape(*poses.pos.shape[:2], scene.size, scene.size, 3)
+
+
+def render_clips(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F//2 H//2 W//2 24"]:
+    """`render_frames` in S3D's space-to-depth layout, of a scene with one sample a pixel.
+
+    F and the frames' size are even. The frames themselves are never laid out: tiles become blocks at once.
+    """
+    if scene.static.samples_per_side != 1:
+        raise ValueError(
+            f"a scene with {scene.static.samples_per_side**2} samples a pixel; render_clips draws one: draw it with "
+            "render_frames, and give the frames to rcjax.s3d.space_to_depth."
+        )
+    colour = _draw_everything(scene, poses)
+    blocks = raster.untile_blocks(colour.reshape(*poses.pos.shape[:2], *colour.shape[1:]), scene.size)
+    return shade.unpack_colour(blocks).reshape(*blocks.shape[:-1], 24)
+
+
+def _draw_everything(scene: Scene, poses: GeomPoses) -> UInt32[Array, "J tiles pixels"]:
     picture, every = draw_opaque(scene, poses)
     colour = _add_shadowed_light(scene, poses, picture, every) if scene.shadow_maps else picture.colour[..., 0]
-    colour = _blend_transparent(scene, every, picture.key, colour)
-    return to_image(colour, scene.static).reshape(*lead, scene.size, scene.size, 3)
+    return _blend_transparent(scene, every, picture.key, colour)
 
 
 def render_depth(scene: Scene, poses: GeomPoses) -> Float[Array, "N F H W"]:

@@ -313,6 +313,18 @@ def untile(tiled: Array, size: int) -> Array:
     return grid.reshape(tiled.shape[0], tiles * TILE, tiles * TILE, *rest)[:, :size, :size]
 
 
+def untile_blocks(tiled: Array, size: int) -> Array:
+    """Clips in tile order [N F tiles pixels] as [N F/2 size/2 size/2 8]: blocks of 2 frames x 2 rows x 2 columns.
+
+    One transposition, as a tile holds whole blocks. F and `size` are even.
+    """
+    n, f = tiled.shape[:2]
+    tiles, half = tiles_per_side(size), TILE // 2
+    split = tiled.reshape(n, f // 2, 2, tiles, tiles, half, 2, half, 2)
+    blocks = split.transpose(0, 1, 3, 5, 4, 7, 2, 6, 8).reshape(n, f // 2, tiles * half, tiles * half, 8)
+    return blocks[:, :, : size // 2, : size // 2]
+
+
 def inverse_depth_of(key: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
     """The inverse depth in a depth key, without its triangle's number."""
     return jax.lax.bitcast_convert_type(key & ~_LANE_MASK, jnp.float32)

@@ -38,7 +38,9 @@ def random_encoder(
     a few real episodes of the task do. `provenance` says where the key is from, e.g. "random(seed=0)". Host
     function: it compiles one program. Raises ValueError when the clips are all alike.
     """
-    prepared = prepare_clips(jnp.asarray(clips), pixel_scale)
+    prepared = prepare_clips(clips)
+    if prepared.dtype == jnp.uint8:
+        prepared = prepared.astype(jnp.float32) * pixel_scale
     shapes = jax.eval_shape(lambda: VideoTower().init(key, prepared))["params"]
     draw = jax.random.normal(key, (sum(a.size for a in jax.tree.leaves(shapes)),))
     drawn = _shape_like(np.asarray(draw), shapes)

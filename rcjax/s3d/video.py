@@ -48,7 +48,7 @@ VIDEO_LAYERS = (
 
 
 class VideoTower(nn.Module):
-    """Clips in space-to-depth layout, scaled, to embeddings.
+    """Clips in space-to-depth layout to embeddings.
 
     `dtype` is that of the activations; gate means, gates, the final mean and the final linear map are
     float32.
@@ -58,7 +58,7 @@ class VideoTower(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n t h w 24"]) -> Float[Array, "n 512"]:
+    def __call__(self, x: Num[Array, "n t h w 24"]) -> Float[Array, "n 512"]:
         own = {"graph": self.graph, "dtype": self.dtype}
         x = Conv(64, (2, 4, 4), **own, name="conv1")(x.astype(self.dtype))
         x = MaxPool((1, 3, 3), (1, 2, 2), self.graph, name="maxpool_2a")(x)
@@ -93,22 +93,30 @@ def space_to_depth(frames: Num[Array | np.ndarray, "n T H W C"]) -> Num[Array | 
     return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(n, t // 2, h // 2, w // 2, 24)
 
 
-def prepare_clips(frames: Clips, pixel_scale: float | Array = 1 / 255) -> Float[Array, "n t h w 24"]:
-    """Clips as the tower wants them: space-to-depth, and uint8 times `pixel_scale`.
-
-    Floats are taken as they are. Clips whose last axis is 24 are already in space-to-depth layout.
-    """
+def prepare_clips(frames: Clips) -> Num[Array, "n t h w 24"]:
+    """Clips as the tower takes them, in space-to-depth layout; those whose last axis is 24 already are."""
     if frames.ndim != 5:
         raise ValueError(
             f"clips of shape {frames.shape}; S3D wants [n T H W 3] or, space-to-depth, [n T/2 H/2 W/2 24]."
         )
-    if frames.shape[-1] != 24:
-        frames = space_to_depth(frames)
-    if frames.dtype == jnp.uint8:
-        return jnp.asarray(frames, jnp.float32) * pixel_scale
-    if not jnp.issubdtype(frames.dtype, jnp.floating):
+    if frames.dtype != jnp.uint8 and not jnp.issubdtype(frames.dtype, jnp.floating):
         raise ValueError(f"clips of dtype {frames.dtype}; give uint8 in 0-255 or floats in [0, 1].")
-    return jnp.asarray(frames)
+    return jnp.asarray(frames if frames.shape[-1] == 24 else space_to_depth(frames))
+
+
+def scale_pixels(params: Mapping[str, Any], pixel_scale: float | Array) -> Mapping[str, Any]:
+    """The tower's parameters that make of clips what `params` make of clips times `pixel_scale`.
+
+    The first kernel is scaled, not the clips: bfloat16 holds whole numbers to 256 exactly, but not their fractions.
+    """
+    conv1 = params["conv1"]
+    return {**params, "conv1": {**conv1, "kernel": conv1["kernel"] * pixel_scale}}
+
+
+def _prepare(params: Mapping[str, Any], frames: Clips, pixel_scale: float | Array) -> tuple[Mapping[str, Any], Array]:
+    """The tower's parameters, and clips."""
+    clips, video = prepare_clips(frames), params["video"]
+    return (scale_pixels(video, pixel_scale) if clips.dtype == jnp.uint8 else video), clips
 
 
 def embed_video(
@@ -127,8 +135,8 @@ def embed_video(
     that of the activations: bfloat16 halves memory on accelerators, and is slow on a CPU. float32 is meant in
     full: no TF32, no bfloat16 passes. `params` is `Encoder.params`; `graph` and `dtype` are static under jit.
     """
-    tower, clips = VideoTower(graph, dtype), prepare_clips(frames, pixel_scale)
-    return cast(Array, tower.apply({"params": params["video"]}, clips))
+    video, clips = _prepare(params, frames, pixel_scale)
+    return cast(Array, VideoTower(graph, dtype).apply({"params": video}, clips))
 
 
 def video_intermediates(
@@ -144,9 +152,10 @@ def video_intermediates(
     `gating` is conv_2c gated; `mixed_5c` is the last feature map and `pooled` its mean, which the PyTorch
     port returns under the name mixed_5c.
     """
+    video, clips = _prepare(params, frames, pixel_scale)
     embedding, state = VideoTower(graph, dtype).apply(
-        {"params": params["video"]},
-        prepare_clips(frames, pixel_scale),
+        {"params": video},
+        clips,
         capture_intermediates=lambda module, _: len(module.path) == 1,
         mutable=["intermediates"],
     )

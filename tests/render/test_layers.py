@@ -8,8 +8,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
+from rcjax.render import View, build_scene, render_clips, render_depth, render_frames, take_poses
 from rcjax.render.motion import body_moves
+from rcjax.render.raster import TILE, tiles_per_side, untile, untile_blocks
+from rcjax.s3d import space_to_depth
 from rcjax.types import GeomPoses
 from tests.render.primitives import all_poses, model_of
 
@@ -48,6 +50,29 @@ def test_layered_frames_are_those_drawn_whole(drawer, layered, draw, batch):
     differing = (np.abs(frames.astype(int) - expected).max(-1) > 2).mean()
     assert differing < 2e-4  # depths that agree to 4e-6, the key's last 4 bits, may fall either way
     assert len({frame.tobytes() for frame in frames.reshape(6, -1)}) == 6
+
+
+def test_clips_are_the_frames_in_space_to_depth(layered, draw, batch):
+    poses = take_poses(layered, batch)
+    clips = np.asarray(jax.jit(render_clips)(layered, poses))
+    assert clips.shape == (3, 1, 32, 32, 24) and clips.dtype == np.uint8
+    np.testing.assert_array_equal(clips, space_to_depth(np.asarray(draw(layered, poses))))
+
+
+@pytest.mark.parametrize("size", [2, 8, 26])
+def test_blocks_of_tiles_are_blocks_of_the_picture(size):
+    """26 cuts the last tiles, as 250 does."""
+    tiled = np.arange(3 * 4 * tiles_per_side(size) ** 2 * TILE * TILE).reshape(3, 4, -1, TILE * TILE)
+    picture = untile(tiled.reshape(12, -1, TILE * TILE), size).reshape(3, 4, size, size)
+    as_colours = np.repeat(picture[..., None], 3, axis=-1)  # space_to_depth wants three
+    expected = space_to_depth(as_colours).reshape(3, 2, size // 2, size // 2, 8, 3)[..., 0]
+    np.testing.assert_array_equal(untile_blocks(tiled, size), expected)
+
+
+def test_clips_of_several_samples_a_pixel_are_refused(layered, batch):
+    several = layered.replace(static=dataclasses.replace(layered.static, samples_per_side=2))
+    with pytest.raises(ValueError, match="4 samples a pixel"):
+        render_clips(several, take_poses(several, batch))
 
 
 def test_frames_do_not_depend_on_their_batch(layered, draw, batch):

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from rcjax.s3d import VIDEO_LAYERS, embed_video, layers, space_to_depth, video
-from rcjax.s3d.video import prepare_clips
+from rcjax.s3d.video import prepare_clips, scale_pixels
 from tests.s3d import synthetic
 
 # float32 through 40 layers in another order of summation; measured 5e-6. Each mistake below costs over 1e-2.
@@ -54,19 +55,30 @@ def test_pixel_scale_changes_the_embedding(embed, params, clips, recorded):
     assert relative_error(embed(params, clips, 1.0), recorded["video_embedding"]) > 0.5
 
 
-def test_tower_sees_the_same_from_uint8_floats_and_space_to_depth(clips):
-    expected = np.asarray(prepare_clips(clips))
-    for same in (clips / 255.0, space_to_depth(clips), space_to_depth(clips / 255.0)):
-        np.testing.assert_allclose(prepare_clips(same), expected, rtol=1e-6)  # float32, a product or a quotient
-    np.testing.assert_array_equal(prepare_clips(clips, 1.0), prepare_clips(clips.astype(jnp.float32)))
+def test_clips_of_either_layout_are_prepared_alike(clips):
+    for same in (clips, clips / np.float32(255)):
+        prepared = prepare_clips(same)
+        assert prepared.dtype == same.dtype  # bfloat16 holds 0 to 255 exactly, but not these over 255
+        np.testing.assert_array_equal(prepared, space_to_depth(same))
+        np.testing.assert_array_equal(prepare_clips(space_to_depth(same)), prepared)
 
 
-def test_embed_video_prepares_clips_with_the_scale_it_is_given(params, clips, monkeypatch):
+def test_scaled_kernel_sees_clips_as_the_kernel_sees_scaled_clips(params, clips):
+    convolve = jax.jit(functools.partial(layers.convolve, graph="cpu"))
+    x = prepare_clips(clips).astype(jnp.float32)
+    scaled = scale_pixels(params["video"], 1 / 255)
+    expected = convolve(x * np.float32(1 / 255), params["video"]["conv1"]["kernel"])
+    got = convolve(x, scaled["conv1"]["kernel"])
+    np.testing.assert_allclose(got, expected, atol=1e-5)  # float32 sums of 768 products about 1
+    chex.assert_trees_all_equal({**scaled, "conv1": 0}, {**params["video"], "conv1": 0})
+
+
+@pytest.mark.parametrize(("dtype", "scaled"), [(np.uint8, True), (np.float32, False)])
+def test_only_uint8_is_scaled(dtype, scaled, params, monkeypatch):
     seen = []
-    monkeypatch.setattr(video, "prepare_clips", lambda *args: seen.append(args) or prepare_clips(*args))
-    jax.eval_shape(lambda: embed_video(params, space_to_depth(clips), pixel_scale=0.5))
-    ((got, scale),) = seen
-    assert got.shape == (2, 10, 25, 33, 24) and scale == 0.5
+    monkeypatch.setattr(video, "scale_pixels", lambda *args: seen.append(args[1]) or scale_pixels(*args))
+    jax.eval_shape(lambda: embed_video(params, jnp.zeros((1, 2, 2, 2, 3), dtype), pixel_scale=0.5))
+    assert seen == [0.5] * scaled
 
 
 def test_bfloat16_points_the_same_way(params, clips, recorded):
