@@ -1,7 +1,8 @@
 """The whole training iteration compiled for a TPU, on a machine that has none: does it compile, and what does it take?
 
-Seeds and environments are sharded over all devices of the topology. Prints memory per device, FLOPs and the compiler's
-own estimate of cycles. Needs the extra `tpu-aot` (libtpu); the TPU itself is never looked for.
+Seeds and environments are sharded over all devices of the topology. Prints memory per device, FLOPs, the compiler's own
+estimate of cycles, and the collectives. Loops count as often as they run, those of drawing as often as for the expert.
+Needs the extra `tpu-aot` (libtpu); the TPU itself is never looked for.
 """
 
 import os
@@ -11,7 +12,6 @@ os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import dataclasses
 import functools
-import re
 import sys
 import time
 from pathlib import Path
@@ -24,14 +24,19 @@ import tyro
 from jax.experimental import topologies
 from jax.sharding import NamedSharding
 
+from benchmarks.hlo import Program
 from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
+from benchmarks.turns import iteration_turns
 from rcjax.config import TrainConfig
 from rcjax.devices import make_layout
 from rcjax.embedding import choose_micro_batch
 from rcjax.envs import TASKS
 from rcjax.loop import TrainState, initial_state, iterate, train_mode
+from rcjax.render import Scene, take_poses
 from rcjax.render.build import ACCELERATOR_CHUNK
+from rcjax.taskspec import expert_poses
+from rcjax.types import GeomPoses
 from rcjax.world import World, task_scene
 
 
@@ -45,9 +50,9 @@ class Options:
     """Policies learnt side by side."""
     n_envs: int = 64
     """Environments of each seed, over all devices."""
-    micro_batch: int = 8
+    micro_batch: int = 16
     """Episodes that each device renders and embeds at a time; it has to divide the device's."""
-    size: int = 64
+    size: int = 250
     """Side of the frames, pixels."""
     frame_stride: int = 4
     """Control steps per frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
@@ -111,9 +116,15 @@ def compile_iteration(options: Options) -> dict:
     done = time.perf_counter()
     memory, cost, text = compiled.memory_analysis(), compiled.cost_analysis(), compiled.as_text()
     assert memory is not None and cost is not None and text is not None  # the TPU compiler tells all three
+    program = Program(text)
+    poses = expert_episodes(world, config, micro_batch)
+    assert isinstance(world.scene, Scene)
+    work = program.work(iteration_turns(world.env, world.scene, jax.tree.map(lambda x: x[None], poses)))
     return {
         "topology": options.topology,
         "devices": devices.size,
+        "mesh": dict(layout.mesh.shape),
+        "micro_batch": micro_batch,
         "jax": jax.__version__,
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
         "trace_s": traced - begun,
@@ -122,16 +133,19 @@ def compile_iteration(options: Options) -> dict:
         "output_bytes": memory.output_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
         "program_bytes": memory.generated_code_size_in_bytes,
-        "flops_once_through": cost.get("flops"),
-        "estimated_cycles_once_through": sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', text))),
-        "collectives": _collectives(text),
+        "flops": work.matrix_flops + work.other_flops,
+        "estimated_cycles": work.cycles,
+        "collectives": program.collectives(),
+        "collective_bytes": program.collective_bytes(),
     }
 
 
-def _collectives(text: str) -> dict[str, int]:
-    kinds = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
-    counts = {kind: len(re.findall(rf" {kind}(?:-start)?\(", text)) for kind in kinds}
-    return {kind: count for kind, count in counts.items() if count}
+def expert_episodes(world: World, config: TrainConfig, n: int) -> GeomPoses:
+    """The kept poses [n F Gp] of the expert's episode, n times: what the loops of drawing are counted with."""
+    poses = expert_poses(world.env, world.train_params, config.video.episode_length)
+    stride = config.video.frame_stride
+    kept = jax.tree.map(lambda x: jnp.asarray(np.repeat(x[None, ::stride], n, axis=0)), poses)
+    return take_poses(world.scene, kept)
 
 
 def main() -> int:
@@ -146,9 +160,9 @@ def main() -> int:
           f"{options.size}x{options.size} frames, S3D in {options.dtype}")  # fmt: skip
     print(f"traced in {result['trace_s']:.0f} s, compiled in {result['compile_s']:.0f} s")
     print("memory per device: " + ", ".join(f"{k.removesuffix('_bytes')} {v:,.1f} MiB" for k, v in mib.items()))
-    print(f"FLOPs per device, each loop's body counted once: {result['flops_once_through']:.4g}")
-    print(f"compiler's estimate, each loop's body counted once: {result['estimated_cycles_once_through']:,} cycles")
-    print(f"collectives: {result['collectives'] or 'none'}")
+    tflop, mcycles = result["flops"] / 1e12, result["estimated_cycles"] / 1e6
+    print(f"an iteration, per device: {tflop:,.2f} TFLOP, {mcycles:,.0f} Mcycles (an estimate, without gathers)")
+    print(f"collectives: {result['collectives'] or 'none'}, {result['collective_bytes'] / 2**20:,.1f} MiB in all")
     save(result, options.out)
     return 0
 

@@ -1,4 +1,4 @@
-"""What the device can do at most, measured: a large matrix product and a large copy."""
+"""What the device can do at most, measured: a large matrix product, chains of multiply-adds, a large copy."""
 
 import time
 from collections.abc import Callable
@@ -25,6 +25,20 @@ def matrix_flops(dtype: Any, side: int | None = None, repeats: int = 5) -> float
     precision = jax.lax.Precision.HIGHEST if dtype == jnp.float32 else jax.lax.Precision.DEFAULT
     product = jax.jit(lambda a: jnp.matmul(a, a, precision=precision)).lower(a).compile()
     return 2 * side**3 / best_seconds(lambda: product(a), repeats)
+
+
+def vector_flops(elements: int | None = None, repeats: int = 5) -> float:
+    """FLOP/s of float32 multiply-adds outside of matrix products, 256 after one another on each of many elements."""
+    elements = elements or (1 << 20 if jax.default_backend() == "cpu" else 1 << 26)
+
+    def chain(x: jax.Array, a: jax.Array) -> jax.Array:
+        for _ in range(256):
+            x = x * a + a
+        return x
+
+    x, a = jnp.ones(elements), jnp.float32(0.5)
+    compiled = jax.jit(chain).lower(x, a).compile()
+    return 2 * 256 * elements / best_seconds(lambda: compiled(x, a), repeats)
 
 
 def copy_bytes(mebibytes: int | None = None, repeats: int = 5) -> float:

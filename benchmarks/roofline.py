@@ -1,0 +1,106 @@
+"""What bounds each stage: its FLOPs and bytes against the device's measured peaks.
+
+FLOPs and bytes are read from the compiled program (`benchmarks.hlo`), loops counted as often as they run; MJX's solver
+is counted at its limit of iterations. Bytes are those that would move if every XLA kernel read its operands from memory
+and wrote its results there: what stays in a cache makes a stage faster than that bound.
+"""
+
+import dataclasses
+import statistics
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import tyro
+
+from benchmarks import peaks, report
+from benchmarks.hlo import Program, Work
+from benchmarks.stages import benchmark_config, loop_stages
+from benchmarks.turns import physics_turns, rendering_turns
+from rcjax.embedding import activation_dtype, choose_micro_batch
+from rcjax.world import build_world
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compare each stage with what the device could do."""
+
+    n_envs: int = 16
+    """Environments (episodes an iteration)."""
+    micro_batch: int | None = None
+    """Episodes rendered and embedded at a time; none: as training chooses."""
+    size: int = 250
+    """Side of the frames, pixels."""
+    frame_stride: int = 4
+    """Control steps per frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Activations of S3D."""
+    repeats: int = 3
+    """Timed runs of each stage, after one that is not counted."""
+    out: Path | None = None
+    """Also write the result here, as JSON."""
+
+
+def bounds(work: Work, measured: dict[str, float]) -> dict[str, float]:
+    """The least seconds that each of the device's limits allows."""
+    return {
+        "matrix": work.matrix_flops / measured["matrix_flops"],
+        "vector": work.other_flops / measured["vector_flops"],
+        "memory": work.bytes / measured["copy_bytes"],
+    }
+
+
+def measure(options: Options) -> dict[str, Any]:
+    config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
+    measured = {
+        "matrix_flops": peaks.matrix_flops(activation_dtype(config.video)),
+        "vector_flops": peaks.vector_flops(),
+        "copy_bytes": peaks.copy_bytes(),
+    }
+    env = build_world(config).env
+    outputs: dict[str, Any] = {}
+    rows = []
+    for stage in loop_stages(config)[:-1]:
+        arguments = stage.arguments(outputs)
+        compiled = jax.jit(stage.function).lower(*arguments).compile()
+        outputs[stage.name] = compiled(*arguments)
+        runs = report.time_in_turns({"": lambda a=arguments, c=compiled: c(*a)}, options.repeats)[""]
+        turns = {"physics": physics_turns(env)}.get(stage.name, {})
+        turns = rendering_turns(*arguments) if stage.name == "rendering" else turns
+        work = Program(str(compiled.as_text())).work(turns)
+        rows.append({"stage": stage.name, "runs_s": runs, "work": dataclasses.asdict(work),
+                     "bounds_s": bounds(work, measured)})  # fmt: skip
+    micro_batch = choose_micro_batch(config.micro_batch, config.n_envs, config.video)
+    return {"peaks": measured, "micro_batch": micro_batch, "stages": rows}
+
+
+def table(options: Options, result: dict[str, Any]) -> str:
+    of = result["peaks"]
+    lines = [
+        f"Peaks: {of['matrix_flops'] / 1e9:,.0f} GFLOP/s in matrix products, {of['vector_flops'] / 1e9:,.0f} outside, "
+        f"{of['copy_bytes'] / 1e9:,.1f} GB/s. {options.n_envs} episodes of {options.size}x{options.size}:",
+        "",
+        "| stage | matrix GFLOP | other GFLOP | GB | least s: matrix / vector / memory | bound by | s | of the bound |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in result["stages"]:
+        work, limits, seconds = row["work"], row["bounds_s"], statistics.median(row["runs_s"])
+        binding = max(limits, key=limits.__getitem__)
+        lines.append(
+            f"| {row['stage']} | {work['matrix_flops'] / 1e9:,.2f} | {work['other_flops'] / 1e9:,.2f} "
+            f"| {work['bytes'] / 1e9:,.2f} | {' / '.join(f'{s:.3g}' for s in limits.values())} | {binding} "
+            f"| {seconds:.3g} | {limits[binding] / seconds:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    result = measure(options)
+    print(table(options, result))
+    about = {"machine": report.machine(), "options": dataclasses.asdict(options) | {"out": str(options.out)}}
+    report.save(about | result, options.out)
+
+
+if __name__ == "__main__":
+    main()

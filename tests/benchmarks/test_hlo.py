@@ -1,0 +1,98 @@
+"""What a compiled program does, by benchmarks.hlo. Oracle: FLOPs and bytes counted by hand."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks.hlo import Program
+
+SIDE = 64
+MATRIX = 2 * SIDE**3  # FLOPs of one product
+
+
+def program_of(function, *arguments) -> Program:
+    return Program(jax.jit(function).lower(*arguments).compile().as_text())
+
+
+@pytest.fixture(scope="module")
+def matrix():
+    return jnp.ones((SIDE, SIDE))
+
+
+def repeated(x, times):
+    return jax.lax.fori_loop(0, times, lambda _, y: jnp.tanh(y @ x), x)
+
+
+def test_a_counted_loop_counts_as_often_as_it_runs(matrix):
+    work = program_of(lambda x: repeated(x, 7), matrix).work()
+    assert work.matrix_flops == 7 * MATRIX
+    assert 7 * SIDE**2 <= work.other_flops < 8 * SIDE**2  # and the counter
+    assert 7 * 3 * 4 * SIDE**2 <= work.bytes < 2 * 7 * 3 * 4 * SIDE**2  # a product reads two matrices, writes one
+
+
+def test_a_loop_that_depends_on_data_counts_as_often_as_it_is_said_to(matrix):
+    program = program_of(lambda x, n: repeated(repeated(x, n), 3), matrix, 5)
+    assert program.work({(0,): 11}).matrix_flops == 14 * MATRIX
+    with pytest.raises(ValueError, match=r"nothing says how often the loop \(0,\) runs"):
+        program.work()
+
+
+def test_loops_are_told_apart_by_their_place(matrix):
+    def nested(x, n):
+        inner = jax.lax.fori_loop(0, n, lambda _, y: repeated(y, n), x)
+        return repeated(inner, n)
+
+    work = program_of(nested, matrix, 5).work({(0,): 2, (0, 0): 10, (1,): 100})
+    assert work.matrix_flops == (2 * 10 + 100) * MATRIX
+
+
+def test_convolutions_are_products():
+    x, kernel = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 32))
+
+    def convolve(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    assert program_of(convolve, x, kernel).work().matrix_flops == 2 * (2 * 8 * 8 * 32) * (3 * 3 * 16)
+
+
+def test_what_a_slice_leaves_is_not_read():
+    """A loop that adds one row of a large array after another reads it once, not in every turn."""
+    rows = jnp.ones((1000, SIDE))
+    work = program_of(lambda rows: jax.lax.scan(lambda total, row: (total + row, total), rows[0], rows), rows).work()
+    assert work.bytes < 20 * rows.nbytes
+
+
+COUNTED_BY_ITS_CONDITION = """
+%condition (a: (s32[], f32[8])) -> pred[] {
+  %a = (s32[], f32[8]{0}) parameter(0)
+  %limit = s32[] constant(9)
+  %i = s32[] get-tuple-element(%a), index=0
+  ROOT %lt = pred[] compare(%i, %limit), direction=LT
+}
+
+%body (a: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %a = (s32[], f32[8]{0}) parameter(0)
+  %x = f32[8]{0} get-tuple-element(%a), index=1
+  %y = f32[8]{0} add(%x, %x), backend_config={"estimated_cycles":"100"}
+  %i = s32[] get-tuple-element(%a), index=0
+  ROOT %next = (s32[], f32[8]{0}) tuple(%i, %y)
+}
+
+ENTRY %main (x: f32[8]) -> f32[16] {
+  %x = f32[8]{0} parameter(0)
+  %zero = s32[] constant(0)
+  %start = (s32[], f32[8]{0}) tuple(%zero, %x)
+  %loop = (s32[], /*index=1*/f32[8]{0:T(128)}) while(%start), condition=%condition, body=%body
+  %y = f32[8]{0} get-tuple-element(%loop), index=1
+  ROOT %all = f32[16]{0} all-gather(%y), replica_groups={{0,1}}, dimensions={0}
+}
+"""
+
+
+def test_a_tpu_program_counts_loops_by_their_conditions():
+    """The TPU compiler does not write down how often a loop runs, and estimates cycles."""
+    program = Program(COUNTED_BY_ITS_CONDITION)
+    work = program.work()
+    assert (work.cycles, work.other_flops, work.matrix_flops) == (900, 9 * 8, 0)
+    assert work.bytes == 9 * 3 * 32 + 32 + 64
+    assert program.collectives() == {"all-gather": 1} and program.collective_bytes() == 64
