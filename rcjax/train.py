@@ -14,7 +14,7 @@ from tqdm import tqdm
 from rcjax.config import EXPERT, TrainConfig
 from rcjax.devices import choose_devices, is_writer, of_all_processes, wait_for_all
 from rcjax.figures import learning_curve
-from rcjax.loop import TrainState
+from rcjax.loop import Judged, TrainState
 from rcjax.program import Program, Row, Rows, as_rows
 from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import demonstration_for_people, policy_video
@@ -24,6 +24,7 @@ from rcjax.taskspec import embed_spec, expert_clip, given_clip, require_vocabula
 from rcjax.world import World, build_world, calibrated_encoder
 
 Say = Callable[[str], None]
+Evaluation = tuple[Rows, Judged]
 
 
 RANDOM_ENCODER_NOTICE = (
@@ -105,20 +106,24 @@ def train(run: RunFolder, world: World, encoder: Encoder, say: Say = print, devi
         say(f"Compiled in {time.perf_counter() - begun:.0f} s; training {config.env.task} in {run.path}.")
         with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
             try:
-                state = run_iterations(program, state, checkpoints, recorder, stop)
+                state, evaluation = run_iterations(program, state, checkpoints, recorder, stop)
             finally:
                 if is_writer():
                     learning_curve(read_metrics(run), run.path / "curve.png", title_of(config))
-    finish(run, program, state, say)
+    finish(run, program, evaluation or program.evaluate(state)[1:], say)
     return run
 
 
 def run_iterations(
     program: Program, state: TrainState, checkpoints: Checkpoints, recorder: "Recorder", stop: "StopRequest"
-) -> TrainState:
-    """Iterates to the end. An iteration's metrics are read while the next one runs, unless something else is due."""
+) -> tuple[TrainState, Evaluation | None]:
+    """Iterates to the end; the last iteration's evaluation, unless there was none left to do.
+
+    An iteration's metrics are read while the next one runs, unless something else is due.
+    """
     config, last = program.config, program.config.n_iterations
     unread: tuple[int, Any] | None = None
+    evaluation: Evaluation | None = None
     for iteration in range(int(state.iteration) + 1, last + 1):
         state, metrics, _ = program.step(state)
         if unread is not None:
@@ -130,7 +135,8 @@ def run_iterations(
         if evaluating or saving:
             rows, unread = as_rows(metrics), None
             if evaluating:
-                state, evaluated, _ = program.evaluate(state)
+                state, evaluated, judged = program.evaluate(state)
+                evaluation = evaluated, judged
                 rows = [row | more for row, more in zip(rows, evaluated, strict=True)]
             recorder.write(iteration, rows)
         if saving:
@@ -138,7 +144,7 @@ def run_iterations(
         if stopping and iteration < last:
             assert stop.by is not None
             raise Stopped(f"stopped after iteration {iteration} of {last} by {stop.by.name}", 128 + stop.by.value)
-    return state
+    return state, evaluation
 
 
 def refuse_nonfinite(iteration: int, rows: Rows) -> None:
@@ -200,9 +206,9 @@ def show_progress(bar: tqdm, row: Row, steps: int) -> None:
         )
 
 
-def finish(run: RunFolder, program: Program, state: TrainState, say: Say) -> None:
+def finish(run: RunFolder, program: Program, evaluation: Evaluation, say: Say) -> None:
     """The final evaluation's numbers and the policy's video beside the demonstration."""
-    _, rows, judged = program.evaluate(state)
+    rows, judged = evaluation
     poses, video_reward = program.first_episode(judged)
     if is_writer():
         policy_video(run, program.world, poses, video_reward)
