@@ -62,6 +62,8 @@ class Options:
     """The compiler's effort: -1.0 compiles sooner and takes more memory, so judge memory at 0."""
     out: Path | None = None
     """Also write the result here, as JSON."""
+    text: Path | None = None
+    """Also write the compiled program here, as text."""
 
 
 def tpu_devices(topology: str) -> np.ndarray:
@@ -116,6 +118,8 @@ def compile_iteration(options: Options) -> dict:
     done = time.perf_counter()
     memory, cost, text = compiled.memory_analysis(), compiled.cost_analysis(), compiled.as_text()
     assert memory is not None and cost is not None and text is not None  # the TPU compiler tells all three
+    if options.text is not None:
+        options.text.write_text(text)
     program = Program(text)
     poses = expert_episodes(world, config, micro_batch)
     assert isinstance(world.scene, Scene)
@@ -135,8 +139,7 @@ def compile_iteration(options: Options) -> dict:
         "program_bytes": memory.generated_code_size_in_bytes,
         "flops": work.matrix_flops + work.other_flops,
         "estimated_cycles": work.cycles,
-        "collectives": program.collectives(),
-        "collective_bytes": program.collective_bytes(),
+        "collectives": [dataclasses.asdict(collective) for collective in program.collectives()],
     }
 
 
@@ -162,7 +165,9 @@ def main() -> int:
     print("memory per device: " + ", ".join(f"{k.removesuffix('_bytes')} {v:,.1f} MiB" for k, v in mib.items()))
     tflop, mcycles = result["flops"] / 1e12, result["estimated_cycles"] / 1e6
     print(f"an iteration, per device: {tflop:,.2f} TFLOP, {mcycles:,.0f} Mcycles (an estimate, without gathers)")
-    print(f"collectives: {result['collectives'] or 'none'}, {result['collective_bytes'] / 2**20:,.1f} MiB in all")
+    print("collectives, and what each device has of them afterwards:")
+    for collective in result["collectives"]:
+        print(f"  {collective['kind']}, {collective['bytes'] / 2**20:,.3f} MiB: {collective['source']}")
     save(result, options.out)
     return 0
 

@@ -79,6 +79,15 @@ class Work:
         return Work(*(factor * a for a in dataclasses.astuple(self)))
 
 
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """`bytes` are what each device has of it afterwards; `source` is JAX's name of the operation."""
+
+    kind: str
+    bytes: float
+    source: str
+
+
 class Program:
     """A compiled program's text, taken apart."""
 
@@ -97,19 +106,17 @@ class Program:
         """Raises ValueError for a loop that depends on data and is not in `turns`."""
         return self._work_of("ENTRY", turns or {}, (), _Counter())
 
-    def collectives(self) -> dict[str, int]:
-        """How often each kind stands in the program's text."""
-        kinds = [i.opcode.removesuffix("-start") for body in self.computations.values() for i in body.values()]
-        return {kind: kinds.count(kind) for kind in _COLLECTIVES if kind in kinds}
-
-    def collective_bytes(self) -> float:
-        """What they give to each device, every one counted once."""
-        return sum(
-            i.bytes
-            for body in self.computations.values()
-            for i in body.values()
-            if i.opcode.removesuffix("-start") in _COLLECTIVES
-        )
+    def collectives(self) -> list[Collective]:
+        """The largest first. One that is spread over several fusions, to run beside them, counts once."""
+        found: dict[str, Collective] = {}
+        for instruction in (i for body in self.computations.values() for i in body.values()):
+            kind = instruction.opcode.removesuffix("-start")
+            if kind in _COLLECTIVES:
+                channel = re.search(r"channel_id=\d+", instruction.line)
+                source = re.search(r'op_name="([^"]*)"', instruction.line)
+                this = Collective(kind, instruction.bytes, source[1] if source else "")
+                found.setdefault(channel[0] if channel else instruction.name, this)
+        return sorted(found.values(), key=lambda c: -c.bytes)
 
     def _work_of(self, computation: str, turns: Turns, path: tuple[int, ...], loops: "_Counter") -> Work:
         body, total = self.computations[computation], Work()

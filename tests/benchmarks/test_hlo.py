@@ -95,4 +95,11 @@ def test_a_tpu_program_counts_loops_by_their_conditions():
     work = program.work()
     assert (work.cycles, work.other_flops, work.matrix_flops) == (900, 9 * 8, 0)
     assert work.bytes == 9 * 3 * 32 + 32 + 64
-    assert program.collectives() == {"all-gather": 1} and program.collective_bytes() == 64
+    (gather,) = program.collectives()
+    assert (gather.kind, gather.bytes) == ("all-gather", 64)
+
+
+def test_a_collective_spread_over_fusions_is_one():
+    steps = "\n".join(f"  %g{i} = f32[16]{{0}} all-gather(%x), channel_id={i // 2}" for i in range(4))
+    program = Program(f"ENTRY %main (x: f32[8]) -> f32[16] {{\n  %x = f32[8]{{0}} parameter(0)\n{steps}\n}}")
+    assert len(program.collectives()) == 2
