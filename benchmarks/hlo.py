@@ -5,9 +5,12 @@ counted loop does, the caller (`Turns`) how often a loop does that depends on da
 """
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Iterator
+
+import numpy as np
 
 Turns = dict[tuple[int, ...], float]
 """How often loops that depend on data run: (1, 0) is the first such loop inside the second one, as the program goes"""
@@ -250,16 +253,42 @@ def _product_flops(instruction: Instruction, body: dict[str, Instruction]) -> fl
     """Of a matrix product or convolution, also one that a GPU's library does; None for anything else."""
     line = instruction.line
     if instruction.opcode == "convolution" or "__cudnn$conv" in line:
-        labels = re.search(r"dim_labels=\w+_(\w+)->", line)
-        assert labels is not None
-        kernel = body[instruction.operands[1]].shapes[0][1]
-        return 2.0 * instruction.elements * math.prod(kernel) / kernel[labels[1].index("o")]
+        return _convolution_flops(instruction, body)
     if instruction.opcode == "dot" or "__cublas$" in line:
         contracted = re.search(r'lhs_contracting_dim(?:ension)?s\W+([\d,"]*)', line)
         sizes = body[instruction.operands[0]].shapes[0][1]
         inner = math.prod(sizes[int(d)] for d in re.findall(r"\d+", contracted[1])) if contracted else 1
         return 2.0 * instruction.elements * inner
     return None
+
+
+def _convolution_flops(instruction: Instruction, body: dict[str, Instruction]) -> float:
+    """Two for every product of an entry of the kernel and one of the input; none with padding or what dilation leaves.
+
+    The TPU compiler writes batched matrix products as such convolutions, the batch being a dilated dimension.
+    """
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.line)
+    assert labels is not None
+    x, kernel = (body[name].shapes[0][1] for name in instruction.operands[:2])
+    out = instruction.shapes[0][1]
+    window = re.search(r"window=\{([^}]*)\}", instruction.line)
+    given = dict(part.split("=") for part in window[1].split()) if window else {}
+    taps = 1.0
+    for dim in sorted(set(labels[2]) - {"i", "o"}):
+        default = {"size": "1", "stride": "1", "pad": "0_0", "lhs_dilate": "1", "rhs_dilate": "1"} | given
+        of_dim = {name: text.split("x")[min(int(dim), text.count("x"))] for name, text in default.items()}
+        numbers = (int(of_dim[name]) for name in ("size", "stride", "lhs_dilate", "rhs_dilate"))
+        sizes = (x[labels[1].index(dim)], out[labels[3].index(dim)])
+        taps *= _taps(*sizes, *numbers, int(of_dim["pad"].split("_")[0]))
+    features = kernel[labels[2].index("i")] * out[labels[3].index("f")]
+    return 2.0 * out[labels[3].index("b")] * features * taps
+
+
+@functools.cache
+def _taps(inputs: int, outputs: int, size: int, stride: int, input_step: int, kernel_step: int, pad: int) -> int:
+    """Pairs of an output and a kernel's entry, along one dimension, that meet an input."""
+    position = np.arange(outputs)[:, None] * stride + np.arange(size) * kernel_step - pad
+    return int(((position >= 0) & (position % input_step == 0) & (position < inputs * input_step)).sum())
 
 
 def _read_of(parameter: Instruction, operand: Instruction, inner: dict[str, Instruction]) -> float:

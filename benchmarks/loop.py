@@ -15,6 +15,7 @@ import tyro
 
 from benchmarks.report import compile_afresh, save
 from benchmarks.stages import Stage, benchmark_config, loop_stages
+from rcjax.embedding import activation_dtype, choose_micro_batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Options:
     """Side of the frames, pixels."""
     frame_stride: int = 4
     """Control steps per frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Activations of S3D."""
     repeats: int = 5
     """Timed runs of each stage, after one that is not counted."""
@@ -79,9 +80,9 @@ def report(options: Options) -> dict:
         "platform": device.platform,
         "jax": jax.__version__,
         "n_envs": options.n_envs,
-        "micro_batch": options.micro_batch,
+        "micro_batch": choose_micro_batch(options.micro_batch, options.n_envs, config.video),
         "size": options.size,
-        "dtype": options.dtype,
+        "dtype": str(activation_dtype(config.video)),
         "frames_per_episode": config.video.n_frames,
         "episode_length": config.video.episode_length,
         "repeats": options.repeats,

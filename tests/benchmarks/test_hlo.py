@@ -46,13 +46,26 @@ def test_loops_are_told_apart_by_their_place(matrix):
     assert work.matrix_flops == (2 * 10 + 100) * MATRIX
 
 
-def test_convolutions_are_products():
+@pytest.mark.parametrize(("padding", "taps"), [("VALID", (6 * 3) ** 2), ("SAME", (8 * 3 - 2) ** 2)])
+def test_convolutions_are_products_but_with_padding(padding, taps):
     x, kernel = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 32))
 
     def convolve(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
-    assert program_of(convolve, x, kernel).work().matrix_flops == 2 * (2 * 8 * 8 * 32) * (3 * 3 * 16)
+    assert program_of(convolve, x, kernel).work().matrix_flops == 2 * 2 * taps * 16 * 32
+
+
+def test_a_tpu_writes_batched_products_as_dilated_convolutions():
+    """128 products of 10x7 by 7x10, as its compiler wrote them."""
+    program = Program("""
+ENTRY %main (x: f32[128,10,7]) -> f32[128,10,10] {
+  %x = f32[128,10,7]{2,1,0:T(8,128)} parameter(0)
+  %y = f32[128,10,7]{2,1,0:T(8,128)} parameter(1)
+  ROOT %z = f32[128,10,10]{2,1,0:T(8,128)S(1)} convolution(%x, %y), window={size=128 stride=127 lhs_dilate=128}, dim_labels=0bf_0oi->0bf
+}
+""")  # noqa: E501
+    assert program.work().matrix_flops == 128 * 2 * 10 * 7 * 10
 
 
 def test_what_a_slice_leaves_is_not_read():
