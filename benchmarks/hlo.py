@@ -287,8 +287,14 @@ def _convolution_flops(instruction: Instruction, body: dict[str, Instruction]) -
 @functools.cache
 def _taps(inputs: int, outputs: int, size: int, stride: int, input_step: int, kernel_step: int, pad: int) -> int:
     """Pairs of an output and a kernel's entry, along one dimension, that meet an input."""
-    position = np.arange(outputs)[:, None] * stride + np.arange(size) * kernel_step - pad
-    return int(((position >= 0) & (position % input_step == 0) & (position < inputs * input_step)).sum())
+    reach = pad - np.arange(size, dtype=np.int64) * kernel_step  # output * stride - reach is the place in the input
+    common = math.gcd(stride, input_step)
+    period = input_step // common  # every so many outputs one meets an input, not what dilation put between
+    first = reach // common * pow(stride // common, -1, period) % period
+    low = np.maximum(-(-reach // stride), 0)
+    high = np.minimum((inputs * input_step - 1 + reach) // stride, outputs - 1)
+    met = (high - first) // period - (low - 1 - first) // period
+    return int(met[(reach % common == 0) & (high >= low)].sum())
 
 
 def _read_of(parameter: Instruction, operand: Instruction, inner: dict[str, Instruction]) -> float:

@@ -1,6 +1,6 @@
 """Run by test_devices.py in a process with eight virtual devices: the same run on one, eight and two of them.
 
-Usage: python -m tests.devices_runs CONFIG_JSON FOLDER. Leaves FOLDER/one, eight, eight_two and two_eight.
+Usage: python -m tests.devices_runs CONFIG_JSON FOLDER. Leaves FOLDER/one, eight_two and two_eight.
 """
 
 import dataclasses
@@ -30,7 +30,6 @@ def main() -> None:
     config, folder = configs.from_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     assert len(jax.devices()) == 8
     train.start(config, folder / "one", silent, devices=1)
-    train.start(config, folder / "eight", silent)
     stopped_and_resumed(config, folder / "eight_two", first=8, then=2)
     stopped_and_resumed(config, folder / "two_eight", first=2, then=8)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks.hlo import Program
+from benchmarks.hlo import Program, _taps
 
 SIDE = 64
 MATRIX = 2 * SIDE**3  # FLOPs of one product
@@ -54,6 +54,16 @@ def test_convolutions_are_products_but_with_padding(padding, taps):
         return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     assert program_of(convolve, x, kernel).work().matrix_flops == 2 * 2 * taps * 16 * 32
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 6])
+@pytest.mark.parametrize(("input_step", "kernel_step"), [(1, 1), (1, 2), (2, 1), (4, 3), (6, 1)])
+@pytest.mark.parametrize("pad", [0, 2, -1])
+def test_taps_are_those_of_the_definition(stride, input_step, kernel_step, pad):
+    inputs, outputs, size = 5, 7, 4
+    places = [o * stride + k * kernel_step - pad for o in range(outputs) for k in range(size)]
+    expected = sum(place % input_step == 0 and 0 <= place < inputs * input_step for place in places)
+    assert _taps(inputs, outputs, size, stride, input_step, kernel_step, pad) == expected
 
 
 def test_a_tpu_writes_batched_products_as_dilated_convolutions():
