@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +24,17 @@ def people_video(video: VideoConfig) -> VideoConfig:
     return dataclasses.replace(video, size=SIZE, mirror=False, samples=4, shadows=True, renderer="jax")
 
 
-def demonstration_for_people(spec: TaskSpec, video: VideoConfig, env: Any, env_params: Any) -> np.ndarray | None:
-    """The demonstration at a size for people; None for a sentence."""
-    if spec.video != EXPERT:
-        return given_clip(spec, people_video(video))
-    return expert_clip(env, env_params, task_scene(env, people_video(video)), people_video(video))
+def given_demonstration(spec: TaskSpec, video: VideoConfig) -> np.ndarray | None:
+    """The video that the user gave, at a size for people; None for the expert's and for a sentence."""
+    return None if spec.video == EXPERT else given_clip(spec, people_video(video))
+
+
+def expert_video(run: RunFolder, world: World) -> None:
+    """Writes demonstration.mp4 where the demonstration is the expert's and nobody has written it yet."""
+    if run.config.spec.video == EXPERT and not run.demonstration_path.exists():
+        video = people_video(run.config.video)
+        frames = expert_clip(world.env, world.train_params, task_scene(world.env, video), video)
+        write_video(run.demonstration_path, frames, fps=video.frames_per_second)
 
 
 def draw_for_people(world: World, video: VideoConfig, poses: GeomPoses) -> np.ndarray:
@@ -60,7 +65,6 @@ def policy_video(run: RunFolder, world: World, poses: GeomPoses, video_reward: f
     video = run.config.video
     frames = draw_for_people(world, video, poses)
     label = f"policy: video reward {video_reward:.3g}"
-    demonstration = run.path / "demonstration.mp4"
-    if demonstration.exists():
-        frames = side_by_side(read_video(demonstration), frames, labels=("demonstration", label))
+    if run.demonstration_path.exists():
+        frames = side_by_side(read_video(run.demonstration_path), frames, labels=("demonstration", label))
     write_video(run.path / "policy.mp4", frames, fps=video.frames_per_second)

@@ -49,7 +49,7 @@ class RunFolder:
         encoder: Encoder,
         demonstration: np.ndarray | None,
     ) -> "RunFolder":
-        """`demonstration` are frames for people, None for a sentence. Raises ValueError if `path` exists."""
+        """`demonstration` are frames for people, None where there are none yet. Raises ValueError if `path` exists."""
         refuse_existing(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -74,6 +74,10 @@ class RunFolder:
         if not config.is_file():
             raise ValueError(f"{path} is not a run: it has no config.json; name a folder that `rcjax train` wrote.")
         return RunFolder(path, from_json(config.read_text()))
+
+    @property
+    def demonstration_path(self) -> Path:
+        return self.path / "demonstration.mp4"
 
     def target(self) -> np.ndarray:
         try:

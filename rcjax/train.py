@@ -3,7 +3,8 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -17,7 +18,7 @@ from rcjax.figures import learning_curve
 from rcjax.loop import Judged, TrainState
 from rcjax.program import Program, Row, Rows, as_rows
 from rcjax.s3d import Encoder, load_encoder
-from rcjax.showcase import demonstration_for_people, policy_video
+from rcjax.showcase import expert_video, given_demonstration, policy_video
 from rcjax.statistics import mean_row
 from rcjax.storage import Checkpoints, Metrics, RunFolder, read_metrics, refuse_existing
 from rcjax.taskspec import embed_spec, expert_clip, given_clip, require_vocabulary
@@ -74,7 +75,7 @@ def prepare(config: TrainConfig, path: Path, say: Say) -> tuple[RunFolder, World
         say(RANDOM_ENCODER_NOTICE)
         encoder = calibrated_encoder(config, world)
     target = embed_spec(config.spec, clip, encoder, config.video)
-    shown = demonstration_for_people(config.spec, config.video, world.env, world.train_params)
+    shown = given_demonstration(config.spec, config.video)
     return RunFolder.create(path, config, np.asarray(target), encoder, shown), world, encoder
 
 
@@ -93,25 +94,39 @@ def train(run: RunFolder, world: World, encoder: Encoder, say: Say = print, devi
     Raises Stopped on Ctrl-C, SIGTERM or a reward that is not finite; the run can then be resumed.
     """
     config, say = run.config, say if is_writer() else _silent
-    program = Program(config, world, encoder, run.target(), devices)
-    wait_for_all("everyone has the run")  # what follows has the processes talk, and they lose patience soon
-    with Checkpoints(run) as checkpoints:
-        state = program.initial_state()
-        if checkpoints.latest() is not None:
-            state = checkpoints.restore(state)
-        say(f"Compiling ({work_of(program)}) ...")
-        begun = time.perf_counter()
-        _ = program.compiled
-        wait_for_all("everyone has compiled")
-        say(f"Compiled in {time.perf_counter() - begun:.0f} s; training {config.env.task} in {run.path}.")
-        with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
-            try:
-                state, evaluation = run_iterations(program, state, checkpoints, recorder, stop)
-            finally:
-                if is_writer():
-                    learning_curve(read_metrics(run), run.path / "curve.png", title_of(config))
+    with meanwhile(expert_video, run, world) if is_writer() else nullcontext():
+        program = Program(config, world, encoder, run.target(), devices)
+        wait_for_all("everyone has the run")  # what follows has the processes talk, and they lose patience soon
+        with Checkpoints(run) as checkpoints:
+            state = program.initial_state()
+            if checkpoints.latest() is not None:
+                state = checkpoints.restore(state)
+            compile_for(program, run, say)
+            with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
+                try:
+                    state, evaluation = run_iterations(program, state, checkpoints, recorder, stop)
+                finally:
+                    if is_writer():
+                        learning_curve(read_metrics(run), run.path / "curve.png", title_of(config))
     finish(run, program, evaluation or program.evaluate(state)[1:], say)
     return run
+
+
+@contextmanager
+def meanwhile(work: Callable[..., object], *arguments: Any) -> Iterator[None]:
+    """Does `work` beside the block, in a thread, and waits for it at the end of it; its error is raised there."""
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(work, *arguments)
+        yield
+        done.result()
+
+
+def compile_for(program: Program, run: RunFolder, say: Say) -> None:
+    say(f"Compiling ({work_of(program)}) ...")
+    begun = time.perf_counter()
+    _ = program.compiled
+    wait_for_all("everyone has compiled")
+    say(f"Compiled in {time.perf_counter() - begun:.0f} s; training {run.config.env.task} in {run.path}.")
 
 
 def run_iterations(

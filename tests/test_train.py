@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from rcjax import config as configs
-from rcjax import train
+from rcjax import showcase, train
+from rcjax.config import EXPERT, TaskSpec
 from rcjax.evaluate import evaluate_run
 from rcjax.storage import Checkpoints, RunFolder, read_metrics
+from rcjax.video_io import read_video
 
 TIMES = ("seconds",)  # the only fields that may differ between two runs
 
@@ -41,8 +44,6 @@ def whole(tmp_path_factory, tiny_config):
 
 def test_a_run_leaves_all_its_files(whole, tiny_config):
     from PIL import Image
-
-    from rcjax.video_io import read_video
 
     assert configs.from_json((whole / "config.json").read_text()) == tiny_config
     assert [row["iteration"] for row in rows_of(whole)] == [1, 2, 3, 4]
@@ -162,3 +163,33 @@ def test_a_reward_that_is_not_finite_stops_the_run(tmp_path, tiny_config, monkey
     with Checkpoints(RunFolder.open(path)) as checkpoints:
         assert checkpoints.latest() == 2
     assert [row["iteration"] for row in rows_of(path)] == [1, 2]
+
+
+def test_work_beside_is_waited_for_and_its_error_raised():
+    order = []
+    begun = threading.Event()
+
+    def work(name):
+        begun.wait(10)
+        order.append(name)
+
+    with train.meanwhile(work, "work"):
+        order.append("block")
+        begun.set()
+    assert order == ["block", "work"]
+    with pytest.raises(ValueError, match="of the work"), train.meanwhile(int, "of the work"):
+        pass
+
+
+def test_the_experts_video_is_written_once(tiny_config, tiny_world, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(showcase, "task_scene", lambda *_: None)
+    monkeypatch.setattr(
+        showcase, "expert_clip", lambda *_: drawn.append(1) or np.full((2, 16, 16, 3), 100 * len(drawn), np.uint8)
+    )
+    for spec in (TaskSpec(video=EXPERT), TaskSpec(text="a robot")):
+        run = RunFolder(tmp_path / str(len(drawn)), dataclasses.replace(tiny_config, spec=spec, encoder="elsewhere"))
+        for _ in range(2):
+            showcase.expert_video(run, tiny_world)
+    assert drawn == [1]
+    assert abs(read_video(tmp_path / "0" / "demonstration.mp4").mean() - 100) < 5
