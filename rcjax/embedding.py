@@ -20,13 +20,14 @@ def activation_dtype(video: VideoConfig) -> jnp.dtype:
     return jnp.dtype(video.dtype)
 
 
-CPU_BUDGET = 1 << 30  # bytes: larger micro-batches leave the caches and gain nothing
+CPU_BUDGET = 1 << 28  # bytes: larger micro-batches leave the caches and take longer
 ACCELERATOR_SHARE = 0.4  # of a device's memory
 MOST_EPISODES = 32  # of a micro-batch; more gain nothing
 # Bytes of temporary memory that an episode of a micro-batch takes: of drawing, per pixel of its frames, and of S3D, in
-# multiples of its first convolution's output. From XLA's memory analyses of the iteration: see benchmarks/README.md.
-DRAWING_BYTES_PER_PIXEL = 272
-S3D_OUTPUTS = 4.2
+# multiples of its first convolution's output. XLA plans 113 to 130 bytes a pixel for TPUs (v5e, v4), where S3D is
+# bfloat16, and 65 for a CPU: see benchmarks/README.md.
+DRAWING_BYTES_PER_PIXEL = 82
+S3D_OUTPUTS = 3.0
 
 
 def episode_bytes(video: VideoConfig) -> float:
