@@ -199,7 +199,7 @@ def clip_flops(options: Options) -> float:
 
 def table(result: dict[str, Any]) -> str:
     lines = [
-        f"{result['machine']['device']}, {result['dtype']}: {result['gflop_per_clip']:.1f} GFLOP a clip, "
+        f"{jax.devices()[0].device_kind}, {result['dtype']}: {result['gflop_per_clip']:.1f} GFLOP a clip, "
         f"a large matrix product runs at {result['matrix_flops'] / 1e12:.2f} TFLOP/s",
         "",
         "| clips | | s/clip | speed over torch, channels last | of the matrix peak | relative error |",
@@ -221,15 +221,14 @@ def main() -> None:
     report.compile_afresh()
     dtype = jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
     result = {
-        "machine": report.machine() | {"torch": torch.__version__},
-        "options": dataclasses.asdict(options) | {"out": str(options.out)},
+        "torch": torch.__version__,
         "dtype": str(dtype),
         "gflop_per_clip": clip_flops(options) / 1e9,
         "matrix_flops": peaks.matrix_flops(dtype),
         "rows": [row for n in options.batches for row in time_batch(options, n, dtype)],
     }
     print(table(result))
-    report.save(result, options.out)
+    report.save_run(options, **result)
 
 
 if __name__ == "__main__":

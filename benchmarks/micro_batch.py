@@ -83,8 +83,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     rows = measure(options)
     print(table(options, rows))
-    about = {"machine": report.machine(), "options": dataclasses.asdict(options) | {"out": str(options.out)}}
-    report.save(about | {"rows": rows}, options.out)
+    report.save_run(options, rows=rows)
 
 
 if __name__ == "__main__":

@@ -126,8 +126,7 @@ def main() -> None:
         raise SystemExit(f"--micro-batch {options.micro_batch} does not divide --episodes {options.episodes}.")
     result = measure(options)
     print(table(result["groups"]))
-    about = {"machine": report.machine(), "options": dataclasses.asdict(options) | {"out": str(options.out)}}
-    report.save(about | result, options.out)
+    report.save_run(options, **result)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How programs are timed beside each other, and where results go."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -16,6 +17,12 @@ def save(result: Any, out: Path | None) -> None:
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def save_run(options: Any, **result: Any) -> None:
+    """Write what a run measured, with its machine and options, to `options.out`, if a file was asked for."""
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()}
+    save({"machine": machine(), "options": plain} | result, options.out)
 
 
 def compile_afresh() -> None:

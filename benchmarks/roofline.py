@@ -98,8 +98,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     result = measure(options)
     print(table(options, result))
-    about = {"machine": report.machine(), "options": dataclasses.asdict(options) | {"out": str(options.out)}}
-    report.save(about | result, options.out)
+    report.save_run(options, **result)
 
 
 if __name__ == "__main__":

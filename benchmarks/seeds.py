@@ -114,8 +114,7 @@ def main() -> None:
     report.compile_afresh()
     rows = time_iterations(options)
     print(table(options, rows))
-    about = {"machine": report.machine(), "options": dataclasses.asdict(options) | {"out": str(options.out)}}
-    report.save(about | {"rows": rows}, options.out)
+    report.save_run(options, rows=rows)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     rows: Any = measure(options)
     print(table(rows))
-    about = {"machine": report.machine(), "options": dataclasses.asdict(options) | {"out": str(options.out)}}
-    report.save(about | {"starts_s": rows}, options.out)
+    report.save_run(options, starts_s=rows)
 
 
 if __name__ == "__main__":
