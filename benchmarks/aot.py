@@ -28,6 +28,7 @@ from benchmarks.hlo import Program
 from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
 from benchmarks.turns import iteration_turns
+from benchmarks.work import count_work
 from rcjax.config import TrainConfig
 from rcjax.devices import make_layout
 from rcjax.embedding import choose_micro_batch
@@ -123,7 +124,7 @@ def compile_iteration(options: Options) -> dict:
     program = Program(text)
     poses = expert_episodes(world, config, micro_batch)
     assert isinstance(world.scene, Scene)
-    work = program.work(iteration_turns(world.env, world.scene, jax.tree.map(lambda x: x[None], poses)))
+    work = count_work(program, iteration_turns(world.env, world.scene, jax.tree.map(lambda x: x[None], poses)))
     return {
         "topology": options.topology,
         "devices": devices.size,

@@ -15,10 +15,11 @@ import jax
 import tyro
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from benchmarks.hlo import Program, Turns
+from benchmarks.hlo import Program
 from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
 from benchmarks.turns import rendering_turns
+from benchmarks.work import Turns, count_work
 from rcjax import envs
 from rcjax.embedding import embed_frames
 from rcjax.render import View, build_scene, render_clips, render_frames
@@ -52,7 +53,7 @@ def report(options: Options) -> dict:
 
     def cycles(turns: Turns, function, *arguments) -> float:
         lowered = jax.jit(function).lower(*benchmarks.aot.abstract(arguments, sharding))
-        return Program(str(lowered.compile().as_text())).work(turns).cycles
+        return count_work(Program(str(lowered.compile().as_text())), turns).cycles
 
     for lookup in options.lookup:
         view = View(camera=env.camera, size=options.size)

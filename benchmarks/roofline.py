@@ -1,6 +1,6 @@
 """What bounds each stage: its FLOPs and bytes against the device's measured peaks.
 
-FLOPs and bytes are read from the compiled program (`benchmarks.hlo`), loops counted as often as they run; MJX's solver
+FLOPs and bytes are read from the compiled program (`benchmarks.work`), loops counted as often as they run; MJX's solver
 is counted at its limit of iterations. Bytes are those that would move if every XLA kernel read its operands from memory
 and wrote its results there: what stays in a cache makes a stage faster than that bound.
 """
@@ -14,9 +14,10 @@ import jax
 import tyro
 
 from benchmarks import peaks, report
-from benchmarks.hlo import Program, Work
+from benchmarks.hlo import Program
 from benchmarks.stages import benchmark_config, loop_stages
 from benchmarks.turns import physics_turns, rendering_turns
+from benchmarks.work import Work, count_work
 from rcjax.embedding import activation_dtype, choose_micro_batch
 from rcjax.world import build_world
 
@@ -67,7 +68,7 @@ def measure(options: Options) -> dict[str, Any]:
         runs = report.time_in_turns({"": lambda a=arguments, c=compiled: c(*a)}, options.repeats)[""]
         turns = {"physics": physics_turns(env)}.get(stage.name, {})
         turns = rendering_turns(*arguments) if stage.name == "rendering" else turns
-        work = Program(str(compiled.as_text())).work(turns)
+        work = count_work(Program(str(compiled.as_text())), turns)
         rows.append({"stage": stage.name, "runs_s": runs, "work": dataclasses.asdict(work),
                      "bounds_s": bounds(work, measured)})  # fmt: skip
     micro_batch = choose_micro_batch(config.micro_batch, config.n_envs, config.video)

@@ -1,4 +1,4 @@
-"""How often the loops run whose turns depend on data: what `benchmarks.hlo` has to be told of a stage."""
+"""How often the loops run whose turns depend on data: what `benchmarks.work` has to be told of a stage."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.hlo import Turns
+from benchmarks.work import Turns
 from rcjax.render import draw as drawing
 from rcjax.render.layers import Layer
 from rcjax.render.scene import Scene
