@@ -57,8 +57,10 @@ def report(options: Options) -> dict:
 
     for lookup in options.lookup:
         view = View(camera=env.camera, size=options.size)
-        # One layer, so that there is one loop over chunks and one in it over rounds.
-        scene = build_scene(env.mj_model, view=view, chunk=ACCELERATOR_CHUNK, lookup=lookup)  # pyright: ignore
+        scene = build_scene(
+            env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, chunk=ACCELERATOR_CHUNK,
+            lookup=lookup,  # pyright: ignore
+        )  # fmt: skip
         world = World(env, params, params, scene)
         poses = benchmarks.aot.expert_episodes(world, config, options.episodes)
         turns = rendering_turns(scene, jax.tree.map(lambda x: x[None], poses))

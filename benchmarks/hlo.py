@@ -24,6 +24,11 @@ class Instruction:
         return sum(_element_bytes(kind) * math.prod(sizes) for kind, sizes in self.shapes)
 
     @property
+    def first_bytes(self) -> float:
+        """Of the first array that comes out."""
+        return dataclasses.replace(self, shapes=self.shapes[:1]).bytes
+
+    @property
     def elements(self) -> int:
         return math.prod(self.shapes[0][1]) if self.shapes else 0
 
@@ -70,7 +75,10 @@ class Program:
             if kind in _COLLECTIVES:
                 channel = re.search(r"channel_id=\d+", instruction.line)
                 source = re.search(r'op_name="([^"]*)"', instruction.line)
-                this = Collective(kind, instruction.bytes, source[1] if source else "")
+                begun = instruction.opcode.endswith("-start") and kind != "all-reduce"  # it gives its operands too
+                results = instruction.shapes[len(instruction.shapes) // 2 :] if begun else instruction.shapes
+                n_bytes = dataclasses.replace(instruction, shapes=results).bytes
+                this = Collective(kind, n_bytes, source[1] if source else "")
                 found.setdefault(channel[0] if channel else instruction.name, this)
         return sorted(found.values(), key=lambda c: -c.bytes)
 

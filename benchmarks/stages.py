@@ -11,9 +11,9 @@ import numpy as np
 
 from rcjax import ppo
 from rcjax.config import TaskSpec, TrainConfig, demo
-from rcjax.embedding import choose_micro_batch, embed_frames
+from rcjax.embedding import choose_micro_batch, draw_clips, embed_frames
 from rcjax.loop import Inputs, TrainState, actor, initial_state, iterate, train_mode
-from rcjax.render import render_frames, take_poses
+from rcjax.render import take_poses
 from rcjax.rollout import run_episodes
 from rcjax.s3d import EMBEDDING_SIZE, random_encoder
 from rcjax.world import World, build_world
@@ -75,15 +75,15 @@ def loop_stages(config: TrainConfig) -> list[Stage]:
 
     def rendering(scene: Any, micro_batches: Any):
         """A sum of every frame, as frames of all episodes are never held at once."""
-        return jax.lax.map(lambda poses: render_frames(scene, poses).sum(dtype=jnp.uint32), micro_batches)
+        return jax.lax.map(lambda poses: draw_clips(scene, poses).sum(dtype=jnp.uint32), micro_batches)
 
-    def frames(outputs: dict[str, Any]) -> jax.Array:
-        return jax.jit(render_frames)(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)))
+    def clips(outputs: dict[str, Any]) -> jax.Array:
+        return jax.jit(draw_clips)(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)))
 
-    def embedding(encoder: Any, frames: jax.Array):
+    def embedding(encoder: Any, clips: jax.Array):
         """The same micro-batch again and again, a shade brighter each time so that no pass can be left out."""
         shades = jnp.arange(config.n_envs // micro_batch, dtype=jnp.uint8)
-        return jax.lax.map(lambda shade: embed_frames(encoder, frames + shade, config.video), shades)
+        return jax.lax.map(lambda shade: embed_frames(encoder, clips + shade, config.video), shades)
 
     def update(state: TrainState, rollout: Any, key: jax.Array):
         reward = jnp.zeros_like(rollout.value).at[-1].set(jnp.arange(config.n_envs, dtype=jnp.float32))
@@ -94,7 +94,7 @@ def loop_stages(config: TrainConfig) -> list[Stage]:
     return [
         Stage("physics", physics, lambda _: (state, inputs, keys)),
         Stage("rendering", rendering, lambda outputs: (inputs.scene, micro_batches(outputs))),
-        Stage("embedding", embedding, lambda outputs: (inputs.encoder, frames(outputs))),
+        Stage("embedding", embedding, lambda outputs: (inputs.encoder, clips(outputs))),
         Stage("update", update, lambda outputs: (state, outputs["physics"].rollout, key)),
         Stage("iteration", iteration, lambda _: (state, inputs, mode)),
     ]

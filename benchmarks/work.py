@@ -120,6 +120,8 @@ class _Count:
                 return 2 * instruction.bytes
             case "dynamic-update-slice":
                 return 2 * operands[1].bytes
+            case "custom-call":  # a GPU library's workspace comes out too
+                return instruction.first_bytes + sum(operand.bytes for operand in operands)
             case "scatter":
                 return 3 * operands[-1].bytes
             case "fusion":

@@ -28,13 +28,15 @@ MOST_EPISODES = 32  # of a micro-batch; more gain nothing
 # bfloat16, and 65 for a CPU: see benchmarks/README.md.
 DRAWING_BYTES_PER_PIXEL = 82
 S3D_OUTPUTS = 3.0
+SHADOW_BYTES_PER_FRAME = 16 << 20  # of a shadow map of 1024x1024 and its copies; reckoned, not measured
 
 
 def episode_bytes(video: VideoConfig) -> float:
     """Memory that drawing and embedding one episode takes."""
     pixels = video.n_frames * video.size**2
     first_output = pixels / 8 * 64 * activation_dtype(video).itemsize
-    return DRAWING_BYTES_PER_PIXEL * pixels * video.samples + S3D_OUTPUTS * first_output
+    shadows = SHADOW_BYTES_PER_FRAME * video.n_frames * video.shadows
+    return DRAWING_BYTES_PER_PIXEL * pixels * video.samples + shadows + S3D_OUTPUTS * first_output
 
 
 def choose_micro_batch(wanted: int | None, n_episodes: int, video: VideoConfig) -> int:

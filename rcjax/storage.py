@@ -9,7 +9,8 @@
                 checkpoints/      Orbax, one an iteration kept
                 curve.png, policy.mp4
 
-A folder is complete or absent: it is filled under a temporary name and renamed.
+A folder is complete or absent: it is filled under a temporary name and renamed. What training makes comes later:
+metrics, checkpoints, pictures, and the expert's demonstration.mp4.
 """
 
 import json

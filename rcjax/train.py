@@ -94,7 +94,7 @@ def train(run: RunFolder, world: World, encoder: Encoder, say: Say = print, devi
     Raises Stopped on Ctrl-C, SIGTERM or a reward that is not finite; the run can then be resumed.
     """
     config, say = run.config, say if is_writer() else _silent
-    with meanwhile(expert_video, run, world) if is_writer() else nullcontext():
+    with meanwhile(draw_demonstration, run, world, say) if is_writer() else nullcontext():
         program = Program(config, world, encoder, run.target(), devices)
         wait_for_all("everyone has the run")  # what follows has the processes talk, and they lose patience soon
         with Checkpoints(run) as checkpoints:
@@ -108,17 +108,26 @@ def train(run: RunFolder, world: World, encoder: Encoder, say: Say = print, devi
                 finally:
                     if is_writer():
                         learning_curve(read_metrics(run), run.path / "curve.png", title_of(config))
+    wait_for_all("the demonstration is drawn")
     finish(run, program, evaluation or program.evaluate(state)[1:], say)
     return run
 
 
 @contextmanager
 def meanwhile(work: Callable[..., object], *arguments: Any) -> Iterator[None]:
-    """Does `work` beside the block, in a thread, and waits for it at the end of it; its error is raised there."""
+    """Does `work` beside the block, in a thread, and waits for it at the block's end; its error is raised there."""
     with ThreadPoolExecutor(1) as thread:
         done = thread.submit(work, *arguments)
         yield
         done.result()
+
+
+def draw_demonstration(run: RunFolder, world: World, say: Say) -> None:
+    """The expert's video for people. Training does not need it, so that no failure to make it ends a run."""
+    try:
+        expert_video(run, world)
+    except Exception as error:
+        say(f"No demonstration.mp4 of the expert could be made ({error}); training goes on without it.")
 
 
 def compile_for(program: Program, run: RunFolder, say: Say) -> None:
@@ -151,7 +160,7 @@ def run_iterations(
             rows, unread = as_rows(metrics), None
             if evaluating:
                 state, evaluated, judged = program.evaluate(state)
-                evaluation = evaluated, judged
+                evaluation = (evaluated, judged) if iteration == last else None  # it holds device memory
                 rows = [row | more for row, more in zip(rows, evaluated, strict=True)]
             recorder.write(iteration, rows)
         if saving:

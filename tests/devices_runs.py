@@ -18,8 +18,8 @@ def silent(_: str) -> None:
     pass
 
 
-def stopped_and_resumed(config: configs.TrainConfig, path: Path, first: int, then: int) -> None:
-    """Half of the iterations on `first` devices, the rest on `then`."""
+def stopped_and_resumed(config: configs.TrainConfig, path: Path, first: int | None, then: int) -> None:
+    """Half of the iterations on `first` devices (None: all that there are), the rest on `then`."""
     half = dataclasses.replace(config, total_env_steps=config.total_env_steps // 2)
     train.start(half, path, silent, devices=first)
     (RunFolder.open(path).path / "config.json").write_text(configs.to_json(config))
@@ -30,7 +30,7 @@ def main() -> None:
     config, folder = configs.from_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     assert len(jax.devices()) == 8
     train.start(config, folder / "one", silent, devices=1)
-    stopped_and_resumed(config, folder / "eight_two", first=8, then=2)
+    stopped_and_resumed(config, folder / "eight_two", first=None, then=2)
     stopped_and_resumed(config, folder / "two_eight", first=2, then=8)
 
 

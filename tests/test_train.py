@@ -16,6 +16,7 @@ from rcjax import config as configs
 from rcjax import showcase, train
 from rcjax.config import EXPERT, TaskSpec
 from rcjax.evaluate import evaluate_run
+from rcjax.program import Program
 from rcjax.storage import Checkpoints, RunFolder, read_metrics
 from rcjax.video_io import read_video
 
@@ -36,9 +37,14 @@ def tensorboard_steps(path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, tiny_config):
-    """An uninterrupted run of four iterations."""
+    """An uninterrupted run of four iterations, of which the second and the last are evaluated, once each."""
     path = tmp_path_factory.mktemp("runs") / "whole"
-    train.start(tiny_config, path, say=lambda _: None)
+    evaluate, calls = Program.evaluate, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Program, "evaluate", lambda *args: calls.append("evaluation") or evaluate(*args))
+        patch.setattr(train, "expert_video", lambda run, _: calls.append(run.path))
+        train.start(tiny_config, path, say=lambda _: None)
+    assert sorted(map(str, calls)) == sorted([str(path), "evaluation", "evaluation"])
     return path
 
 
@@ -179,6 +185,16 @@ def test_work_beside_is_waited_for_and_its_error_raised():
     assert order == ["block", "work"]
     with pytest.raises(ValueError, match="of the work"), train.meanwhile(int, "of the work"):
         pass
+
+
+def test_no_video_of_the_expert_ends_no_run(tiny_config, tiny_world, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(train, "expert_video", fail)
+    said = []
+    train.draw_demonstration(RunFolder(tmp_path, tiny_config), tiny_world, said.append)
+    assert len(said) == 1 and "disk full" in said[0]
 
 
 def test_the_experts_video_is_written_once(tiny_config, tiny_world, tmp_path, monkeypatch):

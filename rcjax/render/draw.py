@@ -44,6 +44,11 @@ def render_clips(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F//2 H//2 W/
             f"a scene with {scene.static.samples_per_side**2} samples a pixel; render_clips draws one: draw it with "
             "render_frames, and give the frames to rcjax.s3d.space_to_depth."
         )
+    if scene.size % 2 or poses.pos.shape[1] % 2:
+        raise ValueError(
+            f"{poses.pos.shape[1]} frames of {scene.size}x{scene.size} pixels; S3D's layout takes blocks of 2x2x2, so "
+            "give an even number of frames of an even size."
+        )
     colour = _draw_everything(scene, poses)
     blocks = raster.untile_blocks(colour.reshape(*poses.pos.shape[:2], *colour.shape[1:]), scene.size)
     return shade.unpack_colour(blocks).reshape(*blocks.shape[:-1], 24)

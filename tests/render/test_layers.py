@@ -75,6 +75,11 @@ def test_clips_of_several_samples_a_pixel_are_refused(layered, batch):
         render_clips(several, take_poses(several, batch))
 
 
+def test_clips_of_an_odd_number_of_frames_are_refused(layered, batch):
+    with pytest.raises(ValueError, match="1 frames of 64x64 pixels"):
+        render_clips(layered, jax.tree.map(lambda x: x[:, :1], take_poses(layered, batch)))
+
+
 def test_frames_do_not_depend_on_their_batch(layered, draw, batch):
     poses = take_poses(layered, batch)
     together = np.asarray(draw(layered, poses))
