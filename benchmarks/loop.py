@@ -16,6 +16,7 @@ import tyro
 from benchmarks.report import compile_afresh, save
 from benchmarks.stages import Stage, benchmark_config, loop_stages
 from rcjax.embedding import activation_dtype, choose_micro_batch
+from rcjax.world import build_world
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _seconds(function, arguments) -> float:
 def report(options: Options) -> dict:
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
     outputs: dict[str, Any] = {}
-    timings = [time_stage(stage, outputs, options.repeats) for stage in loop_stages(config)]
+    timings = [time_stage(stage, outputs, options.repeats) for stage in loop_stages(config, build_world(config))]
     whole = timings[-1]
     device = jax.devices()[0]
     return {

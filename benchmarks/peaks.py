@@ -1,22 +1,18 @@
 """What the device can do at most, measured: a large matrix product, chains of multiply-adds, a large copy."""
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from benchmarks.report import time_in_turns
+
 
 def best_seconds(function: Callable[[], Any], repeats: int) -> float:
     """Of `repeats` calls after one that is not counted."""
-    runs = []
-    for _ in range(repeats + 1):
-        begun = time.perf_counter()
-        jax.block_until_ready(function())
-        runs.append(time.perf_counter() - begun)
-    return min(runs[1:])
+    return min(time_in_turns({"": function}, repeats)[""])
 
 
 def matrix_flops(dtype: Any, side: int | None = None, repeats: int = 5) -> float:

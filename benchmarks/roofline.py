@@ -62,18 +62,17 @@ def measure(options: Options) -> dict[str, Any]:
         "vector_flops": peaks.vector_flops(),
         "copy_bytes": peaks.copy_bytes(),
     }
-    env = build_world(config).env
+    world = build_world(config)
     outputs: dict[str, Any] = {}
     rows = []
-    for stage in loop_stages(config)[:-1]:
+    for stage in loop_stages(config, world)[:-1]:
         arguments = stage.arguments(outputs)
         compiled = jax.jit(stage.function).lower(*arguments).compile()
         outputs[stage.name] = compiled(*arguments)
         runs = report.time_in_turns({"": lambda a=arguments, c=compiled: c(*a)}, options.repeats)[""]
-        turns = {"physics": physics_turns(env)}.get(stage.name, {})
-        turns = rendering_turns(*arguments) if stage.name == "rendering" else turns
+        turns = {"physics": lambda: physics_turns(world.env), "rendering": lambda a=arguments: rendering_turns(*a)}
         try:
-            work = count_work(Program(str(compiled.as_text())), turns)
+            work = count_work(Program(str(compiled.as_text())), turns.get(stage.name, dict)())
         except ValueError as error:  # a loop that this backend alone has: the time still counts
             print(f"{stage.name}: {error}", file=sys.stderr)
             work = Work()

@@ -16,7 +16,7 @@ from rcjax.loop import Inputs, TrainState, actor, initial_state, iterate, train_
 from rcjax.render import take_poses
 from rcjax.rollout import run_episodes
 from rcjax.s3d import EMBEDDING_SIZE, random_encoder
-from rcjax.world import World, build_world
+from rcjax.world import World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +56,8 @@ def random_inputs(config: TrainConfig, world: World) -> Inputs:
     )
 
 
-def loop_stages(config: TrainConfig) -> list[Stage]:
+def loop_stages(config: TrainConfig, world: World) -> list[Stage]:
     """Physics, rendering, embedding, update, and the whole iteration, for this config; one seed, one device."""
-    world = build_world(config)
     micro_batch = choose_micro_batch(config.micro_batch, config.n_envs, config.video)
     inputs, state = random_inputs(config, world), initial_state(config, world.env)
     mode, env_ids = train_mode(config), jnp.arange(config.n_envs)

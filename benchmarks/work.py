@@ -6,6 +6,7 @@ counted loop does, the caller (`Turns`) how often a loop does that depends on da
 
 import dataclasses
 import functools
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -44,14 +45,14 @@ class Work:
 
 def count_work(program: Program, turns: Turns | None = None) -> Work:
     """Raises ValueError for a loop that depends on data and is not in `turns`."""
-    return _Count(program).of_computation("ENTRY", turns or {}, (), _Counter())
+    return _Count(program).of_computation("ENTRY", turns or {}, (), itertools.count())
 
 
 class _Count:
     def __init__(self, program: Program):
         self.computations = program.computations
 
-    def of_computation(self, computation: str, turns: Turns, path: tuple[int, ...], loops: "_Counter") -> Work:
+    def of_computation(self, computation: str, turns: Turns, path: tuple[int, ...], loops: Iterator[int]) -> Work:
         body, total = self.computations[computation], Work()
         for instruction in body.values():
             if instruction.opcode == "while":
@@ -65,15 +66,15 @@ class _Count:
                 total += self._own_work(instruction, body)
         return total
 
-    def _loop(self, loop: Instruction, turns: Turns, path: tuple[int, ...], loops: "_Counter") -> Work:
+    def _loop(self, loop: Instruction, turns: Turns, path: tuple[int, ...], loops: Iterator[int]) -> Work:
         inside = loop.called("body") or ""
         known = self._counted_turns(loop)
         if known is not None:
             return self.of_computation(inside, turns, path, loops).times(known)
-        path = (*path, loops.next())
+        path = (*path, next(loops))
         if path not in turns:
             raise ValueError(f"nothing says how often the loop {path} runs: {loop.line.strip()[-200:]}")
-        return self.of_computation(inside, turns, path, _Counter()).times(turns[path])
+        return self.of_computation(inside, turns, path, itertools.count()).times(turns[path])
 
     def _counted_turns(self, loop: Instruction) -> float | None:
         """As XLA wrote it down or, where it does not, as the condition says: a counter from 0 below a constant."""
@@ -138,15 +139,6 @@ class _Count:
         for update in (i for i in inner.values() if i.opcode == "dynamic-update-slice"):
             total -= update.bytes - inner[update.operands[1]].bytes  # written in place
         return max(total, 0.0)
-
-
-class _Counter:
-    def __init__(self):
-        self.count = -1
-
-    def next(self) -> int:
-        self.count += 1
-        return self.count
 
 
 def _window(instruction: Instruction) -> list[int]:
