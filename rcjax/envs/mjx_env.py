@@ -75,6 +75,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         super().__init__()
         self.mj_model = mj_model
         self.max_steps = max_steps
+        self._speed_limits = physics.speed_limits(mj_model)
         self.backend = backend
         if backend == "warp":
             warp_physics.check_installed()
@@ -148,7 +149,7 @@ class MjxEnv(environment.Environment, abc.ABC):
     ) -> tuple[Float[Array, " O"], EnvState, Float[Array, ""], Bool[Array, ""], dict[str, Array]]:
         """What `step_env` returns for a step that physics has taken to `moved`.
 
-        Where that is not finite, or explodes (`physics.MAX_SPEED`), the environment goes back to the start of its
+        Where that is not finite, or explodes (`physics.speed_limits`), the environment goes back to the start of its
         episode, the reward is 0 and info["diverged"] is 1. Time goes on, so a batch of episodes stays in step.
         """
         time = state.time + 1
@@ -156,7 +157,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         obs = self.get_obs(landed, params)
         landed = self.remember(landed, obs)
         reward, terms = self.evaluate(landed, obs, action)
-        sound = physics.is_sound(moved) & jnp.isfinite(reward)
+        sound = physics.is_sound(moved, self._speed_limits) & jnp.isfinite(reward)
         again = self._start(state.start, params).replace(time=time, first_success=state.first_success)
         landed = jax.tree.map(lambda new, start: jnp.where(sound, new, start), landed, again)
         info = {name: jnp.where(sound, value, 0.0) for name, value in terms.items()}

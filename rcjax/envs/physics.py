@@ -13,7 +13,10 @@ from mujoco import mjx
 
 from rcjax.envs import mjx_compat
 
-MAX_SPEED = 1e3  # metres or radians a second; a scene that moves faster has exploded
+# What moves faster has exploded. On random walks in all fifty tasks, official objects reach 4.7 metres a second
+# (box-close's lid) and 46 radians a second (stick-pull's stick), the arm's joints 15.
+MAX_SPEED = 10.0  # metres a second, along slides and of free bodies
+MAX_SPIN = 100.0  # radians a second
 
 
 @chex.dataclass(frozen=True)
@@ -101,9 +104,21 @@ def physics_of(data: mujoco.MjData) -> PhysicsState:
     )
 
 
-def is_sound(physics: PhysicsState) -> Bool[Array, ""]:
-    """Whether everything is finite and nothing moves faster than `MAX_SPEED`."""
-    return all_finite(physics) & jnp.all(jnp.abs(physics.qvel) < MAX_SPEED)
+def speed_limits(model: mujoco.MjModel) -> Float[np.ndarray, " V"]:
+    """The largest speed of each degree of freedom that is not taken for an explosion: `MAX_SPEED` or `MAX_SPIN`."""
+    limits = np.full(model.nv, MAX_SPIN, np.float32)
+    for joint in range(model.njnt):
+        first = model.jnt_dofadr[joint]
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
+            limits[first : first + 3] = MAX_SPEED
+        elif model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
+            limits[first] = MAX_SPEED
+    return limits
+
+
+def is_sound(physics: PhysicsState, limits: Float[np.ndarray | Array, " V"]) -> Bool[Array, ""]:
+    """Whether everything is finite and nothing moves faster than `limits` (`speed_limits`)."""
+    return all_finite(physics) & jnp.all(jnp.abs(physics.qvel) < limits)
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:
