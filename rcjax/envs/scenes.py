@@ -16,7 +16,7 @@ Nothing is copied: the official XML is read with `mujoco.MjSpec` and edited in m
 import dataclasses
 import importlib.util
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import mujoco
@@ -54,8 +54,8 @@ class Proxy:
     """A primitive that stands for a body in collisions. Metres, in the frame of `body`: "world", a body's name, or, of
     a body without one, its joint's.
 
-    `role` says how the hand meets it: "object" with friction (condim 3), "scenery" without (condim 1),
-    "internal" not at all, as it is there for `extra_pairs` only.
+    `role` says with which of its proxies the hand meets it: "object" with all of them, "scenery" with fewer,
+    "internal" with none, as it is there for `extra_pairs` only.
     """
 
     name: str
@@ -99,7 +99,8 @@ class SceneSpec:
     `placed_bodies` are the top-level bodies that the official reset moves, and `goal_sites` the sites that it
     puts at the target. `extra_pairs` are collisions besides those of the hand with each proxy. `elliptic_cone` is the
     official friction cone, for scenes where an object slides between two others; MJX has it for pairs of condim 3 and
-    more only, so not with proxies of the role "scenery". Light objects in a firm grip need more `solver_iterations`.
+    more only, so not with proxies of the role "scenery". Light objects in a firm grip
+    or wedged under the hand need more `solver_iterations`: where the solver stops short, they are flung away.
     """
 
     xml: str  # relative to metaworld's assets
@@ -119,16 +120,26 @@ def asset_path(xml: str) -> pathlib.Path:
     return pathlib.Path(package.origin).parent / "assets" / xml
 
 
+PairUp = Callable[[Proxy, Proxy], Pair]
+"""(a proxy of the hand, one of the scene) -> how they collide"""
+
+
+def _default_pair(hand: Proxy, other: Proxy) -> Pair:
+    return Pair(hand.name, other.name, 3, HAND_FRICTION, MARGIN)
+
+
 def build_model(
     scene: SceneSpec,
     hand_proxies: Mapping[str, Sequence[Proxy]],
     hand_bodies: Sequence[str] = (),
     tracked_bodies: Sequence[str] = (),
+    pair_up: PairUp = _default_pair,
 ) -> mujoco.MjModel:
     """The edited scene, compiled.
 
-    `hand_proxies` gives the hand's proxies by what they meet: an object's shape, or "scenery"; proxies on
-    `hand_bodies` are the hand's too. `tracked_bodies` are fused bodies whose positions are still wanted: each
+    `hand_proxies` gives the hand's proxies by what they meet: an object's shape, "scenery", or a "table", which is
+    scenery that is a plane; `pair_up` says how two of them touch. Proxies on `hand_bodies` are the hand's too.
+    `tracked_bodies` are fused bodies whose positions are still wanted: each
     leaves a site of its name.
 
     Raises ValueError for a pair of shapes or a margin on which MJX's `jax` backend and C MuJoCo disagree.
@@ -139,7 +150,7 @@ def build_model(
     _mark_sites(spec, scene.goal_sites)
     for name in tracked_bodies:
         spec.body(name).add_site(name=name, rgba=np.zeros(4))
-    _add_proxies(spec, scene, hand_proxies, hand_bodies)
+    _add_proxies(spec, *_collisions(scene, hand_proxies, pair_up), hand_bodies)
     _set_solver(spec, scene.elliptic_cone, scene.solver_iterations)
     spec.compiler.fusestatic = True
     model = spec.compile()
@@ -236,29 +247,34 @@ def _add_pair(spec: mujoco.MjSpec, pair: Pair) -> None:
 
 
 def _add_proxies(
-    spec: mujoco.MjSpec, scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]], hand_bodies: Sequence[str]
+    spec: mujoco.MjSpec, proxies: Sequence[Proxy], pairs: Sequence[Pair], hand_bodies: Sequence[str]
 ) -> None:
-    """Add the scene's proxies, those of the hand that can meet one, and their pairs."""
-    proxies, pairs = _collisions(scene, hand_proxies)
     for proxy in _absorb_margins(proxies, pairs, hand_bodies):
         _add_geom(spec, proxy)
     for pair in pairs:
         _add_pair(spec, pair)
 
 
-def _collisions(scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]]) -> tuple[list[Proxy], list[Pair]]:
-    """All proxies of the scene, the hand's among them, and all pairs."""
-    met: dict[str, Sequence[Proxy]] = {}
+def _collisions(
+    scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]], pair_up: PairUp
+) -> tuple[list[Proxy], list[Pair]]:
+    """All proxies of the scene, those of the hand that can meet one among them, and all pairs."""
+    proxies = {proxy.name: proxy for proxy in scene.proxies}
     pairs = []
     for proxy in scene.proxies:
         if proxy.role == "internal":
             continue
-        partner = "scenery" if proxy.role == "scenery" else proxy.shape
-        met[partner] = hand_proxies[partner]
-        condim = 1 if proxy.role == "scenery" else 3
-        pairs += [Pair(hand.name, proxy.name, condim, HAND_FRICTION, MARGIN) for hand in met[partner]]
-    hand = [proxy for proxies in met.values() for proxy in proxies]
-    return [*scene.proxies, *hand], [*pairs, *scene.extra_pairs]
+        for hand in hand_proxies[_partner(proxy)]:
+            proxies.setdefault(hand.name, hand)
+            pairs.append(pair_up(hand, proxy))
+    return list(proxies.values()), [*pairs, *scene.extra_pairs]
+
+
+def _partner(proxy: Proxy) -> str:
+    """Which of the hand's proxies meet this one."""
+    if proxy.role == "object":
+        return proxy.shape
+    return "table" if proxy.shape == "plane" else "scenery"
 
 
 def _absorb_margins(proxies: Sequence[Proxy], pairs: Sequence[Pair], hand_bodies: Sequence[str]) -> list[Proxy]:

@@ -8,6 +8,7 @@ import pytest
 
 from rcjax import envs
 from rcjax.envs import scenes
+from rcjax.envs.warp_physics import contact_capacity
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +83,15 @@ def test_contacts_stay_few(drawer):
 
     _, params = drawer
     data = mjx.make_data(params.mjx_model)
-    assert data._impl.ncon == 16
-    assert data._impl.nefc == 65
+    assert data._impl.ncon == 36
+    assert data._impl.nefc == 157
+
+
+@pytest.mark.parametrize("task", envs.MT50)
+def test_no_scene_has_many_contacts(task):
+    """Forty, but for the table with a hole, whose four parts meet the cube, too."""
+    contacts, _ = contact_capacity(envs.TASKS[task]().mj_model)
+    assert contacts <= (42 if task in ("hand-insert", "sweep-into") else 40)
 
 
 def test_visible_sites_have_markers_where_the_sites_are(drawer):

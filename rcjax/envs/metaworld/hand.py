@@ -2,46 +2,94 @@
 
 In the hand's frame x points to the fingertips and y across the fingers. A finger, claw and pad together, is
 90 x 9 x 30 mm. Its outer face, which pushes, is 3 mm outwards of the claw's origin and its inner face, which
-grasps, 6 mm inwards; spheres and capsules are flush with the outer face and with the tip, and thicker than the
-finger inwards.
+grasps, 6 mm inwards; spheres and capsules are flush with the outer face and with the tip.
+
+The base, above the fingers, is a part of the last link, `right_hand`, in whose frame z points down and x to the
+robot's left. It fills x in [-0.024, 0.036], y in [-0.05, 0.05], z in [0.028, 0.078]. On the body `hand`, which is
+massless and turns with it, MuJoCo would make its contacts three times as soft.
 """
 
-from rcjax.envs.scenes import ALONG_X, ALONG_Y, Proxy
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, FRICTION, HAND_FRICTION, MARGIN, SOLIMP, Pair, Proxy
 
 HAND_BODIES = ("hand", "right_hand", "rightclaw", "leftclaw")
+BASE_SOFTNESS = {"solref": (0.015, 1.0), "solimp": (0.945, 0.97, 0.0055, 0.5, 2.0)}  # the official ones
+FIRM_SOLIMP = (0.999, 0.9995, 0.01, 0.5, 2.0)
 _OUTER_FACE = 0.003  # metres outwards of the claw's origin
+_SIDES = (("right", 1.0), ("left", -1.0))  # and the sign of y towards the other finger
 
 
-def _finger(side: str, inwards: float) -> dict[str, list[Proxy]]:
-    """One finger's proxies; `inwards` is the sign of y towards the other finger."""
-    claw = f"{side}claw"
-
-    def flush(radius: float) -> float:
-        return inwards * (radius - _OUTER_FACE)
-
-    return {
-        "box": [
-            *(
-                Proxy(f"{side}_finger_sphere{i}", claw, "sphere", (0.012,), (x, flush(0.012), 0.0))
-                for i, x in enumerate((0.033, 0.0))
-            ),
-            Proxy(f"{side}_base_sphere", "hand", "sphere", (0.03,), (-0.069, -0.023 * inwards, -0.008)),
-        ],
-        "capsule": [
-            Proxy(f"{side}_finger_capsule{i}", claw, "capsule", (0.0065, 0.0385), (0.0, flush(0.0065), z), ALONG_X)
-            for i, z in enumerate((-0.0085, 0.0085))
-        ],
-        "sphere": [Proxy(f"{side}_finger_box", claw, "box", (0.045, 0.0045, 0.015), (0.0, flush(0.0045), 0.0))],
-        "scenery": [Proxy(f"{side}_fingertip", claw, "sphere", (0.006,), (0.039, flush(0.006), 0.0))],
-    }
+def _flush(inwards: float, radius: float) -> float:
+    """Where along y a proxy of this radius lies flush with the finger's outer face."""
+    return inwards * (radius - _OUTER_FACE)
 
 
-def _hand() -> dict[str, tuple[Proxy, ...]]:
-    right, left = _finger("right", 1.0), _finger("left", -1.0)
-    base = Proxy("base_capsule", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), ALONG_Y)
-    extra = {"capsule": (base,)}
-    return {partner: (*right[partner], *left[partner], *extra.get(partner, ())) for partner in right}
+FINGERTIPS = tuple(
+    Proxy(f"{side}_fingertip", f"{side}claw", "sphere", (0.006,), (0.039, _flush(inwards, 0.006), 0.0), role="internal")
+    for side, inwards in _SIDES
+)
+"""A sphere to a finger; for the table"""
+
+FINGER_CORNERS = tuple(
+    Proxy(
+        f"{side}_finger_corner{i}", f"{side}claw", "sphere", (0.0045,), (x, _flush(inwards, 0.0045), z), role="internal"
+    )
+    for i, (x, z) in enumerate((x, z) for x in (0.0395, 0.024) for z in (-0.0105, 0.0105))
+    for side, inwards in _SIDES
+)
+"""Four spheres to a finger, at its tip and 15 mm higher, as thick as the finger is; for boxes, whose edges meet a
+finger's edges"""
+
+TIP_CORNERS = FINGER_CORNERS[:4]
+"""The two at each tip"""
+
+BASE_CORNERS = tuple(
+    Proxy(f"base_corner{i}", "right_hand", "sphere", (0.02,), (x, y, 0.0535), role="internal")
+    for i, (x, y) in enumerate((x, y) for x in (-0.004, 0.014) for y in (-0.03, 0.03))
+)
+"""Four spheres, flush with the base's sides; for boxes"""
+
+_FINGER_CAPSULES = tuple(
+    Proxy(f"{side}_finger_capsule{i}", f"{side}claw", "capsule", (0.0065, 0.0385), (0.0, _flush(inwards, 0.0065), z),
+          ALONG_X)
+    for side, inwards in _SIDES
+    for i, z in enumerate((-0.0085, 0.0085))
+)  # fmt: skip
+BASE_CAPSULE = Proxy("base_capsule", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), ALONG_Y, role="internal")
+FINGER_BOXES = tuple(
+    Proxy(
+        f"{side}_finger_box",
+        f"{side}claw",
+        "box",
+        (0.045, 0.0045, 0.015),
+        (0.0, _flush(inwards, 0.0045), 0.0),
+        role="internal",
+    )
+    for side, inwards in _SIDES
+)
+
+HAND_PROXIES = {
+    "box": (*FINGER_CORNERS, *BASE_CORNERS),
+    "capsule": (*_FINGER_CAPSULES, BASE_CAPSULE),
+    "sphere": FINGER_BOXES,
+    "scenery": (*TIP_CORNERS, *BASE_CORNERS),
+    "table": FINGERTIPS,
+}
+"""What meets an object's boxes, capsules and spheres, what meets scenery, and what meets the table."""
 
 
-HAND_PROXIES = _hand()
-"""What meets an object's boxes, capsules and spheres, and what meets scenery."""
+def hand_pair(hand: Proxy, other: Proxy) -> Pair:
+    """The contact of a proxy of the hand with another. The base slides more easily than the fingers' pads.
+
+    Against boxes and planes the fingers' contacts are given as firmer than they are: a pyramidal cone makes those of
+    friction 2 some ten times as soft as the official elliptic one does.
+    """
+    if other.role == "object" and other.shape != "box":
+        return Pair(hand.name, other.name, 3, HAND_FRICTION, MARGIN)
+    return touch(hand, other, FIRM_SOLIMP)
+
+
+def touch(hand: Proxy, other: Proxy, finger_solimp: tuple[float, ...] = SOLIMP) -> Pair:
+    """A contact of the base with the official softness, or of a finger with `finger_solimp`."""
+    if hand.body == "right_hand":
+        return Pair(hand.name, other.name, 3, FRICTION, **BASE_SOFTNESS)
+    return Pair(hand.name, other.name, 3, HAND_FRICTION, MARGIN, solimp=finger_solimp)

@@ -24,7 +24,7 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs import mjx_env, physics, scenes
-from rcjax.envs.metaworld.hand import HAND_BODIES, HAND_PROXIES
+from rcjax.envs.metaworld.hand import HAND_BODIES, HAND_PROXIES, hand_pair
 from rcjax.envs.metaworld.rewards import caging_reward, distance, v1_reach_and_pull
 from rcjax.envs.metaworld.rotations import xyzw_from_matrix
 from rcjax.envs.mjx_env import EnvParams, EnvState
@@ -118,7 +118,7 @@ class SawyerEnv(mjx_env.MjxEnv):
         backend: mjx_env.Backend = "jax",
         chain_barriers: bool | None = None,
     ):
-        model = scenes.build_model(self.scene, HAND_PROXIES, HAND_BODIES, PADS)
+        model = scenes.build_model(self.scene, HAND_PROXIES, HAND_BODIES, PADS, hand_pair)
         super().__init__(model, max_steps=max_steps, backend=backend, chain_barriers=chain_barriers)
         if reward_version not in ("v1", "v2"):
             raise ValueError(f"reward_version={reward_version!r} is none of Metaworld's; use 'v2' or 'v1'.")

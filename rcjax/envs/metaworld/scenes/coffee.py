@@ -6,17 +6,17 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.hand import HAND_PROXIES
+from rcjax.envs.metaworld.hand import FINGER_BOXES
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec, internal
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 MUG_RADIUS = 0.028
 _FEET = tuple(
     Proxy(f"mug_foot{i}", "obj", "sphere", (0.004,), (0.02 * x, 0.02 * y, 0.006), role="internal")
     for i, (x, y) in enumerate(((1, 0), (0, 1), (-1, 0), (0, -1)))
 )
-_FINGERS = tuple(internal(proxy) for proxy in HAND_PROXIES["sphere"])
+_FINGERS = FINGER_BOXES
 _MUG = tuple(
     Proxy(f"mug{i}", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, z), role="internal")
     for i, z in enumerate((0.02, 0.041, 0.062))

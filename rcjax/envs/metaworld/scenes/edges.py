@@ -1,16 +1,10 @@
-"""Further proxies of the hand, for what its edges and its base push: internal, so that a scene pairs them itself.
-
-The base, above the fingers, is a part of the last link, `right_hand`, in whose frame z points down and x to the
-robot's left. It fills x in [-0.024, 0.036], y in [-0.05, 0.05], z in [0.028, 0.078]. On the body `hand`, which is
-massless and turns with it, MuJoCo would make its contacts three times as soft.
-"""
+"""Further proxies of the hand, for what its edges and its base push: internal, so that a scene pairs them itself."""
 
 from collections.abc import Iterable
 
-from rcjax.envs.scenes import ALONG_X, ALONG_Y, FRICTION, HAND_FRICTION, MARGIN, Pair, Proxy
+from rcjax.envs.metaworld.hand import FIRM_SOLIMP, touch
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, Pair, Proxy
 
-_BASE_SOFTNESS = {"solref": (0.015, 1.0), "solimp": (0.945, 0.97, 0.0055, 0.5, 2.0)}  # the official ones
-FIRM_SOLIMP = (0.999, 0.9995, 0.01, 0.5, 2.0)
 _CLAWS = (("right", 0.0015), ("left", -0.0015))  # and the middle of a finger's thickness in the claw's frame
 
 FINGER_EDGES = tuple(
@@ -25,13 +19,6 @@ FINGER_TIPS = tuple(
     for side, y in _CLAWS
 )
 """A capsule along each tip's length, for bars that the tips come down on"""
-
-FINGER_CORNERS = tuple(
-    Proxy(f"{side}_corner{i}", f"{side}claw", "sphere", (0.0045,), (x, y, z), role="internal")
-    for side, y in _CLAWS
-    for i, (x, z) in enumerate((x, z) for x in (0.0395, 0.024) for z in (-0.0105, 0.0105))
-)
-"""Four spheres to a finger, at its tip and 15 mm higher, flush with its faces; for an object's boxes"""
 
 BASE_RIGHT = tuple(
     Proxy(f"base_right{i}", "right_hand", "capsule", (0.008, 0.042), (x, 0.0, z), ALONG_Y, role="internal")
@@ -50,16 +37,6 @@ BASE_BOX = Proxy("base_box", "right_hand", "box", (0.029, 0.05, 0.0255), (0.005,
 def touching(
     hand: Iterable[Proxy], objects: Iterable[Proxy], finger_solimp: tuple[float, ...] = FIRM_SOLIMP
 ) -> tuple[Pair, ...]:
-    """Pairs of each proxy of the hand with each object's. The base slides more easily than the fingers' pads.
-
-    By default the fingers' contacts are given as firmer than they are: a pyramidal cone makes those of friction 2
-    some ten times as soft as the official elliptic one does.
-    """
+    """Pairs of each proxy of the hand with each object's; see `hand.touch`."""
     objects = tuple(objects)
-    return tuple(
-        Pair(proxy.name, other.name, 3, FRICTION, **_BASE_SOFTNESS)
-        if proxy.body == "right_hand"
-        else Pair(proxy.name, other.name, 3, HAND_FRICTION, MARGIN, solimp=finger_solimp)
-        for proxy in hand
-        for other in objects
-    )
+    return tuple(touch(proxy, other, finger_solimp) for proxy in hand for other in objects)

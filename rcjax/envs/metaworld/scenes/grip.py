@@ -10,8 +10,8 @@ fingers, which close with some 200 N, go right through. Friction 1 holds what we
 import itertools
 from collections.abc import Iterable, Sequence
 
-from rcjax.envs.metaworld.hand import HAND_PROXIES
-from rcjax.envs.scenes import ALONG_X, MARGIN, SOLIMP, Pair, Proxy, internal
+from rcjax.envs.metaworld.hand import BASE_CAPSULE
+from rcjax.envs.scenes import ALONG_X, MARGIN, SOLIMP, Pair, Proxy
 
 _INNER_FACE = 0.006  # metres inwards of the claw's origin
 _HALF_DEPTH = 0.012  # a box thicker outwards than the finger is, so that what goes in deep still comes out inwards
@@ -62,9 +62,12 @@ JAWS = tuple(_face(side, inwards) for side, inwards in _SIDES)
 JAW_EDGES = tuple(edge for side, inwards in _SIDES for edge in _edges(side, inwards))
 """Capsules, two to a finger"""
 JAW_CORNERS = jaw_corners((0.0, 0.02))
-PALM = tuple(internal(proxy) for proxy in HAND_PROXIES["box"] if "base" in proxy.name)
+PALM = tuple(
+    Proxy(f"{side}_base_sphere", "hand", "sphere", (0.03,), (-0.069, -0.023 * inwards, -0.008), role="internal")
+    for side, inwards in _SIDES
+)
 """Two spheres"""
-PALM_BAR = next(internal(proxy) for proxy in HAND_PROXIES["capsule"] if "base" in proxy.name)
+PALM_BAR = BASE_CAPSULE
 """A capsule"""
 
 

@@ -39,6 +39,7 @@ class LockScene(BesideScene):
             *_BOLT,
             *_HAND,
             Proxy("case", "door", "box", (0.22, 0.108, 0.15), (0.0, -0.002, 0.0), role="scenery"),
+            Proxy("handle", "door_link", "box", (0.075, 0.02, 0.02), (0.381, -0.12, -0.05), role="scenery"),
             TABLE,
         ),
         extra_pairs=touching(_HAND, _BOLT, SOLIMP),

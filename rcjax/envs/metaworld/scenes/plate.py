@@ -10,7 +10,7 @@ from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull,
 from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import ALONG_X, ALONG_Y, HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07
@@ -37,8 +37,8 @@ _RAILS = tuple(
         ((-0.1, -0.0685), (0.1, -0.0685), (-0.1, 0.0), (0.1, 0.0), (-0.06, 0.077), (0.0, 0.077), (0.06, 0.077))
     )
 )
-_LINTEL = Proxy("lintel", "puck_goal", "capsule", (0.008, 0.1), (0.0, -0.0685, 0.174), ALONG_X, role="internal")
-_PALM = Proxy("palm", "hand", "capsule", (0.027, 0.026), (-0.066, 0.0, -0.008), ALONG_Y, role="internal")
+# The cabinet's top, with the rail at its front edge; the hand comes down on it or runs into its edge.
+_TOP = Proxy("top", "puck_goal", "box", (0.107, 0.0765, 0.008), (0.0, 0.0, 0.174), role="scenery")
 
 
 def plate_scene(xml: str, placed_bodies: tuple[str, ...] = ()) -> SceneSpec:
@@ -50,13 +50,11 @@ def plate_scene(xml: str, placed_bodies: tuple[str, ...] = ()) -> SceneSpec:
             TABLE,
             *_TIPS,
             *_RAILS,
-            _LINTEL,
-            _PALM,
+            _TOP,
         ),
         extra_pairs=(
             *(Pair(tip.name, "puck", friction=HAND_FRICTION, margin=MARGIN) for tip in _TIPS),
             *(Pair(rail.name, "puck", condim=1) for rail in _RAILS),
-            Pair("lintel", "palm", condim=1),
         ),
     )
 

@@ -4,15 +4,15 @@ Fingers push the ball from both sides of its middle, and it slides on the table,
 Only the official friction cone and softness lead it along the official way.
 """
 
+from rcjax.envs.metaworld.hand import TIP_CORNERS
 from rcjax.envs.metaworld.scenes.puck import FINGERS, HAND_TORSION, TABLE_SOLIMP, TABLE_SOLREF
-from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec, internal
+from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 BALL_RADIUS = 0.026  # metres
 _PAD_SOLIMP = (0.97, 0.99, 0.01, 0.5, 2.0)  # of the official contacts between pads and the ball
 _LEAN = (0.98919, 0.14660, 0.0, 0.0)  # the back leans forward by 17 degrees
 
 _BALL = Proxy("ball", "soccer_ball", "sphere", (BALL_RADIUS,), role="internal")
-_TABLE = internal(TABLE)
 _GOAL = (
     Proxy("right_post", "goal_whole", "box", (0.0065, 0.06, 0.0825), (0.0965, -0.004, 0.0825), role="internal"),
     Proxy("left_post", "goal_whole", "box", (0.0065, 0.06, 0.0825), (-0.0965, -0.004, 0.0825), role="internal"),
@@ -24,20 +24,16 @@ _BASE = tuple(
     Proxy(f"base{i}", "hand", "sphere", (0.03,), (-0.069, y, -0.008), role="internal")
     for i, y in enumerate((-0.023, 0.023))
 )
-_TIPS = tuple(
-    Proxy(f"{side}_tip", f"{side}claw", "sphere", (0.0045,), (0.0405, y, 0.0), role="internal")
-    for side, y in (("right", 0.0015), ("left", -0.0015))
-)
 
 SOCCER_SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_soccer.xml",
     placed_bodies=("goal_whole",),
-    proxies=(_BALL, _TABLE, *FINGERS, *_TIPS, *_BASE, *_GOAL),
+    proxies=(_BALL, TABLE, *FINGERS, *TIP_CORNERS, *_BASE, *_GOAL),
     extra_pairs=(
         *(Pair("ball", f.name, 4, HAND_FRICTION, MARGIN, torsion=HAND_TORSION, solimp=_PAD_SOLIMP) for f in FINGERS),
         Pair("ball", "table", solref=TABLE_SOLREF, solimp=TABLE_SOLIMP),
         *(Pair("ball", part.name) for part in _GOAL[:3]),
-        *(Pair(tip.name, part.name, 3, HAND_FRICTION, MARGIN) for tip in _TIPS for part in (_TABLE, *_GOAL)),
+        *(Pair(tip.name, part.name, 3, HAND_FRICTION, MARGIN) for tip in TIP_CORNERS for part in _GOAL),
         *(Pair(base.name, part.name, margin=MARGIN) for base in _BASE for part in _GOAL),
     ),
     elliptic_cone=True,

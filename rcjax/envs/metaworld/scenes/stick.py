@@ -14,7 +14,7 @@ from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
-from rcjax.envs.scenes import ALONG_X, ALONG_Y, HAND_FRICTION, TABLE, Pair, Proxy, SceneSpec, internal
+from rcjax.envs.scenes import ALONG_X, ALONG_Y, HAND_FRICTION, TABLE, Pair, Proxy, SceneSpec
 
 THERMOS_POS = np.array([0.2, 0.6, 0.0])  # metres: its base, which nothing moves
 STICK_HEIGHT = 0.02  # of its centre as it lies
@@ -67,7 +67,7 @@ SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_stick_obj.xml",
     placed_bodies=(),
     proxies=(
-        internal(TABLE),
+        TABLE,
         *_FEET, *_SIDES["right"], *_SIDES["left"], *JAWS, _CORE, *_RODS, _PALM, _THERMOS, *_BARS,
     ),
     extra_pairs=(

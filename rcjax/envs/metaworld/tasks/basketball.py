@@ -9,8 +9,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.envs.metaworld.hand import BASE_CORNERS
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.edges import touching
 from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.metaworld.scenes.puck import PuckScene
@@ -35,14 +37,16 @@ _BOARD = Proxy("backboard", "basket_goal", "box", (0.1, 0.01, 0.07), (0.0, 0.0, 
 _SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_basketball.xml",
     placed_bodies=("basket_goal",),
-    proxies=(*_BALLS, *JAWS, *_RIM, _BOARD, TABLE),
+    proxies=(*_BALLS, *JAWS, *_RIM, *BASE_CORNERS, _BOARD, TABLE),
     extra_pairs=(
         *grip_pairs(JAWS, [ball.name for ball in _BALLS]),
         Pair("ball0", "table"),
         Pair("ball0", "backboard"),
         *(Pair("ball0", part.name) for part in _RIM),
+        *touching(BASE_CORNERS, _RIM),
     ),
     goal_sites=(),
+    solver_iterations=8,
 )
 
 

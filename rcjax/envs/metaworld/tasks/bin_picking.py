@@ -12,9 +12,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.envs.metaworld.hand import TIP_CORNERS
 from rcjax.envs.metaworld.pick_v1 import Lift, reach_reward
 from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
+from rcjax.envs.metaworld.scenes.edges import touching
 from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
 from rcjax.envs.metaworld.scenes.grip import JAW_CORNERS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
@@ -33,7 +35,7 @@ _FEET = tuple(
     for i, (x, y, z) in enumerate(_CORNERS)
 )
 _BOTTOM = tuple(foot for foot, (_, _, z) in zip(_FEET, _CORNERS, strict=True) if z < 0)
-_FLOOR = Proxy("floor", "world", "plane", (0.0, 0.0, 1.0), (0.0, 0.0, 0.01), role="internal")
+_FLOOR = Proxy("floor", "world", "plane", (0.0, 0.0, 1.0), (0.0, 0.0, 0.01), role="scenery")
 _WALLS = (
     Proxy("left_wall", "world", "box", (0.05, 0.1, 0.03), (-0.26, 0.7, 0.03), role="internal"),
     Proxy("middle_wall", "world", "box", (0.03, 0.1, 0.03), (0.0, 0.7, 0.03), role="internal"),
@@ -42,6 +44,7 @@ _PAIRS = (
     *grip_pairs(JAW_CORNERS, ("cube",)),
     *(Pair(foot.name, "floor") for foot in _FEET),
     *(Pair(foot.name, wall.name) for foot in _BOTTOM for wall in _WALLS),
+    *touching(TIP_CORNERS, _WALLS),
 )
 
 
@@ -52,7 +55,7 @@ class BinPicking(SawyerEnv):
     scene = SceneSpec(
         xml=XML,
         placed_bodies=(),
-        proxies=(*JAW_CORNERS, _CUBE, *_FEET, _FLOOR, *_WALLS),
+        proxies=(*JAW_CORNERS, *TIP_CORNERS, _CUBE, *_FEET, _FLOOR, *_WALLS),
         extra_pairs=_PAIRS,
         goal_sites=(),
     )

@@ -9,9 +9,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.envs.metaworld.hand import FINGER_CORNERS
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.edges import FINGER_CORNERS, touching
+from rcjax.envs.metaworld.scenes.edges import touching
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import TABLE, Proxy, SceneSpec

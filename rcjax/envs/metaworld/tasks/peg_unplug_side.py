@@ -71,6 +71,7 @@ class PegUnplugSide(SawyerEnv):
             TABLE,
         ),
         extra_pairs=_PAIRS,
+        solver_iterations=8,
     )
     goal_low = (-0.056, 0.6, 0.13)
     goal_high = (0.044, 0.8, 0.132)

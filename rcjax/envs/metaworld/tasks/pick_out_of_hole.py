@@ -10,9 +10,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.envs.metaworld.hand import TIP_CORNERS
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
+from rcjax.envs.metaworld.scenes.edges import touching
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
@@ -26,7 +28,7 @@ FUNNEL_RADIUS = 0.03
 # The puck's inertia is such that it never turns, so that a ball grips as well.
 _PUCK = Proxy("puck", "obj", "sphere", (0.02,), role="internal")
 _AROUND_HOLE = tuple(
-    Proxy(name, "world", "box", (*half, 0.027), (*middle, 0.027), role="scenery")
+    Proxy(name, "world", "box", (*half, 0.027), (*middle, 0.027), role="internal")
     for name, half, middle in (
         ("front", (0.7, 0.225), (0.0, 0.425)),
         ("back", (0.15, 0.025), (0.0, 0.975)),
@@ -37,6 +39,7 @@ _AROUND_HOLE = tuple(
 _PAIRS = (
     *grip_pairs(JAWS, ("puck",)),
     *(Pair("puck", around.name) for around in (TABLE, *_AROUND_HOLE)),
+    *touching(TIP_CORNERS, _AROUND_HOLE),
 )
 
 
@@ -47,7 +50,7 @@ class PickOutOfHole(SawyerEnv):
     scene = SceneSpec(
         xml="sawyer_xyz/sawyer_pick_out_of_hole.xml",
         placed_bodies=(),
-        proxies=(*JAWS, _PUCK, TABLE, *_AROUND_HOLE),
+        proxies=(*JAWS, *TIP_CORNERS, _PUCK, TABLE, *_AROUND_HOLE),
         extra_pairs=_PAIRS,
     )
     mocap_low = (-0.5, 0.40, -0.05)

@@ -9,8 +9,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.envs.metaworld.hand import BASE_CORNERS
 from rcjax.envs.metaworld.rewards import distance, hamacher_product
 from rcjax.envs.metaworld.sawyer import Placement, Reward
+from rcjax.envs.metaworld.scenes.edges import touching
 from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.metaworld.scenes.puck import PuckScene, feet, on_table, terms
@@ -38,8 +40,15 @@ _TIPS = tuple(
     for i, z in enumerate((-0.0105, 0.0105))
 )
 _FEET = feet(0.016, -0.02)
-_BOARD = Proxy("board", "shelf", "box", (0.1, 0.095, 0.01), (0.0, -0.015, BOARD_HEIGHT), role="scenery")
-_BACK = Proxy("back", "shelf", "box", (0.1, 0.01, 0.32), (0.0, 0.09, 0.32), role="scenery")
+_SHELF = _BOARD, _BACK, *_WALLS = tuple(
+    Proxy(name, "shelf", "box", size, pos, role="internal")
+    for name, size, pos in (
+        ("board", (0.1, 0.095, 0.01), (0.0, -0.015, BOARD_HEIGHT)),
+        ("back", (0.1, 0.01, 0.32), (0.0, 0.09, 0.32)),
+        ("left_wall", (0.01, 0.1, 0.32), (-0.11, 0.0, 0.32)),
+        ("right_wall", (0.01, 0.1, 0.32), (0.11, 0.0, 0.32)),
+    )
+)
 _GRIP = tuple(
     pair
     for jaw, side in zip(JAWS, ("right", "left"), strict=True)
@@ -54,13 +63,25 @@ class ShelfPlace(PuckScene):
     scene = SceneSpec(
         xml="sawyer_xyz/sawyer_shelf_placing.xml",
         placed_bodies=("shelf",),
-        proxies=(_BLOCK, *_SIDES["right"], *_SIDES["left"], *_FEET, *JAWS, *_TIPS, TABLE, _BOARD, _BACK),
+        proxies=(
+            _BLOCK,
+            *_SIDES["right"],
+            *_SIDES["left"],
+            *_FEET,
+            *JAWS,
+            *_TIPS,
+            *BASE_CORNERS,
+            TABLE,
+            *_SHELF,
+        ),
         extra_pairs=(
             *_GRIP,
             *grip_pairs(_TIPS, ("block",), friction=2.0),
             *on_table(_FEET, friction=2.0),
             *(Pair(foot.name, "board", friction=2.0) for foot in _FEET),
             *(Pair(foot.name, "back", condim=1) for foot in _FEET[:2]),
+            *touching(_TIPS, (_BOARD,)),
+            *touching(BASE_CORNERS, (_BOARD, *_WALLS)),
         ),
         goal_sites=(),
     )
