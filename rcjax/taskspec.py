@@ -17,6 +17,7 @@ from rcjax.config import EXPERT, TaskSpec, VideoConfig
 from rcjax.embedding import embed_frames
 from rcjax.envs.experts import run_expert
 from rcjax.files import cache_folder, write_atomically
+from rcjax.messages import one_line, quote
 from rcjax.render import Scene, WarpScene, render_frames, take_poses
 from rcjax.s3d import Encoder, embed_text, tokenize
 from rcjax.types import GeomPoses
@@ -47,12 +48,23 @@ def expert_clip(
 def embed_spec(
     spec: TaskSpec, clip: UInt8[np.ndarray, "F H W 3"] | None, encoder: Encoder, video: VideoConfig
 ) -> Float[Array, " D"]:
-    """The target z_d. Raises ValueError for a sentence that the encoder cannot read."""
+    """The target z_d. Raises ValueError for a sentence that the encoder cannot read, or a target that is not finite."""
     if spec.text is not None:
-        return embed_sentence(spec.text, encoder)
+        return require_finite(embed_sentence(spec.text, encoder), "the sentence's embedding", encoder, video)
     if clip is None:
         raise ValueError("a video specification needs its clip; make it with given_clip or expert_clip.")
-    return embed_clip(clip, encoder, video)
+    return require_finite(embed_clip(clip, encoder, video), "the demonstration's embedding", encoder, video)
+
+
+def require_finite(value: Array, what: str, encoder: Encoder, video: VideoConfig) -> Array:
+    """`value`, of which `what` says what it is. Raises ValueError if not all of it is finite."""
+    if not np.isfinite(np.asarray(value)).all():
+        raise ValueError(
+            f"{what} by the encoder ({one_line(encoder.provenance, 200)}) is not finite: its weights, or pixels times "
+            f"pixel_scale={video.pixel_scale:g}, are too large; convert the released weights with `python -m "
+            "weights_convert`, and give pixels of 0 to 1 or 0 to 255."
+        )
+    return value
 
 
 def embed_clip(clip: UInt8[np.ndarray, "F H W 3"], encoder: Encoder, video: VideoConfig) -> Float[Array, " D"]:
@@ -62,9 +74,11 @@ def embed_clip(clip: UInt8[np.ndarray, "F H W 3"], encoder: Encoder, video: Vide
 def require_vocabulary(text: str, encoder: Encoder | None) -> dict[str, int]:
     """The vocabulary that `text` will be read with. Raises ValueError for an encoder without one, or none at all."""
     if encoder is None or encoder.vocabulary is None:
-        which = "a randomly initialised S3D" if encoder is None else f"the encoder ({encoder.provenance})"
+        which = (
+            "a randomly initialised S3D" if encoder is None else f"the encoder ({one_line(encoder.provenance, 200)})"
+        )
         raise ValueError(
-            f"{which} has no vocabulary, so it cannot read {text!r}; give converted weights with --encoder "
+            f"{which} has no vocabulary, so it cannot read {quote(text, 100)}; give converted weights with --encoder "
             "(see `python -m weights_convert --help`), or a --video."
         )
     tokenize([text], encoder.vocabulary)

@@ -3,7 +3,9 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
+from rcjax.messages import one_line
 from weights_convert.download import BASE_URL, FILES, download
 
 DESCRIPTION = """\
@@ -17,10 +19,17 @@ Exit status: 0 if OUT was written or both files are there, 2 otherwise, and then
 """
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Refuses a command line in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"weights_convert: {one_line(message)}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     names, sizes = " and ".join(FILES), sum(FILES.values()) / 1e6
-    result = argparse.ArgumentParser(
+    result = OneLineParser(
         prog="python -m weights_convert",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -49,13 +58,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.download is not None:
             for path in download(args.download, args.base_url):
-                print(path)
+                print(one_line(str(path), 5000))
         else:
             from weights_convert.convert import convert  # slow: imports JAX
 
-            print(f"{args.out}: {convert(*files).provenance}")
+            print(one_line(f"{args.out}: {convert(*files).provenance}", 1000))
     except (ValueError, OSError) as error:
-        print(f"weights_convert: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"weights_convert: {one_line(str(error), 1000)}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,9 +1,11 @@
 """Fetches the two public files of S3D (HowTo100M), resuming where an earlier attempt stopped."""
 
+import http.client
 import sys
-import urllib.error
 import urllib.request
 from pathlib import Path
+
+from rcjax.messages import one_line
 
 BASE_URL = "https://www.rocq.inria.fr/cluster-willow/amiech/howto100m"  # README of antoine77340/S3D_HowTo100M
 FILES = {"s3d_howto100m.pth": 125031128, "s3d_dict.npy": 5830040}  # bytes
@@ -32,8 +34,10 @@ def _fetch(url: str, path: Path, size: int) -> Path:
     if not part.exists() or part.stat().st_size < size:
         try:
             _resume(url, part, size)
-        except (OSError, urllib.error.URLError) as error:
-            raise ValueError(f"{url} could not be fetched: {error}; run this again to resume.") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise ValueError(
+                f"{url} could not be fetched: {one_line(str(error), 200)}; run this again to resume."
+            ) from error
     got = part.stat().st_size
     if got < size:
         raise ValueError(f"{url} stopped at {got} of {size} bytes; run this again to resume.")

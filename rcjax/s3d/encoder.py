@@ -11,6 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
+from rcjax.messages import Spec, describe_differences, enumerate_names, one_line
 from rcjax.s3d.text import MAX_WORDS, TextTower
 from rcjax.s3d.video import VideoTower
 
@@ -35,11 +36,13 @@ def save_encoder(path: str | os.PathLike[str], encoder: Encoder) -> None:
     """Writes an Orbax checkpoint, a directory, that `load_encoder` reads on any number of devices.
 
     It holds `params` as host arrays and `about`, JSON: format, provenance and vocabulary.
-    Raises ValueError if `path` exists.
+    Raises ValueError if `path` exists or a parameter is not finite.
     """
     path = Path(path).absolute()
     if path.exists():
         raise ValueError(f"{path} exists; choose another path or remove it.")
+    if problem := _describe_nonfinite(encoder.params):
+        raise ValueError(f"the encoder ({one_line(encoder.provenance, 200)}) is not saved: {problem}.")
     about = {"format": FORMAT, "provenance": encoder.provenance, "vocabulary": encoder.vocabulary}
     with _checkpointer() as checkpointer:
         checkpointer.save(
@@ -65,14 +68,13 @@ def load_encoder(path: str | os.PathLike[str]) -> Encoder:
     try:
         with _checkpointer() as checkpointer:
             about = checkpointer.restore(path, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
-            if not isinstance(about, dict) or about.get("format") != FORMAT:
-                raise ValueError(f"its `about` does not say format {FORMAT!r}")
+            _check_about(about)
             here = SingleDeviceSharding(jax.local_devices()[0])
             args = ocp.args.Composite(params=ocp.args.StandardRestore(fallback_sharding=here))
             params = checkpointer.restore(path, args=args).params
         _check_params(params, about["vocabulary"])
     except Exception as error:  # Orbax and TensorStore raise many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        reason = one_line((str(error).strip() or type(error).__name__).splitlines()[0], 300)
         raise ValueError(f"{path} is not a whole encoder checkpoint: {reason}; {way_out}.") from error
     params = jax.tree.map(jnp.asarray, params)
     return Encoder(params=params, vocabulary=about["vocabulary"], provenance=about["provenance"])
@@ -86,18 +88,48 @@ def _checkpointer() -> ocp.Checkpointer:
     return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
+def _check_about(about: Any) -> None:
+    """Raises ValueError unless `about` is what `save_encoder` writes."""
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ValueError(f"its `about` does not say format {FORMAT!r}")
+    if not isinstance(about.get("provenance"), str):
+        raise ValueError("its `about` does not say in `provenance` where the weights are from")
+    vocabulary = about.get("vocabulary", "missing")
+    is_vocabulary = isinstance(vocabulary, dict) and all(type(row) is int and row > 0 for row in vocabulary.values())
+    if vocabulary is not None and not is_vocabulary:
+        raise ValueError("its `vocabulary` does not map words to rows, whole numbers from 1")
+
+
 def _check_params(params: dict[str, Any], vocabulary: dict[str, int] | None) -> None:
-    """Raises ValueError unless `params` are what this version's towers take."""
+    """Raises ValueError unless `params` are what this version's towers take, and finite."""
     clip, ids = jnp.zeros((1, 1, 1, 1, 24)), jnp.zeros((1, MAX_WORDS), jnp.int32)
     expected = {"video": _param_shapes(VideoTower(), clip)}
     if vocabulary is not None:
         rows = max(vocabulary.values(), default=0) + 1
         expected["text"] = _param_shapes(TextTower(words=rows), ids)
-    got = jax.tree.map(lambda a: (np.shape(a), str(a.dtype)), params)
-    if got != expected:
-        raise ValueError("its parameters have other names, shapes or dtypes than this version's S3D")
+    if problems := describe_differences(_spec(params), _spec(expected)):
+        raise ValueError(f"its parameters have other names, shapes or dtypes than this version's S3D: {problems}")
+    if problem := _describe_nonfinite(params):
+        raise ValueError(problem)
 
 
 def _param_shapes(tower: VideoTower | TextTower, example: jax.Array) -> dict[str, Any]:
-    shapes = jax.eval_shape(lambda: tower.init(jax.random.key(0), example))["params"]
-    return jax.tree.map(lambda a: (a.shape, str(a.dtype)), shapes)
+    return jax.eval_shape(lambda: tower.init(jax.random.key(0), example))["params"]
+
+
+def _spec(params: Any) -> Spec:
+    return {
+        name: (tuple(np.shape(a)), str(getattr(a, "dtype", type(a).__name__))) for name, a in _by_name(params).items()
+    }
+
+
+def _describe_nonfinite(params: Any) -> str:
+    """Which parameters hold a NaN or an infinity; "" if none does."""
+    names = [name for name, a in _by_name(params).items() if not np.isfinite(np.asarray(a)).all()]
+    return f"not finite everywhere: {enumerate_names(names)}" if names else ""
+
+
+def _by_name(params: Any) -> dict[str, Any]:
+    """The arrays by path, such as video/conv1/kernel."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

@@ -36,7 +36,8 @@ def random_encoder(
 
     `clips` are at least two different ones, `[n T H W 3]` or space-to-depth, at the size they will be used;
     a few real episodes of the task do. `provenance` says where the key is from, e.g. "random(seed=0)". Host
-    function: it compiles one program. Raises ValueError when the clips are all alike.
+    function: it compiles one program. Raises ValueError when the clips are all alike, or `pixel_scale` so large
+    that features overflow.
     """
     prepared = prepare_clips(clips)
     if prepared.dtype == jnp.uint8:
@@ -46,6 +47,11 @@ def random_encoder(
     drawn = _shape_like(np.asarray(draw), shapes)
     pooled, video = jax.jit(_calibrate)(drawn, prepared)
     spread = float(np.var(pooled, axis=0).sum())
+    if not math.isfinite(spread):
+        raise ValueError(
+            f"the features of the {len(clips)} calibration clips are not finite with pixel_scale={pixel_scale}; S3D "
+            "was made for pixels of 0 to 1 (pixel_scale=1/255), and takes 0 to 255 (pixel_scale=1)."
+        )
     if not spread > SMALLEST_SPREAD:
         raise ValueError(
             f"the features of the {len(clips)} calibration clips differ by only {spread:.1e} (mean squared "

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int, Int32
 
+from rcjax.messages import enumerate_names, quote
 from rcjax.s3d.video import EMBEDDING_SIZE
 
 MAX_WORDS = 16
@@ -83,8 +84,8 @@ def tokenize(sentences: Sequence[str], vocabulary: Mapping[str, int] | None) -> 
         known = [vocabulary[word] for word in words if word in vocabulary][:MAX_WORDS]
         if not known:
             raise ValueError(
-                f"no word of the sentence {sentence!r} is in the vocabulary of {len(vocabulary)} words "
-                f"(dropped: {', '.join(map(repr, words)) or 'nothing, it has no words'}); "
+                f"no word of the sentence {quote(sentence, 100)} is in the vocabulary of {len(vocabulary)} words "
+                f"(dropped: {enumerate_names([quote(w, 30) for w in words], 8) or 'nothing, it has no words'}); "
                 "rephrase it with common English words."
             )
         row[: len(known)] = known

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from rcjax.messages import Spec, enumerate_names
 from rcjax.s3d.layers import BATCH_NORM_EPSILON
 from rcjax.s3d.text import HIDDEN_SIZE, WORD_SIZE
 from rcjax.s3d.video import BLOCK_WIDTHS, EMBEDDING_SIZE
 
 VOCABULARY_SIZE = 66249
-Spec = dict[str, tuple[tuple[int, ...], str]]  # name -> shape, dtype
 State = Mapping[str, np.ndarray]
+Folded = Mapping[str, dict[str, np.ndarray]]  # kernel and bias by the name of the convolution
 
 
 def torch_state_spec(vocabulary_size: int = VOCABULARY_SIZE) -> Spec:
@@ -37,22 +38,24 @@ def torch_state_spec(vocabulary_size: int = VOCABULARY_SIZE) -> Spec:
 def params_from_torch(state: State) -> dict[str, Any]:
     """`Encoder.params` of a state dict that fits `torch_state_spec`: renamed, transposed, batch norm folded.
 
-    Batch norm is folded in float64. `num_batches_tracked` is not used.
+    Batch norm is folded in float64. `num_batches_tracked` is not used. Raises ValueError, naming the tensors, where
+    finite weights are so large that a folded kernel or bias is not finite in float32.
     """
+    folded = _fold_all(state)
     video: dict[str, Any] = {
-        "conv1": _conv(state, "conv1"),
-        "conv_2b": _conv(state, "conv_2b"),
-        "conv_2c": _separable(state, "conv_2c"),
+        "conv1": _conv(folded, "conv1"),
+        "conv_2b": _conv(folded, "conv_2b"),
+        "conv_2c": _separable(folded, "conv_2c"),
         "gating": {"fc0": _dense(state, "gating.fc")},
         "fc": _dense(state, "fc"),
     }
     for name in BLOCK_WIDTHS:
-        pointwise = [_conv(state, f"{name}.{branch}") for branch in ("conv_b0", "conv_b1_a", "conv_b2_a")]
+        pointwise = [_conv(folded, f"{name}.{branch}") for branch in ("conv_b0", "conv_b1_a", "conv_b2_a")]
         video[name] = {
             "pointwise": {part: np.concatenate([p[part] for p in pointwise], -1) for part in ("kernel", "bias")},
-            "branch1": _separable(state, f"{name}.conv_b1_b"),
-            "branch2": _separable(state, f"{name}.conv_b2_b"),
-            "branch3": _conv(state, f"{name}.conv_b3_b"),
+            "branch1": _separable(folded, f"{name}.conv_b1_b"),
+            "branch2": _separable(folded, f"{name}.conv_b2_b"),
+            "branch3": _conv(folded, f"{name}.conv_b3_b"),
             "gating": {f"fc{i}": _dense(state, f"{name}.gating_b{i}.fc") for i in range(4)},
         }
     text = {
@@ -66,19 +69,37 @@ def params_from_torch(state: State) -> dict[str, Any]:
 def fold_batch_norm(
     kernel: np.ndarray, weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, var: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Kernel and bias of a convolution that does what `kernel` (outputs last), then batch norm, do."""
-    scale = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + BATCH_NORM_EPSILON)
-    return {"kernel": (kernel * scale).astype(np.float32), "bias": (bias - mean * scale).astype(np.float32)}
+    """Kernel and bias of a convolution that does what `kernel` (outputs last), then batch norm, do.
+
+    What float32 cannot hold becomes infinite; what a negative variance makes meaningless, not a number.
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        scale = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + BATCH_NORM_EPSILON)
+        return {"kernel": (kernel * scale).astype(np.float32), "bias": (bias - mean * scale).astype(np.float32)}
 
 
-def _conv(state: State, name: str, index: int = 1) -> dict[str, np.ndarray]:
-    kernel = state[f"{name}.conv{index}.weight"].transpose(2, 3, 4, 1, 0)  # OIDHW -> DHWIO
-    norm = (state[f"{name}.bn{index}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
-    return fold_batch_norm(kernel, *norm)
+def _fold_all(state: State) -> Folded:
+    folded, overflowing = {}, []
+    for (conv, norm), *_ in _convolutions():
+        kernel = state[f"{conv}.weight"].transpose(2, 3, 4, 1, 0)  # OIDHW -> DHWIO
+        parts = (state[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
+        folded[conv] = fold_batch_norm(kernel, *parts)
+        if not all(np.isfinite(array).all() for array in folded[conv].values()):
+            overflowing.append(f"{norm} into {conv}.weight")
+    if overflowing:
+        raise ValueError(
+            f"folding batch norm {enumerate_names(overflowing)} gives values that float32 does not hold; these "
+            "weights are damaged: use the released ones."
+        )
+    return folded
 
 
-def _separable(state: State, name: str) -> dict[str, Any]:
-    return {"spatial": _conv(state, name, 1), "temporal": _conv(state, name, 2)}
+def _conv(folded: Folded, name: str, index: int = 1) -> dict[str, np.ndarray]:
+    return folded[f"{name}.conv{index}"]
+
+
+def _separable(folded: Folded, name: str) -> dict[str, Any]:
+    return {"spatial": _conv(folded, name, 1), "temporal": _conv(folded, name, 2)}
 
 
 def _dense(state: State, name: str) -> dict[str, np.ndarray]:

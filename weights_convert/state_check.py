@@ -1,0 +1,101 @@
+"""Compares a pickled value with the state dict that is expected, and says in one short line what it is instead."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from rcjax.messages import Spec, describe_differences, enumerate_names, quote
+from weights_convert.state_pickle import Storage, Tensor
+
+MOST_NAMES_SEARCHED = 1000  # for a prefix
+LONGEST_PREFIX = 100
+DEEPEST_WRAPPING = 3  # dictionaries around a state dict
+
+
+def check_tensors(state: Any, spec: Spec) -> dict[str, Tensor]:
+    """The tensors, if they are those of `spec` and each fills its storage. Raises ValueError, one line, if not."""
+    if not _is_state_dict(state):
+        raise ValueError(_describe_other(state))
+    _refuse_prefix(state, spec)
+    found = {name: (tensor.shape, tensor.storage.dtype) for name, tensor in state.items()}
+    if problems := describe_differences(found, spec):
+        raise ValueError(f"of {len(spec)} tensors expected, {problems}")
+    for name, tensor in state.items():
+        _check_layout(name, tensor)
+    return dict(state)
+
+
+def storages_by_key(tensors: dict[str, Tensor]) -> dict[str, Storage]:
+    """The storages that the tensors lie in."""
+    storages: dict[str, Storage] = {}
+    for tensor in tensors.values():
+        if storages.setdefault(tensor.storage.key, tensor.storage) != tensor.storage:
+            raise ValueError(f"it gives storage {quote(tensor.storage.key)} two sizes or dtypes")
+    return storages
+
+
+def _is_state_dict(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(n) is str and isinstance(t, Tensor) for n, t in value.items())
+
+
+def _refuse_prefix(names: dict[str, Any], spec: Spec) -> None:
+    """Raises ValueError if most names of `spec` stand behind a prefix, as wrappers of a model put there."""
+    for name in list(names)[:MOST_NAMES_SEARCHED]:
+        for prefix in (name.removesuffix(expected) for expected in spec if name.endswith(expected)):
+            if not 0 < len(prefix) <= LONGEST_PREFIX:
+                continue
+            behind = sum(prefix + expected in names for expected in spec)
+            if behind > len(spec) / 2:
+                which = f"all {len(names)}" if all(n.startswith(prefix) for n in names) else f"{behind} of {len(names)}"
+                raise ValueError(
+                    f"{which} names begin with {quote(prefix)}, as a wrapper around the model leaves them; save them "
+                    f"without it: {{name.removeprefix({quote(prefix)}): tensor for name, tensor in state.items()}}"
+                )
+
+
+def _describe_other(value: Any) -> str:
+    """What `value` is, which is no dictionary of names and tensors."""
+    if not isinstance(value, dict):
+        kind = "a tensor" if isinstance(value, Tensor) else f"a value of type {type(value).__name__}"
+        return f"it holds {kind}, not a dictionary of tensors; save torch.save(model.state_dict(), FILE)"
+    inside = max(_state_dicts_inside(value), key=lambda found: len(found[1]), default=None)
+    if inside is not None:
+        path = "".join(f"[{_show_key(key)}]" for key in inside[0])
+        return (
+            f"its state dict lies inside a dictionary, under {path} (beside it: "
+            f"{enumerate_names([_show_key(key) for key in value if key != inside[0][0]]) or 'nothing'}); save that "
+            f"alone: torch.save(torch.load(FILE){path}, NEW)"
+        )
+    others = [_show_key(key) for key, entry in value.items() if type(key) is not str or not isinstance(entry, Tensor)]
+    return f"it holds no dictionary of tensors: {len(others)} of its {len(value)} entries are none: " + enumerate_names(
+        others
+    )
+
+
+def _state_dicts_inside(value: dict[Any, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Tensor]]]:
+    """Keys that lead to a state dict, and the state dict; each dictionary is looked at once."""
+    seen, level = {id(value)}, [((), value)]
+    for _ in range(DEEPEST_WRAPPING):
+        inner = []
+        for path, outer in level:
+            for key, entry in outer.items():
+                if isinstance(entry, dict) and id(entry) not in seen:
+                    seen.add(id(entry))
+                    inner.append(((*path, key), entry))
+        yield from ((path, entry) for path, entry in inner if entry and _is_state_dict(entry))
+        level = inner
+
+
+def _show_key(key: str | int) -> str:
+    return quote(key, 30) if isinstance(key, str) else str(key)
+
+
+def _check_layout(name: str, tensor: Tensor) -> None:
+    """Raises ValueError unless the tensor is all of its storage, in whatever order of axes."""
+    filled, axes = 1, sorted(zip(tensor.strides, tensor.shape, strict=True))
+    for stride, size in axes:
+        if size != 1 and stride != filled:
+            break
+        filled *= size
+    if tensor.offset != 0 or filled != math.prod(tensor.shape) or filled != tensor.storage.size:
+        raise ValueError(f"tensor {name} does not fill its storage of {tensor.storage.size} elements")
