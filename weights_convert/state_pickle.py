@@ -20,7 +20,7 @@ import numpy as np
 
 from rcjax.messages import escape, one_line
 
-MOST_INSTRUCTIONS = 250_000  # of one file; that of S3D has about 25,000
+MOST_INSTRUCTIONS = 100_000  # of one file; that of S3D has about 20,000
 MOST_AXES = 8
 MOST_BITS = 128  # of a number; the magic number of torch.save has 80
 
@@ -91,7 +91,7 @@ class Pickles:
             self._instructions_left -= 1 + extra
             if self._instructions_left < 0:
                 raise ValueError(
-                    f"its {self._what} has over {MOST_INSTRUCTIONS} pickle instructions, S3D's about 25000"
+                    f"its {self._what} has over {MOST_INSTRUCTIONS} pickle instructions, S3D's about 20000"
                 )
         if len(machine.stack) != 1 or machine.marked:
             raise ValueError(f"its {self._what} is damaged (it does not end in one value)")
@@ -133,7 +133,7 @@ class _Machine:
             case "EMPTY_TUPLE":
                 push(())
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                push(tuple(reversed([pop() for _ in range(int(instruction[-1]))])))
+                self._push_tuple(int(instruction[-1]))
             case "TUPLE":
                 items = self._pop_to_mark()
                 self.stack.append(tuple(items))
@@ -182,6 +182,11 @@ class _Machine:
                     "no such thing"
                 )
         return 0
+
+    def _push_tuple(self, size: int) -> None:
+        if len(self.stack) < size:
+            raise IndexError
+        self.stack[-size:] = [tuple(self.stack[-size:])]
 
     def _pop_to_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.marked.pop()

@@ -8,6 +8,7 @@ import hashlib
 import re
 import subprocess
 import sys
+import tracemalloc
 
 import jax
 import numpy as np
@@ -45,9 +46,13 @@ def folder(state, words, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def converted(folder):
+    """What `python -m weights_convert` makes in a process that cannot import torch."""
+    program = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        "runpy.run_module('weights_convert', run_name='__main__', alter_sys=True)"
+    )
     paths = [str(folder / name) for name in ("weights.pth", "words.npy", "s3d")]
-    command = [sys.executable, "-m", "weights_convert", *paths]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "s3d"
 
@@ -147,6 +152,8 @@ def test_failure_while_writing_leaves_nothing(refused, monkeypatch):
         ("text_module.word_embd.weight", -np.inf, "word_embd.weight is not finite"),
         ("mixed_5c.conv_b3_b.bn1.running_var", -1e-3, "running_var is negative"),
         ("conv_2b.bn1.num_batches_tracked", -1, "num_batches_tracked is negative"),
+        ("fc.weight", 3e38, "fc.weight has values beyond 1e"),
+        ("text_module.word_embd.weight", -1e20, "word_embd.weight has values beyond 1e"),
     ],
 )
 def test_damaged_values_are_refused(name, value, message, state, tmp_path):
@@ -155,6 +162,47 @@ def test_damaged_values_are_refused(name, value, message, state, tmp_path):
     damaged.flat[-1] = value
     with pytest.raises(ValueError, match=message):
         check_values(tmp_path / "weights.pth", state | {name: damaged})
+
+
+def test_list_of_damaged_tensors_is_cut(state, tmp_path):
+    damaged = {name: np.full(2, np.nan, np.float32) for name in state}
+    with pytest.raises(ValueError, match=r"conv1\.conv1\.weight is not finite everywhere, .* and 534 more") as error:
+        check_values(tmp_path / "weights.pth", damaged)
+    assert len(str(error.value)) - len(str(tmp_path)) < 300
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("conv1.weight", 3e38, r"conv1.conv1.weight has values beyond 1e\+18"),
+        ("bn1.weight", 3e38, r"conv1.bn1.weight has values beyond 1e\+18"),
+        ("bn1.running_var", -1e-3, "conv1.bn1.running_var is negative"),
+        ("bn1.running_mean", np.inf, "conv1.bn1.running_mean is not finite"),
+    ],
+)
+def test_damaged_weights_make_no_encoder(part, value, message, refused, state, monkeypatch):
+    damaged = state | {f"conv1.{part}": np.full_like(state[f"conv1.{part}"], value)}
+    monkeypatch.setattr("weights_convert.convert.read_torch_file", lambda *_: damaged)
+    refused(message)
+
+
+def test_folding_that_overflows_makes_no_encoder(refused, state, monkeypatch):
+    """Of weights that pass as such."""
+    monkeypatch.setattr("weights_convert.convert.LARGEST_VALUE", np.inf)
+    damaged = state | {"conv1.conv1.weight": np.full_like(state["conv1.conv1.weight"], 3e38)}
+    damaged["conv1.bn1.running_var"] = np.zeros_like(state["conv1.bn1.running_var"])
+    monkeypatch.setattr("weights_convert.convert.read_torch_file", lambda *_: damaged)
+    refused("folding batch norm conv1.bn1 into conv1.conv1.weight gives values that float32 does not hold")
+
+
+def test_prefix_is_named_in_a_short_line(state, folder, tmp_path, capfd):
+    """As DataParallel leaves it before each of the 537 names."""
+    arrays = {f"module.{name}": np.zeros(1, np.float32) for name in state}
+    (tmp_path / "prefix.pth").write_bytes(torch_writer.legacy_file(arrays))
+    assert main([str(tmp_path / "prefix.pth"), str(folder / "words.npy"), str(tmp_path / "s3d")]) == 2
+    error = capfd.readouterr().err
+    assert "all 537 names begin with 'module.'" in error and error.count("\n") == 1
+    assert len(error) - len(str(tmp_path)) < 300 and not (tmp_path / "s3d").exists()
 
 
 @pytest.mark.parametrize(
@@ -199,11 +247,73 @@ def test_damaged_vocabulary_is_refused_or_means_the_same(folder, words, tmp_path
             read_vocabulary(path)
 
 
+def with_words(words, **changed):
+    """The list with the words of some ids (`id7="x"`) replaced."""
+    changed_words = words.tolist()
+    for name, word in changed.items():
+        changed_words[int(name.removeprefix("id")) - 1] = word
+    return np.array(changed_words)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"id7": "dra\ud800wer"}, r"1 of its words are no text.*'dra\\ud800wer' \(id 7\)"),
+        ({"id5": "\udfff", "id66249": "\udc80"}, r"2 of its words are no text.*\(id 5\), .*\(id 66249\)"),
+        ({"id9": "a\0b"}, r"'a\\x00b' \(id 9\)"),
+        ({f"id{i}": "\ud800" for i in range(1, 1000)}, "999 of its words are no text.* and 996 more"),
+        ({f"id{i}": "" for i in range(1, 1000)}, "998 of its words repeat another one, '' is there 999 times"),
+        ({"id3": "x" * 201}, "it has words of 201 characters, over 200"),
+    ],
+    ids=["surrogate", "two surrogates", "NUL", "999 surrogates", "emptied", "long"],
+)
+def test_words_that_are_none_are_refused(changed, message, words, tmp_path):
+    np.save(tmp_path / "words.npy", with_words(words, **changed))
+    with pytest.raises(ValueError, match=message) as error:
+        read_vocabulary(tmp_path / "words.npy")
+    assert len(str(error.value)) - len(str(tmp_path)) < 400 and str(error.value).isprintable()
+
+
+def test_odd_words_are_read_as_they_are(words, tmp_path):
+    """Upper case, accents in two characters, a repeated word and an empty one can do no harm."""
+    odd = with_words(words, id20="Drawer", id21="cafe\u0301", id22=words[30], id23="")
+    np.save(tmp_path / "words.npy", odd)
+    assert read_vocabulary(tmp_path / "words.npy") == odd.tolist()
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("{'descr': '<U22', 'fortran_order': False, 'shape': (99999999999999,)}", "not S3D's vocabulary"),
+        ("{'descr': '<U99999999', 'fortran_order': False, 'shape': (66249,)}", "not S3D's vocabulary"),
+        ("{'descr': '<U22', 'fortran_order': False, 'shape': (" + "9," * 30_000 + ")}", "not S3D's vocabulary"),
+    ],
+)
+def test_vocabulary_that_claims_to_be_huge_takes_no_memory(header, message, tmp_path):
+    data = b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header.encode()
+    (tmp_path / "words.npy").write_bytes(data + bytes(1000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message) as error:
+            read_vocabulary(tmp_path / "words.npy")
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(error.value) and len(str(error.value)) - len(str(tmp_path)) < 500
+
+
+def test_archive_of_arrays_is_no_vocabulary(tmp_path):
+    np.savez(tmp_path / "words.npz", np.array(["a"]))
+    with pytest.raises(ValueError, match=r"it does not begin as a \.npy file does"):
+        read_vocabulary(tmp_path / "words.npz")
+
+
 @pytest.mark.parametrize("arguments", [[], ["a.pth"], ["a.pth", "b.npy"], ["a", "b", "c", "--download", "d"]])
 def test_incomplete_command_lines_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
-    assert exit_.value.code == 2 and "--download" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2 and "--download" in error and error.count("\n") == 1
 
 
 def test_help_says_what_it_does(capsys):
@@ -211,16 +321,6 @@ def test_help_says_what_it_does(capsys):
         main(["--help"])
     out = capsys.readouterr().out
     assert exit_.value.code == 0 and "Orbax" in out and "s3d_howto100m.pth" in out and "131 MB" in out
-
-
-def test_conversion_imports_no_torch(folder, tmp_path):
-    program = (
-        "import sys; sys.modules['torch'] = None; from weights_convert.__main__ import main; "
-        "import weights_convert.convert; sys.exit(main(sys.argv[1:]))"
-    )
-    paths = [str(folder / "weights.pth"), str(folder / "words.npy"), str(tmp_path / "s3d")]
-    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parity

@@ -2,6 +2,7 @@
 
 import http.server
 import re
+import socket
 import threading
 
 import numpy as np
@@ -108,6 +109,30 @@ def test_wrong_sizes_are_refused(server, tmp_path):
     with pytest.raises(ValueError, match="has 5 bytes, expected 3000000; remove it"):
         download(tmp_path, server.url, FILES)
     assert (tmp_path / "weights.pth").read_bytes() == b"short"
+
+
+def test_answer_that_is_no_http_is_one_short_line(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"x\x1b[2J" * 10_000 + b"\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert main(["--download", str(tmp_path), "--base-url", url]) == 2
+        thread.join()
+    error = capsys.readouterr().err
+    assert "could not be fetched" in error and error.count("\n") == 1 and len(error) < 500 and "\x1b" not in error
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "http://a b", "nowhere", "http://[::1", "ftp+x://a"])
+def test_address_that_is_none_is_one_line(url, tmp_path, capsys):
+    assert main(["--download", str(tmp_path), "--base-url", url]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_command_line_fails_with_status_2(server, tmp_path, capsys):
