@@ -1,5 +1,7 @@
 """Demonstrations of every kind, brought to one vector."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +72,14 @@ def test_a_file_becomes_the_encoders_clip(tiny_video):
     assert clip is not None and clip.shape == (16, 48, 48, 3) and clip.dtype == np.uint8
     assert taskspec.given_clip(TaskSpec(video="expert"), VIDEO) is None
     assert taskspec.given_clip(TaskSpec(text="anything"), VIDEO) is None
+
+
+def test_a_target_that_is_not_finite_is_refused(reader):
+    """Of a text tower with finite weights that overflow."""
+    text = jax.tree.map(lambda a: a * 1e20, reader.params["text"])
+    huge = dataclasses.replace(reader, params={**reader.params, "text": text})
+    with pytest.raises(ValueError, match=r"the sentence's embedding by the encoder \(synthetic\) is not finite"):
+        taskspec.embed_spec(TaskSpec(text=synthetic.WORDS[0]), None, huge, VIDEO)
 
 
 def test_a_sentence_is_embedded_by_the_text_tower(reader):

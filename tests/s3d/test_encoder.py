@@ -84,8 +84,17 @@ def test_other_paths_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"format": "rcjax-s3d-1", "provenance": "x", "vocabulary": None}, "other names, shapes or dtypes"),
+        (
+            {"format": "rcjax-s3d-1", "provenance": "x", "vocabulary": None},
+            r"other names, shapes or dtypes than this version's S3D: \d+ missing: video/conv1/bias, .* and \d+ more; "
+            "1 not expected: 'w'",
+        ),
         ({"step": 3}, "does not say format"),
+        ({"format": "rcjax-s3d-1", "vocabulary": None}, "does not say in `provenance`"),
+        ({"format": "rcjax-s3d-1", "provenance": "x"}, "does not map words to rows"),
+        ({"format": "rcjax-s3d-1", "provenance": "x", "vocabulary": ["a"]}, "does not map words to rows"),
+        ({"format": "rcjax-s3d-1", "provenance": "x", "vocabulary": {"a": 0}}, "does not map words to rows"),
+        ({"format": "rcjax-s3d-1", "provenance": "x", "vocabulary": {"a": 1.5}}, "does not map words to rows"),
     ],
 )
 def test_other_checkpoints_are_refused(about, message, tmp_path):
@@ -94,6 +103,30 @@ def test_other_checkpoints_are_refused(about, message, tmp_path):
         items = {"params": ocp.args.StandardSave({"w": np.ones(3)}), "about": ocp.args.JsonSave(about)}
         checkpointer.save(path, args=ocp.args.Composite(**items))
     assert_refused(path, message)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_params_that_are_not_finite_are_not_saved(value, encoder, tmp_path):
+    with pytest.raises(ValueError, match="is not saved: not finite everywhere: video/fc/bias") as error:
+        save_encoder(tmp_path / "damaged", damage(encoder, value))
+    assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
+
+
+def test_checkpoint_whose_params_are_not_finite_is_refused(encoder, tmp_path, monkeypatch):
+    """As an earlier version saved them."""
+    with monkeypatch.context() as context:
+        context.setattr("rcjax.s3d.encoder._describe_nonfinite", lambda _: "")
+        save_encoder(tmp_path / "damaged", damage(encoder, np.nan))
+    assert_refused(tmp_path / "damaged", "not finite everywhere: video/fc/bias; make an encoder checkpoint")
+
+
+def damage(encoder: Encoder, value: float) -> Encoder:
+    """`encoder` with one number of one parameter replaced."""
+    video = encoder.params["video"]
+    bias = np.array(video["fc"]["bias"])
+    bias[100] = value
+    params = {**encoder.params, "video": {**video, "fc": {**video["fc"], "bias": bias}}}
+    return dataclasses.replace(encoder, params=params)
 
 
 def test_checkpoint_with_a_lost_file_is_refused(saved, tmp_path):

@@ -63,6 +63,12 @@ def test_it_says_where_it_is_from_and_has_no_text(encoder):
     assert set(encoder.params) == {"video"}
 
 
+@pytest.mark.parametrize("pixel_scale", [1e38, float("nan")])
+def test_pixel_scale_that_overflows_is_refused(pixel_scale, clips):
+    with pytest.raises(ValueError, match="not finite with pixel_scale="):
+        random_encoder(jax.random.key(0), clips, pixel_scale=pixel_scale)
+
+
 def test_clips_that_are_all_alike_are_refused(clips):
     with pytest.raises(ValueError, match="show different things"):
         random_encoder(jax.random.key(0), np.repeat(clips[:1], 6, axis=0))

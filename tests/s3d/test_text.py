@@ -64,6 +64,12 @@ def test_sentence_without_a_known_word_is_refused(sentence, dropped):
     assert repr(sentence) in str(error.value) and "\n" not in str(error.value)
 
 
+def test_long_sentence_without_a_known_word_is_refused_by_a_short_line():
+    with pytest.raises(ValueError, match=r"\(10000 characters\).*dropped: 'zyx0', .* and \d+ more") as error:
+        tokenize([" ".join(f"zyx{i}" for i in range(5000))[:10_000]], VOCABULARY)
+    assert len(str(error.value)) < 500
+
+
 def test_text_without_text_tower_is_refused(params):
     with pytest.raises(ValueError, match="no vocabulary"):
         tokenize(["red box"], None)
