@@ -1,6 +1,5 @@
 """The command line: bad input is one line and exit code 2, with nothing written; good input does what --help says."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -111,19 +110,27 @@ def test_reward_of_a_video_with_itself_is_its_squared_norm(tiny_encoder, tiny_vi
 
 
 @pytest.mark.parametrize(
-    ("scale", "what"), [(1e25, "the similarity of the two embeddings"), (1e38, "the demonstration's embedding")]
+    ("layer", "part", "value", "what"),
+    [
+        ("fc", "bias", 1e25, "the similarity of the two embeddings"),
+        ("conv1", "kernel", 3e38, "the demonstration's embedding"),
+    ],
 )
-def test_reward_that_is_not_finite_is_an_error(scale, what, tiny_encoder, tiny_video, monkeypatch, capsys):
+def test_reward_that_is_not_finite_is_an_error(layer, part, value, what, tiny_video, monkeypatch, capsys):
     """Of weights that are finite: the product overflows, or the embedding itself."""
-    fc = {name: array * scale for name, array in tiny_encoder.params["video"]["fc"].items()}
-    huge = dataclasses.replace(tiny_encoder, params={"video": {**tiny_encoder.params["video"], "fc": fc}})
-    monkeypatch.setattr("rcjax.s3d.load_encoder", lambda _: huge)
+    from rcjax.s3d import Encoder, params_from_torch
+    from tests.s3d import synthetic
+
+    video = params_from_torch(synthetic.random_state())["video"]
+    video[layer][part] = np.full_like(video[layer][part], value)
+    encoder = Encoder(params={"video": video}, vocabulary=None, provenance="huge")
+    monkeypatch.setattr("rcjax.s3d.load_encoder", lambda _: encoder)
     code, out, err = run(
         capsys, "reward", "--video", tiny_video, "--demonstration", tiny_video, "--encoder", "x",
         "--size", 32, "--frames", 8,
     )  # fmt: skip
     assert (code, out) == (2, "") and err.count("\n") == 1
-    assert f"{what} by the encoder ({tiny_encoder.provenance}) is not finite" in err
+    assert f"{what} by the encoder (huge) is not finite" in err
 
 
 def test_a_sentence_needs_a_vocabulary(tiny_encoder, tiny_video, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -34,8 +35,10 @@ def convert(weights: Path, words: Path, out: Path) -> Encoder:
     for path in (weights, words):
         if not path.is_file():
             raise ValueError(f"there is no file {path}; fetch it: `python -m weights_convert --download DIR`.")
+    spec = torch_state_spec()
+    _check_room(out.absolute().parent, sum(4 * math.prod(shape) for shape, _ in spec.values()))
     vocabulary = read_vocabulary(words)
-    state = read_torch_file(weights, torch_state_spec(len(vocabulary)))
+    state = read_torch_file(weights, spec)
     check_values(weights, state)
     provenance = " ".join(f"{escape(path.name)} sha256:{_sha256(path)}" for path in (weights, words))
     ids = {word: i for i, word in enumerate(vocabulary, start=1)}
@@ -107,6 +110,20 @@ def check_values(path: Path, state: dict[str, np.ndarray]) -> None:
             problems.append(f"{name} is negative somewhere")
     if problems:
         raise ValueError(f"{path} is damaged: {enumerate_names(problems)}; download it again.")
+
+
+def _check_room(folder: Path, n_bytes: int) -> None:
+    """Raises ValueError unless a file of `n_bytes` can be made in `folder`.
+
+    Orbax would find out late: threads of its outlive a write that fails, and leave files and tracebacks behind.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except OSError as error:
+        problem = f"{folder} does not take the {n_bytes / 1e6:.0f} MB of an encoder ({error.strerror})"
+        raise ValueError(f"{problem}; make room, or choose another path.") from error
 
 
 def _save_whole(out: Path, encoder: Encoder) -> None:

@@ -6,6 +6,7 @@ Oracle: parameters and embeddings straight from the arrays that were written.
 import dataclasses
 import hashlib
 import re
+import resource
 import subprocess
 import sys
 import tracemalloc
@@ -131,6 +132,17 @@ def test_cut_off_weights_are_refused(refused, folder, tmp_path):
     with (folder / "weights.pth").open("rb") as file:
         (tmp_path / "cut.pth").write_bytes(file.read(REAL_SIZE // 3))
     refused("the file is cut off", weights=tmp_path / "cut.pth")
+
+
+def test_disk_without_room_is_refused_before_the_work(refused, monkeypatch):
+    """A limit on the size of files acts as a full disk does."""
+    monkeypatch.setattr("weights_convert.convert.read_torch_file", None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, hard))
+    try:
+        refused(r"out does not take the 125 MB of an encoder \(File too large\); make room")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_failure_while_writing_leaves_nothing(refused, monkeypatch):

@@ -1,7 +1,7 @@
 """Files made to hang the reader, to fill memory or the screen, or to hide what they are.
 
-Each is refused by a short line, in bounded time and memory; the bounds are far above what was measured (0.4 s and
-70 MB at most) and far below what an ordinary unpickler takes for some of them.
+Each is refused by a short line, in bounded time and memory; the bounds are far above what was measured (0.3 s and
+60 MB at most) and far below what an ordinary unpickler takes for some of them.
 """
 
 import contextlib
