@@ -1,6 +1,7 @@
 """From the two public files to an encoder checkpoint."""
 
 import collections
+import errno
 import hashlib
 import math
 import os
@@ -122,6 +123,8 @@ def _check_room(folder: Path, n_bytes: int) -> None:
             if hasattr(os, "posix_fallocate"):  # not on macOS
                 os.posix_fallocate(file.fileno(), 0, n_bytes)
     except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            return  # this file system cannot say
         problem = f"{folder} does not take the {n_bytes / 1e6:.0f} MB of an encoder ({error.strerror})"
         raise ValueError(f"{problem}; make room, or choose another path.") from error
 

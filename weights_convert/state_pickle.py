@@ -239,16 +239,11 @@ def _pairs(arguments: tuple[Any, ...]) -> list[Any]:
 
 
 def _storage(reference: Any) -> Storage:
-    """A fifth or sixth entry of the reference is None, or (before torch 1.6) makes the storage a part of another."""
+    """A sixth entry of the reference is None, or makes the storage a part of another; since torch 1.6 there is none."""
     match reference:
-        case ("storage", Global(name), str(key), str(), int(size)) | (
-            "storage",
-            Global(name),
-            str(key),
-            str(),
-            int(size),
-            None,
-        ) if name in STORAGE_DTYPES and size >= 0:
+        case ("storage", Global(name), str(key), str(), int(size), *part_of) if (
+            name in STORAGE_DTYPES and size >= 0 and part_of in ([], [None])
+        ):
             return Storage(key, STORAGE_DTYPES[name], size)
     raise ValueError("it refers to something else than a whole float32 or int64 storage")
 

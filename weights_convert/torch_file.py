@@ -85,7 +85,7 @@ def _read_zip(path: Path, spec: Spec) -> dict[str, np.ndarray]:
         file.largest_read = None
         sizes = _member_sizes(archive)
         root = _root(list(sizes))
-        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+        if any(m.compress_type != zipfile.ZIP_STORED or m.compress_size != m.file_size for m in archive.infolist()):
             raise ValueError("it is a compressed ZIP archive, which torch.save does not write")
         _check_byte_order(archive, f"{root}byteorder", sizes)
         size = sizes[f"{root}data.pkl"]

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.weights_convert import torch_writer
+from tests.weights_convert import assembler, torch_writer
 from weights_convert.torch_file import read_torch_file
 
 STATE = {
@@ -55,6 +55,22 @@ def test_reads_permuted_axes(writer, read):
     state = STATE | {"conv.weight": np.ascontiguousarray(STATE["conv.weight"].transpose(2, 0, 1)).transpose(1, 2, 0)}
     assert not state["conv.weight"].flags.c_contiguous
     assert_same(read(WRITERS[writer](state)))
+
+
+def test_reads_what_python_2_wrote(read):
+    """Strings of bytes, and an OrderedDict made of a list of lists."""
+
+    def text(value: bytes) -> bytes:
+        return b"U" + bytes([len(value)]) + value
+
+    values = np.arange(6, dtype=np.float32)
+    pairs = [b"](" + text(name) + assembler.tensor() + b"e" for name in (b"one", b"two")]
+    state = assembler.ORDERED_DICT + b"](" + b"".join(pairs) + b"e" + assembler.TUPLE1 + assembler.REDUCE
+    start = b"".join(torch_writer.dump(value) for value in (0x1950A86A20F9469CFC6C, 1001))
+    system, keys = b"}(" + text(b"little_endian") + b"\x88u", b"](" + text(b"0") + b"e"
+    data = start + b"".join(b"\x80\2" + part + b"." for part in (system, state, keys))
+    got = read(data + np.int64(6).tobytes() + values.tobytes(), {name: ((2, 3), "float32") for name in ("one", "two")})
+    assert_same(got, {name: values.reshape(2, 3) for name in ("one", "two")})
 
 
 @pytest.mark.parity
