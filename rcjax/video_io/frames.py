@@ -1,0 +1,33 @@
+"""What all readers share: RGB frames, white under transparency, and the sentence for a damaged file."""
+
+import os
+import pathlib
+from collections.abc import Generator
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import UInt8
+
+from rcjax.video_io.timeline import Timeline
+
+Frames: TypeAlias = UInt8[np.ndarray, "F H W 3"]
+Frame: TypeAlias = UInt8[np.ndarray, "H W 3"]
+FrameReader: TypeAlias = Generator[Frame, None, Timeline]  # yields the frames, then returns when each is shown
+
+
+def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> Frame:
+    """Straight alpha over white, rounded to the nearest byte."""
+    if rgba[..., 3].min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    color, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    return ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def check_frames(frames: Frames) -> None:
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+        raise ValueError(f"got frames of {frames.dtype} {list(frames.shape)}; expected uint8 [F H W 3], not empty.")
+
+
+def damaged(path: str | os.PathLike[str], reason: object) -> ValueError:
+    reason = " ".join(str(reason).split())
+    return ValueError(f"{pathlib.Path(path)} cannot be read in full ({reason}); download, export or convert it again.")
