@@ -10,29 +10,17 @@ from PIL import Image
 
 from rcjax import video_io
 from rcjax.video_io import fit_clip, frame_indices, read_clip, read_video, side_by_side, write_video
+from tests.video_files import LOSSY, encode, moving_blocks
 
 TYPECHECKED = pytest.mark.skipif(
     hasattr(fit_clip, "__wrapped__"),
     reason="run with --jaxtyping-packages, which refuses these arguments first",
 )
-LOSSY = 12.0  # mean error of 0-255 by codecs at default quality: 5 to 10 measured, 22 to the next frame
 
 
 @pytest.fixture(scope="module")
 def frames():
-    """Blocks of 8 pixels, shifted from frame to frame: 24 frames of 64x48 (width x height)."""
-    blocks = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
-    picture = np.kron(blocks, np.ones((8, 8, 1), np.uint8))
-    return np.stack([np.roll(picture, 2 * i, axis=1) for i in range(24)])
-
-
-def encode(path, frames, codec="libx264", **options):
-    with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=10)
-        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
+    return moving_blocks()
 
 
 def mean_error(a, b):
@@ -124,19 +112,6 @@ def test_rotation_of_a_phone_picture_is_applied(tmp_path, frames):
     exif[0x0112] = 6  # the camera's top is on the right: turn clockwise to show (EXIF 2.3, orientation)
     Image.fromarray(frames[0]).save(tmp_path / "a.jpg", exif=exif, quality=100, subsampling=0)
     assert mean_error(read_video(tmp_path)[0], np.rot90(frames[0], -1)) < LOSSY
-
-
-@pytest.mark.parametrize(("matrix", "quarter_turns"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2)])
-def test_rotation_of_a_phone_video_is_applied(tmp_path, frames, matrix, quarter_turns):
-    """The matrix (a b c d) of the track header maps x to ax + cy and y to bx + dy (ISO/IEC 14496-12, 8.3.2)."""
-    path = tmp_path / "a.mp4"
-    encode(path, frames)
-    data = bytearray(path.read_bytes())
-    start = data.index(b"tkhd") + 4 + 40
-    for place, entry in zip((0, 4, 12, 16), matrix, strict=True):
-        data[start + place : start + place + 4] = (entry * 0x10000).to_bytes(4, "big", signed=True)
-    path.write_bytes(data)
-    assert mean_error(read_video(path)[0], np.rot90(frames[0], quarter_turns)) < LOSSY
 
 
 # what cannot be read

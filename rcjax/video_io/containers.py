@@ -7,6 +7,7 @@ import pathlib
 from typing import BinaryIO
 
 from rcjax.video_io.frames import damaged
+from rcjax.video_io.gif import gif_end
 
 # What may stand at the top of an MP4 or MOV (ISO/IEC 14496-12; the QuickTime file format).
 _ISO_BOXES = frozenset(
@@ -17,9 +18,8 @@ _EBML, _SEGMENT = bytes.fromhex("1a45dfa3"), bytes.fromhex("18538067")
 # Chapters, Attachments, Void, CRC-32; Timestamp, SimpleBlock, BlockGroup, Position, PrevSize, SilentTracks,
 # EncryptedBlock.
 _MATROSKA_ELEMENTS = [
-    bytes.fromhex(identifier)
-    for identifier in "1f43b675 1c53bb6b 1254c367 114d9b74 1549a966 1654ae6b 1043a770 1941a469 ec bf "
-    "e7 a3 a0 a7 ab 5854 af".split()
+    *map(bytes.fromhex, ("1f43b675", "1c53bb6b", "1254c367", "114d9b74", "1549a966", "1654ae6b", "1043a770")),
+    *map(bytes.fromhex, ("1941a469", "ec", "bf", "e7", "a3", "a0", "a7", "ab", "5854", "af")),
 ]
 
 
@@ -33,7 +33,7 @@ def video_end(path: pathlib.Path) -> int:
     with path.open("rb") as file:
         head = _read(file, 0, 12)
         if head[:3] == b"GIF":
-            end = _gif_end(path.read_bytes())
+            end = gif_end(path.read_bytes())
         elif head[:4] == b"RIFF":
             end = _riff_end(file, length)
         elif head[:4] == _EBML:
@@ -50,30 +50,6 @@ def video_end(path: pathlib.Path) -> int:
 def _read(file: BinaryIO, at: int, n_bytes: int) -> bytes:
     file.seek(at)
     return file.read(n_bytes)
-
-
-def _gif_end(data: bytes) -> int | None:
-    """Past the trailer that the blocks lead to. Source: GIF89a specification, sections 15 to 27."""
-    at = 13 + _color_table_size(data[10:11])
-    while at < len(data):
-        kind = data[at : at + 1]
-        if kind == b";":
-            return at + 1
-        if kind == b"!":  # extension: a label, then sub-blocks
-            at += 2
-        elif kind == b",":  # image: descriptor, colour table, code size, then sub-blocks
-            at += 11 + _color_table_size(data[at + 9 : at + 10])
-        else:
-            at += 1  # padding that some encoders leave between blocks
-            continue
-        while at < len(data) and data[at]:
-            at += 1 + data[at]
-        at += 1
-    return None
-
-
-def _color_table_size(flags: bytes) -> int:
-    return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
 def _riff_end(file: BinaryIO, length: int) -> int | None:
@@ -101,8 +77,9 @@ def _iso_end(file: BinaryIO, length: int) -> int | None:
     while at < length:
         head = _read(file, at, 16)
         size, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if kind == b"ftyp" and {b"moov", b"mdat"} <= seen and b"moof" not in seen:
-            return at  # another file; the fragments of one movie may repeat their start
+        is_over = b"mfra" in seen or (b"moof" not in seen and {b"moov", b"mdat"} <= seen)
+        if kind == b"ftyp" and is_over:
+            return at  # another file; fragments of one movie, though, may repeat their start
         if len(head) < 8 and b"moof" in seen:
             starts_a_box = head[0] == 0 and any(box.startswith(head[4:]) for box in _ISO_BOXES)
             return None if starts_a_box else at

@@ -2,17 +2,25 @@
 
 import os
 import pathlib
+import struct
+import zlib
 from collections.abc import Generator
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from rcjax.video_io.timeline import Timeline
 
 Frames: TypeAlias = UInt8[np.ndarray, "F H W 3"]
 Frame: TypeAlias = UInt8[np.ndarray, "H W 3"]
 FrameReader: TypeAlias = Generator[Frame, None, Timeline]  # yields the frames, then returns when each is shown
+
+DECODE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)  # what Pillow raises on damaged files
 
 
 def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> Frame:

@@ -3,10 +3,7 @@
 import io
 import pathlib
 import re
-import struct
-import zlib
 from fractions import Fraction
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,7 +11,7 @@ from PIL import Image, ImageOps
 
 from rcjax.video_io import apng
 from rcjax.video_io.containers import video_end
-from rcjax.video_io.frames import Frame, FrameReader, damaged, on_white
+from rcjax.video_io.frames import DECODE_ERRORS, Frame, FrameReader, damaged, on_white
 from rcjax.video_io.timeline import even_timeline, timeline_of_delays
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -22,10 +19,6 @@ ANIMATION_SUFFIXES = (".png", ".apng", ".webp")
 
 _ORIENTATION = 0x0112  # EXIF 2.3
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_DECODE_ERRORS = (
-    *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error),
-    Image.DecompressionBombError,
-)  # what Pillow raises on damaged files
 
 
 def read_folder(folder: pathlib.Path) -> FrameReader:
@@ -40,7 +33,7 @@ def read_folder(folder: pathlib.Path) -> FrameReader:
             with Image.open(picture, formats=_FORMATS) as image:
                 is_animated = _is_animated(image)
                 frame = None if is_animated else _turn(on_white(_to_rgba(image)), image)
-        except _DECODE_ERRORS as error:
+        except DECODE_ERRORS as error:
             raise damaged(picture, error) from error
         if frame is None:
             raise ValueError(
@@ -67,7 +60,7 @@ def read_animation(path: pathlib.Path) -> FrameReader:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.format == "WEBP" and _is_animated(image):
                 return (yield from _read_webp(image))
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise damaged(path, error) from error
     raise ValueError(
         f"{path} is a single picture; expected an animation, a video, or a folder of pictures: name the folder, "

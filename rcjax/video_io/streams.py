@@ -4,10 +4,11 @@ PyAV itself and not imageio's plugin for it, which completes a cut MP4 with unin
 shows another colour where an area is cleared, or where a palette follows a grey one.
 """
 
+import itertools
 import pathlib
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
 import av.error
@@ -19,7 +20,7 @@ from PIL import Image
 
 from rcjax.video_io.containers import video_end
 from rcjax.video_io.frames import Frame, FrameReader, damaged, on_white
-from rcjax.video_io.timeline import Timeline, even_timeline
+from rcjax.video_io.timeline import Timeline, even_timeline, timeline_of_delays
 
 NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own ones leave the transparency of WebM out
@@ -42,15 +43,19 @@ def read_stream(path: pathlib.Path) -> FrameReader:
         with av.open(_url(path, end)) as container:
             stream = _choose_stream(container, path)
             decoder = _decoder(stream, path)
-            stamps = []
+            stamps, matrix = [], None
             for frame in _decode(container, stream, decoder, path):
                 stamps.append(Stamp(frame.pts, frame.dts, frame.duration))
-                yield _show(frame, stream, path)
+                matrix = _display_matrix(frame, matrix)
+                yield _show(frame, stream, matrix, path)
             if not stamps:
                 raise damaged(path, "it holds no frames")
             if "mp4" in container.format.name and any(e.pos + e.size > end for e in stream.index_entries):
                 raise damaged(path, "it is cut off")
-            return _timeline(stamps, _stated_end(container, stream), stream.time_base)
+            tick = stream.time_base or Fraction(1)
+            if container.format.name == "gif":
+                return timeline_of_delays([stamp.duration * tick for stamp in stamps])
+            return _timeline(stamps, _stated_end(container, stream, tick), tick)
     except av.error.FFmpegError as error:
         raise damaged(path, error.strerror) from error
 
@@ -79,14 +84,39 @@ def _decoder(stream: av.VideoStream, path: pathlib.Path) -> av.VideoCodecContext
         raise ValueError(f"{path} is coded in a way that FFmpeg does not decode here; convert it to H.264 in an .mp4.")
     if stream.metadata.get("alpha_mode") == "1" and decoder.name in ALPHA_DECODERS:
         try:
-            decoder = av.VideoCodecContext.create(ALPHA_DECODERS[decoder.name], "r")
+            decoder = cast(av.VideoCodecContext, av.CodecContext.create(ALPHA_DECODERS[decoder.name], "r"))
         except UnknownCodecError as error:
             raise ValueError(
                 f"{path} has transparency that only {ALPHA_DECODERS[decoder.name]} decodes, and PyAV was built "
                 "without it; convert the file to one without transparency."
             ) from error
+    if decoder.name == "hevc" and _hevc_has_alpha(decoder.extradata or b""):
+        raise ValueError(
+            f"{path} is HEVC with transparency, which PyAV does not decode; convert it, for instance with "
+            "`ffmpeg -i IN -c:v prores_ks -pix_fmt yuva444p10le OUT.mov`."
+        )
     decoder.thread_type = "AUTO"
     return decoder
+
+
+def _hevc_has_alpha(config: bytes) -> bool:
+    """Whether the decoder configuration (hvcC) has an SEI message that says so.
+
+    Sources: ISO/IEC 14496-15 section 8.3.3.1; ITU-T H.265 section D.2 (NAL unit type 39, payload type 165).
+    """
+    at = 23
+    for _ in range(config[22] if len(config) >= at else 0):
+        n_units = int.from_bytes(config[at + 1 : at + 3], "big")
+        at += 3
+        for _ in range(n_units):
+            size = int.from_bytes(config[at : at + 2], "big")
+            unit = config[at + 2 : at + 2 + size]
+            if (
+                unit[:1] == b"\x4e" and unit[2:3] == b"\xa5" and unit[4:5] < b"\x80"
+            ):  # above: it takes back an earlier one
+                return True
+            at += 2 + size
+    return False
 
 
 def _decode(
@@ -101,12 +131,17 @@ def _decode(
             yield frame
 
 
-def _show(frame: av.VideoFrame, stream: av.VideoStream, path: pathlib.Path) -> Frame:
+def _show(frame: av.VideoFrame, stream: av.VideoStream, matrix: np.ndarray | None, path: pathlib.Path) -> Frame:
     picture = _square_pixels(_to_rgb(frame, stream), stream.sample_aspect_ratio, path)
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    if matrix is not None:
-        picture = _turn(picture, np.frombuffer(bytes(matrix), np.int32).reshape(3, 3), path)
-    return np.ascontiguousarray(picture)
+    return np.ascontiguousarray(picture if matrix is None else _turn(picture, matrix, path))
+
+
+def _display_matrix(frame: av.VideoFrame, previous: np.ndarray | None) -> np.ndarray | None:
+    """Of the container or of the stream itself, where H.264 states it once for all frames up to the next keyframe."""
+    found = frame.side_data.get(Type.DISPLAYMATRIX)  # pyright: ignore[reportArgumentType]
+    if found is not None:
+        return np.frombuffer(bytes(found), np.int32).reshape(3, 3)
+    return None if frame.key_frame else previous
 
 
 def _to_rgb(frame: av.VideoFrame, stream: av.VideoStream) -> Frame:
@@ -145,9 +180,9 @@ def _turn(picture: Frame, matrix: np.ndarray, path: pathlib.Path) -> Frame:
     (a, b), (c, d) = matrix[:2, :2].astype(float).tolist()
     if not any((a, b, c, d)):  # some writers leave it empty; FFmpeg shows the frame as it is
         return picture
-    if abs(b) <= RIGHT_ANGLE * abs(a) and abs(c) <= RIGHT_ANGLE * abs(d):
+    if a and d and abs(b) <= RIGHT_ANGLE * abs(a) and abs(c) <= RIGHT_ANGLE * abs(d):
         right, down = a, d
-    elif abs(a) <= RIGHT_ANGLE * abs(b) and abs(d) <= RIGHT_ANGLE * abs(c):
+    elif b and c and abs(a) <= RIGHT_ANGLE * abs(b) and abs(d) <= RIGHT_ANGLE * abs(c):
         right, down, picture = c, b, picture.swapaxes(0, 1)
     else:
         unit = abs(np.linalg.det([[a, b], [c, d]])) ** 0.5 or 1.0
@@ -159,13 +194,13 @@ def _turn(picture: Frame, matrix: np.ndarray, path: pathlib.Path) -> Frame:
     return picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
 
 
-def _stated_end(container: av.container.InputContainer, stream: av.VideoStream) -> int | None:
+def _stated_end(container: av.container.InputContainer, stream: av.VideoStream, tick: Fraction) -> int | None:
     """When the stream ends by its header, in its ticks; of the file's duration only if nothing else can last longer."""
     if stream.duration:
         return (stream.start_time or 0) + stream.duration
     if container.duration and len(container.streams) == 1:
         seconds = Fraction((container.start_time or 0) + container.duration, av.time_base)
-        return round(seconds / stream.time_base)
+        return round(seconds / tick)
     return None
 
 
@@ -175,7 +210,7 @@ def _timeline(stamps: list[Stamp], stated_end: int | None, tick: Fraction) -> Ti
     The end of the last frame by its duration if all frames are then even, by the header if not: a decoder's durations
     belong to the order of decoding, and FFmpeg guesses what Matroska leaves out.
     """
-    starts = _starts(stamps)
+    starts = frame_starts(stamps)
     gap = starts[-1] - starts[-2] if len(starts) > 1 else 1
     timeline = Timeline(starts, starts[-1] + (stamps[-1].duration or gap), tick)
     if timeline.end == starts[0]:
@@ -185,14 +220,14 @@ def _timeline(stamps: list[Stamp], stated_end: int | None, tick: Fraction) -> Ti
     return timeline
 
 
-def _starts(stamps: list[Stamp]) -> list[int]:
+def frame_starts(stamps: list[Stamp]) -> list[int]:
     """Never decreasing: a frame without a usable timestamp follows the one before.
 
     An AVI stamps its B-frames in the order of decoding. Where the clock jumps back it goes on from where it was.
     """
-    times = [stamp.pts for stamp in stamps]
-    if _decreases(times) and not _decreases([stamp.dts for stamp in stamps]):
-        times = [stamp.dts for stamp in stamps]
+    times, decoding_times = [stamp.pts for stamp in stamps], [stamp.dts for stamp in stamps]
+    if _decreases(times) and decoding_times[0] is not None and not _decreases(decoding_times):
+        times = decoding_times
     starts, offset = [], 0
     for i, time in enumerate(times):
         following = starts[-1] + stamps[i - 1].duration if starts else 0
@@ -206,4 +241,4 @@ def _starts(stamps: list[Stamp]) -> list[int]:
 
 def _decreases(times: list[int | None]) -> bool:
     known = [time for time in times if time is not None]
-    return any(later < earlier for earlier, later in zip(known, known[1:], strict=False))
+    return any(later < earlier for earlier, later in itertools.pairwise(known))
