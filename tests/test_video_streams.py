@@ -146,16 +146,14 @@ def test_the_whole_display_matrix_is_applied(tmp_path, name, matrix, expected):
 
 @pytest.mark.parametrize(("matrix", "expected"), [MIRRORS_AND_TURNS[i] for i in (3, 5, 6)])
 def test_the_roll_of_matroska_is_applied(tmp_path, matrix, expected):
-    path = tmp_path / "a.mkv"
-    (a, b, c, d), one = matrix, 1 << 16
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.height, stream.width, stream.pix_fmt = *FRAMES.shape[1:3], "yuv420p"
-        stream.set_display_matrix([a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30])
-        for frame in FRAMES:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    is_read_as(path, np.stack([expected(frame) for frame in FRAMES]))
+    encode(tmp_path / "a.mkv", FRAMES, matrix=matrix)
+    is_read_as(tmp_path / "a.mkv", np.stack([expected(frame) for frame in FRAMES]))
+
+
+def test_the_roll_of_a_transparent_webm_is_applied(tmp_path):
+    """Its decoder is not the one that the container's matrix is handed to."""
+    encode(tmp_path / "a.webm", HIDDEN, "libvpx-vp9", "yuva420p", matrix=(0, 1, -1, 0))
+    is_read_as(tmp_path / "a.webm", np.rot90(over_white(HIDDEN), -1, axes=(1, 2)))
 
 
 def put_orientation(source, path, head, quarter_turns, mirrored):

@@ -34,14 +34,27 @@ def grey_levels(n_frames):
     return np.broadcast_to(levels[:, None, None, None], (n_frames, 32, 32, 3))
 
 
-def encode(path, frames, codec="libx264", pix_fmt="yuv420p", codec_options=None, aspect=None, starts=None, **options):
+def encode(
+    path,
+    frames,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    codec_options=None,
+    aspect=None,
+    starts=None,
+    matrix=None,
+    **options,
+):
     """Frames [F H W 3 or 4] at 10 a second, or with `starts` (and the end) in milliseconds.
 
-    `aspect`: a pixel's width over its height. `options` are the container's.
+    `matrix`: a display matrix (a b c d). `aspect`: a pixel's width over its height. `options` are the container's.
     """
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=10, options=codec_options or {})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
+        if matrix is not None:
+            a, b, c, d = (entry << 16 for entry in matrix)
+            stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
         if aspect is not None:
             stream.codec_context.sample_aspect_ratio = aspect
         if starts is not None:

@@ -96,7 +96,7 @@ def _read_webp(image: Image.Image) -> FrameReader:
     return timeline_of_delays(delays)
 
 
-def _turn(frame: Frame, image: Image.Image) -> Frame:
+def _turn(frame: UInt8[np.ndarray, "h w 3"], image: Image.Image) -> Frame:
     """Upright by the orientation that a camera noted in the file."""
     orientation = image.getexif().get(_ORIENTATION, 1)
     if orientation == 1:

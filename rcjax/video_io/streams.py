@@ -16,6 +16,7 @@ import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
+from jaxtyping import UInt8
 from PIL import Image
 
 from rcjax.video_io.containers import video_end
@@ -43,10 +44,11 @@ def read_stream(path: pathlib.Path) -> FrameReader:
         with av.open(_url(path, end)) as container:
             stream = _choose_stream(container, path)
             decoder = _decoder(stream, path)
+            of_container = None if decoder is stream.codec_context else _container_matrix(path, end, stream.index)
             stamps, matrix = [], None
             for frame in _decode(container, stream, decoder, path):
                 stamps.append(Stamp(frame.pts, frame.dts, frame.duration))
-                matrix = _display_matrix(frame, matrix)
+                matrix = _display_matrix(frame, matrix) if of_container is None else of_container
                 yield _show(frame, stream, matrix, path)
             if not stamps:
                 raise damaged(path, "it holds no frames")
@@ -136,6 +138,12 @@ def _show(frame: av.VideoFrame, stream: av.VideoStream, matrix: np.ndarray | Non
     return np.ascontiguousarray(picture if matrix is None else _turn(picture, matrix, path))
 
 
+def _container_matrix(path: pathlib.Path, end: int, index: int) -> np.ndarray | None:
+    """For a decoder of our own, which the container's display matrix does not reach."""
+    with av.open(_url(path, end)) as container:
+        return _display_matrix(next(container.decode(container.streams[index])), None)
+
+
 def _display_matrix(frame: av.VideoFrame, previous: np.ndarray | None) -> np.ndarray | None:
     """Of the container or of the stream itself, where H.264 states it once for all frames up to the next keyframe."""
     found = frame.side_data.get(Type.DISPLAYMATRIX)  # pyright: ignore[reportArgumentType]
@@ -158,7 +166,7 @@ def _is_uncompressed_avi(stream: av.VideoStream) -> bool:
     return stream.codec_context.name == "rawvideo" and stream.container.format.name == "avi"
 
 
-def _square_pixels(picture: Frame, aspect: Fraction | None, path: pathlib.Path) -> Frame:
+def _square_pixels(picture: UInt8[np.ndarray, "h w 3"], aspect: Fraction | None, path: pathlib.Path) -> Frame:
     """Enlarged in one direction, as browsers do; `aspect` is a pixel's width over its height, None or 0 if not said."""
     if not aspect or aspect == 1:
         return picture
@@ -172,7 +180,7 @@ def _square_pixels(picture: Frame, aspect: Fraction | None, path: pathlib.Path) 
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
-def _turn(picture: Frame, matrix: np.ndarray, path: pathlib.Path) -> Frame:
+def _turn(picture: UInt8[np.ndarray, "h w 3"], matrix: np.ndarray, path: pathlib.Path) -> Frame:
     """By a display matrix (a b u; c d v; x y w): a pixel at (x, y) is shown at (ax + cy, bx + dy).
 
     Source: ISO/IEC 14496-12 section 8.3.2.
