@@ -51,9 +51,19 @@ def test_even_frames_are_picked_by_their_number(tmp_path, name, codec, fps):
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(stream.encode())
-    for n_frames in (3, 7, 8, 12, 24, 48):
+    whole = read_video(path)
+    for n_frames in (7, 8, 48):
         assert picks_of(path, n_frames) == frame_indices(24, n_frames).tolist()
-        np.testing.assert_array_equal(read_clip(path, n_frames, 32), fit_clip(read_video(path), n_frames, 32))
+        np.testing.assert_array_equal(read_clip(path, n_frames, 32), fit_clip(whole, n_frames, 32))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mp4", "mpeg4"), ("a.mkv", "libx264")])
+def test_a_last_frame_that_stays(tmp_path, name, codec):
+    """Among even ones, with B-frames and without."""
+    starts = [100 * i for i in range(12)]
+    encode(tmp_path / name, grey_levels(12), codec, starts=[*starts, 1800])
+    for n_frames in (4, 8, 13):
+        assert picks_of(tmp_path / name, n_frames) == on_screen(starts, 1800, n_frames)
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 5])

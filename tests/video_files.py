@@ -65,9 +65,15 @@ def encode(
             )
             if starts is not None:
                 picture.pts, picture.time_base = starts[i], MILLISECOND
-                picture.duration = starts[i + 1] - starts[i]
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
+            _write(container, stream.encode(picture), starts)
+        _write(container, stream.encode(), starts)
+
+
+def _write(container, packets, starts):
+    for packet in packets:
+        if starts is not None:  # encoders do not pass all durations on
+            packet.duration = starts[starts.index(packet.pts) + 1] - packet.pts
+        container.mux(packet)
 
 
 def set_matrix(path, matrix):

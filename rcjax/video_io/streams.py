@@ -213,19 +213,22 @@ def _stated_end(container: av.container.InputContainer, stream: av.VideoStream, 
 
 
 def _timeline(stamps: list[Stamp], stated_end: int | None, tick: Fraction) -> Timeline:
-    """The frames' starts by their timestamps.
+    """The frames' starts by their timestamps, and the end by the header.
 
-    The end of the last frame by its duration if all frames are then even, by the header if not: a decoder's durations
-    belong to the order of decoding, and FFmpeg guesses what Matroska leaves out.
+    The header's end may be rounded more coarsely than the frames. So where the last frame's own duration makes all of
+    them even, and the header agrees within half a frame, they are even. Alone that duration will not do: it belongs to
+    the order of decoding, and FFmpeg guesses what Matroska leaves out.
     """
     starts = frame_starts(stamps)
     gap = starts[-1] - starts[-2] if len(starts) > 1 else 1
     timeline = Timeline(starts, starts[-1] + (stamps[-1].duration or gap), tick)
     if timeline.end == starts[0]:
         return even_timeline(len(starts))
-    if stated_end is not None and stated_end > starts[-1] and not timeline.is_even():
-        return Timeline(starts, stated_end, tick)
-    return timeline
+    if stated_end is None or stated_end <= starts[-1]:
+        return timeline
+    if timeline.is_even() and 2 * abs(stated_end - timeline.end) <= gap:
+        return timeline
+    return Timeline(starts, stated_end, tick)
 
 
 def frame_starts(stamps: list[Stamp]) -> list[int]:
