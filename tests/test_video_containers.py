@@ -1,6 +1,7 @@
 """Files that are cut off are refused, and bytes that others have appended are no part of the video. Oracle: what the
 whole file shows."""
 
+import av
 import numpy as np
 import pytest
 
@@ -81,6 +82,35 @@ def test_cut_and_then_appended_to_is_still_cut(tmp_path, files, kind):
     name, data, _ = files[kind]
     for length in np.linspace(100, len(data) - 2, 20).astype(int):
         assert read_or_refuse(tmp_path / name, data[:length] + b"\n") is None, length
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        ("fragments", b"\x00\x00\x02\x94moof"),
+        ("live WebM", bytes.fromhex("1f43b67501000000")),
+        ("live Matroska", bytes.fromhex("1f43b67501000000")),
+    ],
+)
+def test_the_beginning_of_another_part_is_a_cut(tmp_path, files, kind, head):
+    """A fragment or a cluster of which only the header, or less, has arrived."""
+    name, data, _ = files[kind]
+    if kind == "fragments":
+        data = b"".join(box for kind, box in boxes(data) if kind != b"mfra")
+    for length in range(1, len(head) + 1):
+        assert read_or_refuse(tmp_path / name, data + head[:length]) is None, length
+
+
+def test_a_cut_between_two_samples_is_refused(tmp_path, files):
+    """In an MP4 whose data runs to the end of the file, wherever that is: no box and no packet shows the cut."""
+    name, data, _ = files["index first"]
+    box = data.index(b"mdat") - 4
+    data = data[:box] + bytes(4) + data[box + 4 :]
+    assert len(read_or_refuse(tmp_path / name, data)) == len(FRAMES)
+    with av.open(str(tmp_path / name)) as container:
+        ends = [entry.pos + entry.size for entry in container.streams.video[0].index_entries]
+    for end in ends[:-1]:
+        assert read_or_refuse(tmp_path / name, data[:end]) is None, end
 
 
 def test_fragments_that_repeat_their_start_are_one_movie(tmp_path, files):

@@ -3,6 +3,7 @@
 
 import io
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from rcjax.video_io import read_clip, read_video
+from rcjax.video_io import read_clip, read_video, write_video
 from rcjax.video_io import streams as video_streams
 from tests.video_files import LOSSY, MIRRORS_AND_TURNS, boxes, encode, moving_blocks, set_matrix
 
@@ -124,12 +125,15 @@ def test_of_two_videos_the_default_one_is_taken(tmp_path, name, default):
     is_read_as(path, videos[default])
 
 
-def test_names_with_colons_and_spaces(tmp_path):
-    path = tmp_path / "12:30 take, 1.mp4"
-    encode(path, FRAMES)
-    is_read_as(path, FRAMES)
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_names_with_colons_and_spaces(tmp_path, monkeypatch, suffix):
+    """FFmpeg takes what is before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    path = Path(f"12:30 take, 1{suffix}")
+    write_video(path, FRAMES, 10)
+    is_read_as(path, FRAMES, tolerance=20)  # a GIF has fewer colours
     path.write_bytes(path.read_bytes() + b"text")
-    is_read_as(path, FRAMES)
+    is_read_as(path, FRAMES, tolerance=20)
 
 
 # which way up
@@ -186,6 +190,12 @@ def test_the_orientation_inside_a_stream_is_applied(tmp_path, codec, head, quart
     put_orientation(tmp_path / "plain.mp4", tmp_path / "a.mp4", head, quarter_turns, mirrored)
     mirror = FRAMES[:, :, ::-1] if mirrored else FRAMES
     is_read_as(tmp_path / "a.mp4", np.rot90(mirror, quarter_turns, axes=(1, 2)))
+
+
+def test_an_orientation_ends_at_the_next_keyframe(tmp_path):
+    encode(tmp_path / "plain.mp4", FRAMES, codec_options={"g": "2", "bf": "0"})
+    put_orientation(tmp_path / "plain.mp4", tmp_path / "a.mp4", (6,), 0, mirrored=True)
+    is_read_as(tmp_path / "a.mp4", np.concatenate([FRAMES[:2, :, ::-1], FRAMES[2:]]))
 
 
 @pytest.mark.parametrize("matrix", [(0.7071, 0.7071, -0.7071, 0.7071), (1, 0, 0.5, 1), (1, 0, 0, 0)])

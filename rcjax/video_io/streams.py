@@ -141,7 +141,7 @@ def _show(frame: av.VideoFrame, stream: av.VideoStream, matrix: np.ndarray | Non
 def _container_matrix(path: pathlib.Path, end: int, index: int) -> np.ndarray | None:
     """For a decoder of our own, which the container's display matrix does not reach."""
     with av.open(_url(path, end)) as container:
-        return _display_matrix(next(container.decode(container.streams[index])), None)
+        return _display_matrix(cast(av.VideoFrame, next(container.decode(container.streams[index]))), None)
 
 
 def _display_matrix(frame: av.VideoFrame, previous: np.ndarray | None) -> np.ndarray | None:

@@ -42,7 +42,7 @@ def _write_mp4(path: pathlib.Path, frames: Frames, fps: float | int) -> None:
     _, height, width, _ = frames.shape
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     rate = Fraction(fps).limit_denominator(1000)
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
         # said, not left to the player, which would guess by size
@@ -62,7 +62,7 @@ def _write_gif(path: pathlib.Path, frames: Frames, fps: float | int) -> None:
         raise ValueError(f"fps={fps}; a GIF plays at most {GIF_MAX_FPS}: write an .mp4 or lower fps.")
     starts = [round(100 * i / fps) for i in range(len(frames) + 1)]  # in the 1/100 s that GIF counts
     options = {"final_delay": str(starts[-1] - starts[-2])}
-    with av.open(str(path), "w", format="gif", options=options) as container:
+    with av.open(f"file:{path}", "w", format="gif", options=options) as container:
         # gifflags 0: whole frames. Parts alone would be compared by index across different palettes.
         stream = container.add_stream("gif", rate=100, options={"gifflags": "0"})
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "pal8"
