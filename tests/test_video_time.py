@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rcjax.video_io import fit_clip, frame_indices, read_clip, read_video
-from rcjax.video_io.streams import Stamp, frame_starts
+from rcjax.video_io.streams import Stamp, frame_starts, stream_timeline
 from rcjax.video_io.timeline import Timeline, frame_indices_in_time, timeline_of_delays
 from tests.video_files import encode, grey_levels
 
@@ -155,3 +155,26 @@ def test_ticks_as_long_as_a_frame_are_no_rounding():
 def test_strange_timestamps(pts, dts, starts):
     stamps = [Stamp(*both, duration=1) for both in zip(pts, dts, strict=True)]
     assert frame_starts(stamps) == starts
+
+
+@pytest.mark.parametrize(
+    ("duration", "stated_end", "end", "is_even"),
+    [
+        (100, None, 400, True),
+        (0, None, 400, True),  # as long as the gap before
+        (100, 403, 400, True),  # the header's rounding
+        (100, 900, 900, False),  # the duration belongs to another frame, or is guessed
+        (700, 400, 400, True),
+        (700, 1000, 1000, False),
+        (100, 250, 400, True),  # no end at all
+    ],
+)
+def test_the_end_of_the_last_frame(duration, stated_end, end, is_even):
+    stamps = [Stamp(100 * i, 100 * i, duration if i == 3 else 100) for i in range(4)]
+    timeline = stream_timeline(stamps, stated_end, Fraction(1, 1000))
+    assert (timeline.end, timeline.is_even()) == (end, is_even)
+
+
+def test_timestamps_that_are_all_the_same_say_nothing():
+    timeline = stream_timeline([Stamp(5, 5, 0)] * 6, None, Fraction(1, 1000))
+    assert frame_indices_in_time(timeline, 3).tolist() == [0, 2, 4]

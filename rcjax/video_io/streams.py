@@ -57,7 +57,7 @@ def read_stream(path: pathlib.Path) -> FrameReader:
             tick = stream.time_base or Fraction(1)
             if container.format.name == "gif":
                 return timeline_of_delays([stamp.duration * tick for stamp in stamps])
-            return _timeline(stamps, _stated_end(container, stream, tick), tick)
+            return stream_timeline(stamps, _stated_end(container, stream, tick), tick)
     except av.error.FFmpegError as error:
         raise damaged(path, error.strerror) from error
 
@@ -212,7 +212,7 @@ def _stated_end(container: av.container.InputContainer, stream: av.VideoStream, 
     return None
 
 
-def _timeline(stamps: list[Stamp], stated_end: int | None, tick: Fraction) -> Timeline:
+def stream_timeline(stamps: list[Stamp], stated_end: int | None, tick: Fraction) -> Timeline:
     """The frames' starts by their timestamps, and the end by the header.
 
     The header's end may be rounded more coarsely than the frames. So where the last frame's own duration makes all of
