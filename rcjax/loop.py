@@ -88,7 +88,7 @@ def iterate(
     """One episode of every environment of every seed, its video reward, and (if `mode.learn`) one PPO update a seed.
 
     Returns the next state, metrics of each seed, and the episodes with the video reward they were paid. Where
-    `mode.learn` is off or a video reward is not finite, the next state is the same one.
+    `mode.learn` is off, or an episode's or an update's numbers are not all finite, the next state is the same one.
     Pure; the caller compiles it, with the keywords closed over. With a `mesh` (axes `seed` and `env`), each device
     runs, draws and embeds its own share, `micro_batch` episodes at a time; a seed's update sees all of the seed's.
     """
@@ -103,14 +103,27 @@ def iterate(
             check_vma=False,
         )
     judged = judge(state.ppo.params, inputs, mode, keys[:, 1], jnp.arange(config.n_envs))
-    learn = mode.learn & jnp.all(jnp.isfinite(judged.video_reward))
+    metrics = jax.vmap(_episode_metrics)(judged)
+    learn = mode.learn & jnp.all(metrics["nonfinite_reward"] + metrics["nonfinite_episodes"] == 0)
     ppo_state, losses = _update_each_seed(state.ppo, judged, keys[:, 2], learn, config, mesh)
+    nonfinite = jnp.where(learn, jax.vmap(count_nonfinite)(ppo_state, losses), 0.0)
+    learnt = learn & jnp.all(nonfinite == 0)  # of all seeds: they stay in step
     following = TrainState(
-        ppo=ppo_state,
-        key=jnp.where(learn, keys[:, 0], state.key),
-        iteration=state.iteration + learn.astype(jnp.int32),
+        ppo=jax.tree.map(lambda new, old: jnp.where(learnt, new, old), ppo_state, state.ppo),
+        key=jnp.where(learnt, keys[:, 0], state.key),
+        iteration=state.iteration + learnt.astype(jnp.int32),
     )
-    return following, jax.vmap(_episode_metrics)(judged) | losses, judged
+    return following, metrics | losses | {"nonfinite_update": nonfinite}, judged
+
+
+def count_nonfinite(state: ppo.PPOState, losses: dict[str, Float[Array, ""]]) -> Float[Array, ""]:
+    """How many of a seed's parameters, of Adam's moments and of an update's losses are not finite.
+
+    The losses have the norm of the gradients among them. The explained variance is left out: it is NaN, and rightly,
+    where all returns are the same.
+    """
+    losses = {name: loss for name, loss in losses.items() if name != "explained_variance"}
+    return sum(jnp.sum(~jnp.isfinite(x), dtype=jnp.float32) for x in jax.tree.leaves((state, losses)))  # pyright: ignore
 
 
 def _update_each_seed(
@@ -209,7 +222,7 @@ def actor(params: networks.Params, mode: Mode) -> Act:
 
 
 def _episode_metrics(judged: Judged) -> dict[str, Float[Array, ""]]:
-    """Of one seed."""
+    """Metrics of one seed's episodes."""
     episodes, similarity = judged.episodes, judged.video_reward
     return {
         "video_reward": similarity.mean(),
@@ -218,5 +231,21 @@ def _episode_metrics(judged: Judged) -> dict[str, Float[Array, ""]]:
         "true_return": episodes.true_return.mean(),
         "success_rate": episodes.success.mean(dtype=jnp.float32),
         "nonfinite_reward": jnp.sum(~jnp.isfinite(similarity), dtype=jnp.float32),
+        "nonfinite_episodes": jnp.sum(~_finite_episodes(episodes), dtype=jnp.float32),
         "diverged_physics": episodes.diverged.sum(dtype=jnp.float32),
     }
+
+
+def _finite_episodes(episodes: Episodes) -> Bool[Array, " N"]:
+    """Which of one seed's episodes have only finite observations, actions, values, poses and true returns."""
+
+    def finite(x: Array, axis: int) -> Bool[Array, " N"]:
+        return jnp.isfinite(jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)).all(axis=1)
+
+    of_each_array = jax.tree.map(finite, episodes, _env_axes().episodes)
+    return functools.reduce(jnp.logical_and, jax.tree.leaves(of_each_array))
+
+
+def state_shapes(config: TrainConfig, env: Any) -> TrainState:
+    """`initial_state` as shapes and types alone."""
+    return jax.eval_shape(functools.partial(initial_state, config, env))

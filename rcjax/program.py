@@ -15,6 +15,11 @@ from rcjax.s3d import Encoder
 from rcjax.types import GeomPoses
 from rcjax.world import World
 
+
+class NotFinite(ValueError):
+    """Episodes, or an update, have numbers that are not finite: there is no going on from them."""
+
+
 Row = dict[str, float]
 Rows = list[Row]
 """A seed's metrics each"""
@@ -82,11 +87,16 @@ class Program:
         return self.compiled(state, self.inputs, self.modes[0])
 
     def evaluate(self, state: TrainState) -> tuple[TrainState, Rows, Judged]:
-        """One deterministic episode from each of the first `n_envs` evaluation starts; the state is the same after."""
+        """One deterministic episode from each of the first `n_envs` evaluation starts; the state is the same after.
+
+        Raises NotFinite if the episodes have numbers that are not finite.
+        """
         inputs = self.inputs.replace(env_params=self._eval_params)  # pyright: ignore
         state, metrics, judged = self.compiled(state, inputs, self.modes[1])
+        rows = as_rows(metrics)
+        refuse_nonfinite(rows, f"evaluation after iteration {int(state.iteration)}")
         names = ("video_reward", "true_return", "success_rate")
-        return state, [{f"eval_{name}": row[name] for name in names} for row in as_rows(metrics)], judged
+        return state, [{f"eval_{name}": row[name] for name in names} for row in rows], judged
 
     def first_episode(self, judged: Judged) -> tuple[GeomPoses, float]:
         """The kept poses of the first seed's first episode and its video reward, in every process."""
@@ -96,6 +106,25 @@ class Program:
         )
         poses, reward = jax.device_get(pick(judged))
         return poses, float(reward)
+
+
+def refuse_nonfinite(rows: Rows, where: str) -> None:
+    """Raises NotFinite if the rows count anything that is not finite. A training iteration has then left the state as
+    it was."""
+    rewards, episodes, updates = (
+        sum(row[f"nonfinite_{what}"] for row in rows) for what in ("reward", "episodes", "update")
+    )
+    if rewards:
+        raise NotFinite(f"{where}: {rewards:.0f} video rewards are not finite")
+    if episodes:
+        raise NotFinite(f"{where}: {episodes:.0f} episodes have observations, actions or values that are not finite")
+    if updates:
+        seeds = sum(row["nonfinite_update"] > 0 for row in rows)
+        whose = f" of {seeds} of {len(rows)} seeds" if len(rows) > 1 else ""
+        raise NotFinite(
+            f"{where}: the update{whose} gives parameters, gradients or losses that are not finite (a smaller "
+            "--learning-rate may help)"
+        )
 
 
 def as_rows(metrics: dict[str, jax.Array]) -> Rows:

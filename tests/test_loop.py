@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from rcjax.embedding import embed_frames
-from rcjax.loop import judge_episodes, train_mode
-from rcjax.program import as_rows
+from rcjax.loop import count_nonfinite, judge_episodes, train_mode
+from rcjax.ppo import PPOState
+from rcjax.program import NotFinite, as_rows, refuse_nonfinite
 from rcjax.render import render_frames
 from rcjax.types import GeomPoses
 
@@ -47,7 +48,8 @@ def test_training_changes_the_policy_and_counts(tiny_program, first):
     before, after = jax.tree.leaves(tiny_program.initial_state().ppo.params), jax.tree.leaves(state.ppo.params)
     assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert row["gradient_steps"] == 2 * 2  # epochs x minibatches
-    assert row["nonfinite_reward"] == row["diverged_physics"] == 0
+    assert row["nonfinite_reward"] == row["nonfinite_episodes"] == row["nonfinite_update"] == 0
+    assert row["diverged_physics"] == 0
 
 
 def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, tiny_config, first):
@@ -85,8 +87,57 @@ def test_a_reward_that_is_not_finite_leaves_the_state(tiny_program, first):
     poisoned = inputs.replace(target=inputs.target.at[0].set(jnp.nan))
     after, metrics, _ = tiny_program.compiled(copied(before), poisoned, tiny_program.modes[0])
     chex.assert_trees_all_equal(after, before)
-    assert as_rows(metrics)[0]["nonfinite_reward"] == 4
+    row = as_rows(metrics)[0]
+    assert row["nonfinite_reward"] == 4 and row["nonfinite_episodes"] == row["nonfinite_update"] == 0
     assert int(first[0].iteration) == 1
+
+
+def with_params(state, name, value):
+    """The state with one array of its parameters, or (`nu`) of Adam's second moments, full of `value`."""
+
+    def poisoned(path, leaf):
+        return jnp.full_like(leaf, value) if jax.tree_util.keystr(path).endswith(name) else leaf
+
+    after = jax.tree_util.tree_map_with_path(poisoned, state)
+    assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(after.ppo), jax.tree.leaves(state.ppo), strict=True))
+    return after
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "counted"),
+    [
+        ("['critic']['out']['bias']", 1e25, "update"),  # its squared error overflows; values and gradients do not
+        ("['critic']['out']['bias']", -np.inf, "episodes"),
+        ("['actor']['out']['bias']", np.nan, "episodes"),
+        ("params['log_std']", 100.0, "episodes"),  # infinitely wide
+        ("params['log_std']", -100.0, "episodes"),  # the density of what is drawn is infinite
+        (".nu['actor']['out']['bias']", np.inf, "update"),
+    ],
+)
+def test_numbers_that_are_not_finite_leave_the_state(tiny_program, name, value, counted):
+    """Parameters are poisoned, each array in a way that shows elsewhere."""
+    before = with_params(tiny_program.initial_state(), name, value)
+    after, metrics, _ = tiny_program.step(copied(before))
+    chex.assert_trees_all_equal(after, before)
+    row = as_rows(metrics)[0]
+    assert [what for what in ("reward", "episodes", "update") if row[f"nonfinite_{what}"]] == [counted]
+    with pytest.raises(NotFinite, match=r"iteration 1: .* not finite"):
+        refuse_nonfinite([row], "iteration 1")
+
+
+def test_an_evaluation_that_is_not_finite_is_refused(tiny_program):
+    with pytest.raises(NotFinite, match=r"evaluation after iteration 0: 4 episodes have .* not finite"):
+        tiny_program.evaluate(with_params(tiny_program.initial_state(), "['actor']['out']['bias']", np.nan))
+
+
+def test_each_seeds_numbers_are_counted_apart():
+    """The explained variance may be NaN; the norm of the gradients stands for all of them."""
+    state = PPOState(params={"w": jnp.array([[1.0, 2.0], [jnp.nan, jnp.inf]])}, opt_state=(jnp.zeros(2, jnp.int32),))
+    losses = {"explained_variance": jnp.full(2, jnp.nan), "grad_norm": jnp.array([1.0, jnp.inf])}
+    np.testing.assert_array_equal(jax.vmap(count_nonfinite)(state, losses), [0, 3])
+    row = {"nonfinite_reward": 0, "nonfinite_episodes": 0}
+    with pytest.raises(NotFinite, match="iteration 2: the update of 1 of 2 seeds"):
+        refuse_nonfinite([row | {"nonfinite_update": 0}, row | {"nonfinite_update": 3}], "iteration 2")
 
 
 def test_environments_start_apart_and_frames_follow_the_stride(tiny_program, tiny_config, first):
