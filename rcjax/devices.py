@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 AXES = ("seed", "env")
 PATIENCE_S = 3600  # that processes wait for the first one to prepare a run
+_FAILED = -1  # what the first process tells the others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +119,26 @@ def of_all_processes(number: int) -> list[int]:
     if jax.process_count() == 1:
         return [number]
     return multihost_utils.process_allgather(np.array(number)).tolist()
+
+
+def of_first_process(work: Callable[[], int], what: str) -> int:
+    """What `work`, which only the first process does, gives there; its error ends all of them. `what` as for
+    `wait_for_all`."""
+    if jax.process_count() == 1:
+        return work()
+    number, failure = _FAILED, None
+    if is_writer():
+        try:
+            number = work()
+        except BaseException as error:
+            failure = error
+    wait_for_all(what)
+    number = of_all_processes(number)[0]
+    if failure is not None:
+        raise failure
+    if number == _FAILED:
+        raise ValueError("the first process could not begin; it has said why.")
+    return number
 
 
 def is_writer() -> bool:

@@ -1,13 +1,15 @@
 """What a trained policy does, and what a video is worth."""
 
+import sys
 from pathlib import Path
 
+from rcjax.checkpoints import checkpoints_path, newest_intact, refuse_misfit, restored
 from rcjax.config import TaskSpec, VideoConfig
-from rcjax.loop import Judged
+from rcjax.loop import Judged, state_shapes
 from rcjax.program import Program, Rows
 from rcjax.reward import video_similarity
 from rcjax.s3d import Encoder
-from rcjax.storage import Checkpoints, RunFolder
+from rcjax.storage import RunFolder
 from rcjax.taskspec import embed_clip, embed_spec, require_finite
 from rcjax.video_io import read_clip
 from rcjax.world import build_world
@@ -16,14 +18,23 @@ from rcjax.world import build_world
 def evaluate_run(run: RunFolder) -> tuple[Program, Rows, Judged]:
     """The newest policies' deterministic episodes, one of each seed from each of the first `n_envs` evaluation starts.
 
-    Raises ValueError if the run has no checkpoint.
+    The run may be trained meanwhile: nothing is written. Raises ValueError if it has no checkpoint, none that is
+    intact and fits its config, or a policy whose episodes have numbers that are not finite.
     """
-    world = build_world(run.config)
-    program = Program(run.config, world, run.encoder(), run.target())
-    with Checkpoints(run) as checkpoints:
-        state = checkpoints.restore(program.initial_state())
-    _, rows, judged = program.evaluate(state)
+    checkpoint = newest_intact(run, _warn)
+    if checkpoint is None:
+        raise ValueError(
+            f"{checkpoints_path(run)} holds no checkpoint; the run stopped before its first one, train anew."
+        )
+    target, encoder, world = run.target(), run.encoder(), build_world(run.config)
+    refuse_misfit(run, *checkpoint, like=state_shapes(run.config, world.env))
+    program = Program(run.config, world, encoder, target)
+    _, rows, judged = program.evaluate(restored(checkpoint[1], program.initial_state()))
     return program, rows, judged
+
+
+def _warn(message: str) -> None:
+    print(f"rcjax: {message}", file=sys.stderr)
 
 
 def similarity_of_files(path: Path, spec: TaskSpec, encoder: Encoder, video: VideoConfig) -> float:

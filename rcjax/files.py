@@ -1,5 +1,7 @@
-"""Files that are complete or absent, and the folder for what is kept between runs."""
+"""Files that are complete or absent, whether they were changed, and the folder for what is kept between runs."""
 
+import hashlib
+import json
 import os
 import secrets
 from collections.abc import Callable
@@ -27,3 +29,28 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file below `folder`, by its path there."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def refuse_changed(folder: Path, written: Path) -> None:
+    """Raises ValueError, with the reason alone, unless `folder` still has the files whose digests `written` holds."""
+    try:
+        expected, found = json.loads(written.read_bytes()), digests(folder)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{written.name} or a file that it lists cannot be read") from error
+    if not isinstance(expected, dict):
+        raise ValueError(f"{written.name} cannot be read")
+    missing = sorted(set(expected) - set(found))
+    if missing:
+        raise ValueError(f"{folder.name}/{missing[0]} is missing")
+    changed = sorted(name for name in expected if expected[name] != found[name])
+    if changed:
+        raise ValueError(f"{folder.name}/{changed[0]} was changed")

@@ -3,11 +3,13 @@
     runs/<name>/config.json       the TrainConfig
                 target.npy        the demonstration's embedding [D]
                 encoder/          the S3D weights, if they were drawn at random
+                encoder.json      digests of the files in encoder/
                 demonstration.mp4
                 metrics.jsonl     one JSON object for every iteration and seed
                 events.*          the same for TensorBoard, the interquartile mean of several seeds
-                checkpoints/      Orbax, one an iteration kept
+                checkpoints/      Orbax, one an iteration kept, and N.damaged, one that was found damaged
                 curve.png, policy.mp4
+                .lock             while it is being trained
 
 A folder is complete or absent: it is filled under a temporary name and renamed. What training makes comes later:
 metrics, checkpoints, pictures, and the expert's demonstration.mp4.
@@ -19,20 +21,20 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from tensorboardX import SummaryWriter
 
 from rcjax.config import TrainConfig, from_json, to_json
-from rcjax.files import write_atomically
+from rcjax.files import digests, refuse_changed, write_atomically
 from rcjax.s3d import Encoder, load_encoder, save_encoder
+from rcjax.s3d.video import EMBEDDING_SIZE
 from rcjax.statistics import mean_row
 from rcjax.video_io import write_video
 
-KEPT_CHECKPOINTS = 2
+# What every row of metrics.jsonl has: whole numbers, and numbers or null.
+ROW_COUNTS = ("iteration", "env_steps", "seed")
+ROW_VALUES = ("video_reward", "true_return", "success_rate")
 
 
 class RunFolder:
@@ -57,6 +59,7 @@ class RunFolder:
         try:
             if config.encoder is None:
                 save_encoder(building / "encoder", encoder)
+                (building / "encoder.json").write_text(json.dumps(digests(building / "encoder"), indent=1) + "\n")
             np.save(building / "target.npy", target)
             if demonstration is not None:
                 write_video(building / "demonstration.mp4", demonstration, fps=config.video.frames_per_second)
@@ -74,88 +77,48 @@ class RunFolder:
         config = path / "config.json"
         if not config.is_file():
             raise ValueError(f"{path} is not a run: it has no config.json; name a folder that `rcjax train` wrote.")
-        return RunFolder(path, from_json(config.read_text()))
+        try:
+            return RunFolder(path, from_json(config.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ValueError(f"{config} cannot be used: {error}") from error
 
     @property
     def demonstration_path(self) -> Path:
         return self.path / "demonstration.mp4"
 
     def target(self) -> np.ndarray:
+        """The demonstration's embedding [D]. Raises ValueError if the file is damaged."""
+        path = self.path / "target.npy"
         try:
-            return np.load(self.path / "target.npy", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{self.path / 'target.npy'} cannot be read ({error}); the run's folder is damaged, train anew."
-            ) from error
+            target = np.load(path, allow_pickle=False)
+        except Exception as error:  # NumPy raises many kinds
+            raise ValueError(f"{path} cannot be read ({error}); the run's folder is damaged, train anew.") from error
+        if not isinstance(target, np.ndarray) or target.shape != (EMBEDDING_SIZE,) or target.dtype != np.float32:
+            found = f"{target.dtype}{list(target.shape)}" if isinstance(target, np.ndarray) else type(target).__name__
+            raise ValueError(f"{path} is {found}, expected float32[{EMBEDDING_SIZE}]; train anew.")
+        if not np.isfinite(target).all():
+            raise ValueError(f"{path} has numbers that are not finite; the run's folder is damaged, train anew.")
+        return target
 
     def encoder_path(self) -> Path:
         return Path(self.config.encoder) if self.config.encoder else self.path / "encoder"
 
     def encoder(self) -> Encoder:
-        return load_encoder(self.encoder_path())
+        """Raises ValueError if the encoder is damaged, or is no longer where it was."""
+        path = self.encoder_path()
+        if self.config.encoder is not None:
+            return load_encoder(path)
+        try:
+            if path.with_suffix(".json").exists():
+                refuse_changed(path, path.with_suffix(".json"))
+            return load_encoder(path)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); train anew.") from error
 
 
 def refuse_existing(path: Path) -> None:
     if path.exists():
         raise ValueError(f"{path} exists already; continue it with --resume {path}, or choose another --name.")
-
-
-class Checkpoints:
-    """The training state by iteration, in Orbax's format. Close to be sure that all is on disk."""
-
-    def __init__(self, run: RunFolder):
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT_CHECKPOINTS)
-        self.path = (run.path / "checkpoints").absolute()
-        self.manager = ocp.CheckpointManager(self.path, options=options)
-
-    def save(self, iteration: int, state: Any) -> None:
-        if iteration not in self.manager.all_steps():
-            self.manager.save(iteration, args=ocp.args.StandardSave(_storable(state)))
-
-    def latest(self) -> int | None:
-        return self.manager.latest_step()
-
-    def restore(self, like: Any) -> Any:
-        """The newest state, in the structure of `like`. Raises ValueError if there is none or its shapes differ."""
-        iteration = self.latest()
-        if iteration is None:
-            raise ValueError(f"{self.path} holds no checkpoint; the run stopped before its first one, train anew.")
-        try:
-            stored = self.manager.restore(iteration, args=ocp.args.StandardRestore(_storable(like)))
-        except Exception as error:
-            raise ValueError(
-                f"checkpoint {self.path / str(iteration)} does not fit this run's config "
-                f"({str(error).splitlines()[0]}); restore its config.json or train anew."
-            ) from error
-        return _from_storable(dict(stored), like)
-
-    def close(self) -> None:
-        self.manager.wait_until_finished()
-        self.manager.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _storable(state: Any) -> dict[str, Any]:
-    """Leaves by their path, typed keys as their data: what is on disk does not depend on our classes."""
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {jax.tree_util.keystr(path): jax.random.key_data(leaf) if _is_key(leaf) else leaf for path, leaf in leaves}
-
-
-def _from_storable(stored: dict[str, Any], like: Any) -> Any:
-    def leaf(path, old):
-        new = stored[jax.tree_util.keystr(path)]
-        return jax.random.wrap_key_data(new, impl=jax.random.key_impl(old)) if _is_key(old) else new
-
-    return jax.tree_util.tree_map_with_path(leaf, like)
 
 
 class Metrics:
@@ -196,12 +159,40 @@ class Metrics:
 
 
 def read_metrics(run: RunFolder) -> list[dict[str, float]]:
-    """The rows of metrics.jsonl. A last line cut short by a kill is left out."""
+    """The rows of metrics.jsonl. A last line cut short by a kill is left out.
+
+    Raises ValueError if any other line is damaged.
+    """
     path = run.path / "metrics.jsonl"
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}).") from error
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            rows.append(_metrics_row(line))
+        except (ValueError, RecursionError) as error:
+            if number == len(lines):  # without its newline
+                break
+            raise ValueError(
+                f"line {number} of {path} is damaged ({error}); remove it, or the file: the run goes on without."
+            ) from error
     return rows
+
+
+def _metrics_row(line: bytes) -> dict[str, float]:
+    """Raises ValueError, with the reason alone, if the line is no row of metrics."""
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise ValueError("not a JSON object")
+    for name, value in row.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise ValueError(f"{name} is {value!r:.50}, not a number")
+    for name in ROW_COUNTS:
+        if not isinstance(row.get(name), int):
+            raise ValueError(f"{name} is {row.get(name)!r}, not a whole number")
+    missing = [name for name in ROW_VALUES if name not in row]
+    if missing:
+        raise ValueError(f"it has no {missing[0]}")
+    return row

@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -12,15 +12,25 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from rcjax.checkpoints import (
+    Checkpoints,
+    checkpoints_path,
+    newest_intact,
+    read_intact,
+    refuse_misfit,
+    restored,
+    set_aside,
+)
 from rcjax.config import EXPERT, TrainConfig
-from rcjax.devices import choose_devices, is_writer, of_all_processes, wait_for_all
+from rcjax.devices import choose_devices, is_writer, of_all_processes, of_first_process, wait_for_all
 from rcjax.figures import learning_curve
-from rcjax.loop import Judged, TrainState
-from rcjax.program import Program, Row, Rows, as_rows
+from rcjax.lock import hold
+from rcjax.loop import Judged, TrainState, state_shapes
+from rcjax.program import NotFinite, Program, Row, Rows, as_rows, refuse_nonfinite
 from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import expert_video, given_demonstration, policy_video
 from rcjax.statistics import mean_row
-from rcjax.storage import Checkpoints, Metrics, RunFolder, read_metrics, refuse_existing
+from rcjax.storage import Metrics, RunFolder, read_metrics, refuse_existing
 from rcjax.taskspec import embed_spec, expert_clip, given_clip, require_vocabulary
 from rcjax.world import World, build_world, calibrated_encoder
 
@@ -35,7 +45,7 @@ RANDOM_ENCODER_NOTICE = (
 
 
 class Stopped(Exception):
-    """Training ended before its last iteration, by a signal or a value that is not finite; the run can be resumed."""
+    """Training ended before its last iteration, by a signal or numbers that are not finite; the run can be resumed."""
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
@@ -51,14 +61,20 @@ def start(config: TrainConfig, path: Path, say: Say = print, devices: int | None
     refuse_existing(path)
     choose_devices(config.seeds, config.n_envs, devices)
     wait_for_all("the run's folder may be made")
-    if not is_writer():
-        wait_for_all("the run's folder is made")
+    prepared: list[tuple[RunFolder, World, Encoder]] = []
+
+    def make() -> int:
+        with hold(path.with_name(f".{path.name}.lock"), f"{path} is being made", say):
+            refuse_existing(path)
+            prepared.append(prepare(config, path, say))
+        return 0
+
+    of_first_process(make, "the run's folder is made")
+    if not prepared:
         return resume(path, say, devices)
-    try:
-        run, world, encoder = prepare(config, path, say)
-    finally:
-        wait_for_all("the run's folder is made")
-    return train(run, world, encoder, say, devices)
+    run, world, encoder = prepared[0]
+    with claimed(run, say) as iteration:
+        return train(run, world, encoder, say, devices, iteration)
 
 
 def prepare(config: TrainConfig, path: Path, say: Say) -> tuple[RunFolder, World, Encoder]:
@@ -82,34 +98,63 @@ def prepare(config: TrainConfig, path: Path, say: Say) -> tuple[RunFolder, World
 def resume(path: Path, say: Say = print, devices: int | None = None) -> RunFolder:
     """Continues a run from its newest checkpoint, to the same metrics as if it had never stopped.
 
-    It may go on with another number of devices: then to the same metrics up to rounding.
+    It may go on with another number of devices: then to the same metrics up to rounding. Raises ValueError if another
+    process trains the run, or if its folder is damaged; newer checkpoints that are damaged, while an older one is
+    intact, are said and set aside.
     """
     run = RunFolder.open(path)
-    return train(run, build_world(run.config), run.encoder(), say, devices)
+    with claimed(run, say) as iteration:
+        encoder = run.encoder()
+        return train(run, build_world(run.config), encoder, say, devices, iteration)
 
 
-def train(run: RunFolder, world: World, encoder: Encoder, say: Say = print, devices: int | None = None) -> RunFolder:
-    """From the run's newest checkpoint (or the beginning) to its last iteration, then the final evaluation.
+@contextmanager
+def claimed(run: RunFolder, say: Say) -> Iterator[int]:
+    """Keeps other processes from training the run, and gives the iteration of the checkpoint to go on from (0: none).
 
-    Raises Stopped on Ctrl-C, SIGTERM or a reward that is not finite; the run can then be resumed.
+    The first of many processes decides, for all of them.
+    """
+    with ExitStack() as stack:
+
+        def claim() -> int:
+            stack.enter_context(hold(run.path / ".lock", f"{run.path} is being trained", say))
+            _ = run.target(), read_metrics(run)  # damaged ones are refused before any work
+            newest = newest_intact(run, say)
+            iteration = 0 if newest is None else newest[0]
+            set_aside(run, iteration)
+            return iteration
+
+        yield of_first_process(claim, "the run is claimed")
+
+
+def train(
+    run: RunFolder, world: World, encoder: Encoder, say: Say = print, devices: int | None = None, iteration: int = 0
+) -> RunFolder:
+    """From the run's checkpoint of `iteration` (0: the beginning) to its last iteration, then the final evaluation.
+
+    Raises Stopped on Ctrl-C, SIGTERM or numbers that are not finite; the run can then be resumed.
     """
     config, say = run.config, say if is_writer() else _silent
+    stored = read_intact(checkpoints_path(run) / str(iteration)) if iteration else None
+    if stored is not None:
+        refuse_misfit(run, iteration, stored, state_shapes(config, world.env))
     with meanwhile(draw_demonstration, run, world, say) if is_writer() else nullcontext():
         program = Program(config, world, encoder, run.target(), devices)
         wait_for_all("everyone has the run")  # what follows has the processes talk, and they lose patience soon
         with Checkpoints(run) as checkpoints:
             state = program.initial_state()
-            if checkpoints.latest() is not None:
-                state = checkpoints.restore(state)
+            if stored is not None:
+                state = restored(stored, state)
             compile_for(program, run, say)
             with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
                 try:
                     state, evaluation = run_iterations(program, state, checkpoints, recorder, stop)
                 finally:
-                    if is_writer():
-                        learning_curve(read_metrics(run), run.path / "curve.png", title_of(config))
+                    rows = read_metrics(run) if is_writer() else []
+                    if rows:  # none where the first iteration failed
+                        learning_curve(rows, run.path / "curve.png", title_of(config))
     wait_for_all("the demonstration is drawn")
-    finish(run, program, evaluation or program.evaluate(state)[1:], say)
+    finish(run, program, evaluation or evaluate(program, state)[1:], say)
     return run
 
 
@@ -151,15 +196,18 @@ def run_iterations(
     for iteration in range(int(state.iteration) + 1, last + 1):
         state, metrics, _ = program.step(state)
         if unread is not None:
-            recorder.write(unread[0], as_rows(unread[1]))
+            rows = as_rows(unread[1])
+            stop_at_nonfinite(unread[0], rows, state, checkpoints)
+            recorder.write(unread[0], rows)
         unread = iteration, metrics
         stopping = stop.agreed()
         evaluating = iteration == last or (config.eval_every > 0 and iteration % config.eval_every == 0)
         saving = iteration == last or iteration % config.checkpoint_every == 0 or stopping
         if evaluating or saving:
             rows, unread = as_rows(metrics), None
+            stop_at_nonfinite(iteration, rows, state, checkpoints)
             if evaluating:
-                state, evaluated, judged = program.evaluate(state)
+                state, evaluated, judged = evaluate(program, state)
                 evaluation = (evaluated, judged) if iteration == last else None  # it holds device memory
                 rows = [row | more for row, more in zip(rows, evaluated, strict=True)]
             recorder.write(iteration, rows)
@@ -171,15 +219,27 @@ def run_iterations(
     return state, evaluation
 
 
-def refuse_nonfinite(iteration: int, rows: Rows) -> None:
-    """Raises Stopped if a video reward is not finite. The compiled iteration has then left the state as it was."""
-    bad = sum(row["nonfinite_reward"] for row in rows)
-    if bad:
-        raise Stopped(
-            f"iteration {iteration}: {bad:.0f} video rewards are not finite; the last good state is iteration "
-            f"{iteration - 1}.",
-            exit_code=1,
-        )
+def stop_at_nonfinite(iteration: int, rows: Rows, state: TrainState, checkpoints: Checkpoints) -> None:
+    """Raises Stopped if the iteration's numbers are not all finite.
+
+    The compiled iteration, and any that was begun after it, has then left the state as it was: that is saved.
+    """
+    try:
+        refuse_nonfinite(rows, f"iteration {iteration}")
+    except NotFinite as error:
+        good = int(state.iteration)
+        if good:
+            checkpoints.save(good, state)
+        left = f"iteration {good}, the last good one, is saved" if good else "there is no good iteration to save"
+        raise Stopped(f"{error}; {left}.", exit_code=1) from error
+
+
+def evaluate(program: Program, state: TrainState) -> tuple[TrainState, Rows, Judged]:
+    """`Program.evaluate`. Raises Stopped if the evaluation's numbers are not all finite."""
+    try:
+        return program.evaluate(state)
+    except NotFinite as error:
+        raise Stopped(f"{error}; the checkpoints before it stay.", exit_code=1) from error
 
 
 class Recorder:
@@ -195,8 +255,6 @@ class Recorder:
         )  # fmt: skip
 
     def write(self, iteration: int, rows: Rows) -> None:
-        """Raises Stopped if a video reward is not finite."""
-        refuse_nonfinite(iteration, rows)
         now, config = time.perf_counter(), self.config
         common = {"iteration": iteration, "env_steps": iteration * config.steps_per_iteration}
         seconds, self.begun = {"seconds": now - self.begun}, now

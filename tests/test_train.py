@@ -3,21 +3,25 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rcjax import config as configs
-from rcjax import showcase, train
+from rcjax import evaluate, showcase, train
+from rcjax.checkpoints import saved_iterations
 from rcjax.config import EXPERT, TaskSpec
 from rcjax.evaluate import evaluate_run
-from rcjax.program import Program
-from rcjax.storage import Checkpoints, RunFolder, read_metrics
+from rcjax.lock import hold
+from rcjax.program import NotFinite, Program
+from rcjax.storage import RunFolder, read_metrics
 from rcjax.video_io import read_video
 
 TIMES = ("seconds",)  # the only fields that may differ between two runs
@@ -113,9 +117,8 @@ def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_conf
             assert time.monotonic() < deadline, "no fourth iteration in 500 s"
             time.sleep(0.05)
         process.kill()
-    with Checkpoints(RunFolder.open(path)) as checkpoints:
-        saved = checkpoints.latest()
-    assert saved is not None and saved >= 2
+    saved = saved_iterations(RunFolder.open(path))
+    assert saved and saved[-1] >= 2
     # To the end of a run of a few iterations more, instead of ten thousand.
     target = len(read_metrics(RunFolder.open(path))) + 2
     target += target % 2  # so that the last iteration is one that evaluates anyway
@@ -128,7 +131,11 @@ def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_conf
 
 
 def test_a_finished_run_is_evaluated_to_its_own_numbers(whole):
-    _, rows, _ = evaluate_run(RunFolder.open(whole))
+    """Also while it is being trained: nothing is written."""
+    before = files_of(whole)
+    with hold(whole / ".lock", "it is being trained", print):
+        _, rows, _ = evaluate_run(RunFolder.open(whole))
+    assert files_of(whole) == before
     last = rows_of(whole)[-1]
     assert rows == [{name: last[name] for name in rows[0]}]
 
@@ -140,14 +147,53 @@ def test_a_run_is_never_overwritten(whole, tiny_config):
     assert sorted(whole.rglob("*")) == before
 
 
-def test_a_checkpoint_of_another_shape_is_refused(whole, tiny_program):
-    state = tiny_program.initial_state()
-    wider = state.replace(ppo=state.ppo.replace(params={"log_std": np.zeros(7, np.float32)}))
-    with (
-        Checkpoints(RunFolder.open(whole)) as checkpoints,
-        pytest.raises(ValueError, match="does not fit this run"),
-    ):
-        checkpoints.restore(wider)
+def files_of(path):
+    return {file.relative_to(path): file.stat().st_mtime_ns for file in path.rglob("*")}
+
+
+@pytest.fixture
+def copy(whole, tmp_path, monkeypatch):
+    """A copy of the run, and no work is done on it."""
+    monkeypatch.setattr(train, "build_world", lambda _: pytest.fail("work before the refusal"))
+    monkeypatch.setattr(evaluate, "build_world", lambda _: pytest.fail("work before the refusal"))
+    return Path(shutil.copytree(whole, tmp_path / "copy"))
+
+
+def refused(command, path, said):
+    before = files_of(path)
+    with pytest.raises(ValueError, match=said):
+        command()
+    assert files_of(path) == before
+
+
+def test_a_run_that_is_being_trained_is_not_resumed(copy):
+    with hold(copy / ".lock", "it is being trained", print):
+        refused(lambda: train.resume(copy), copy, f"copy is being trained by process {os.getpid()} on .*; wait for it")
+
+
+def test_a_run_that_is_being_made_is_not_made_twice(tmp_path, tiny_config):
+    with hold(tmp_path / ".new.lock", "it is being made", print):
+        refused(lambda: train.start(tiny_config, tmp_path / "new"), tmp_path, "new is being made by process")
+
+
+def test_damage_is_refused_before_any_work(copy):
+    """Where no checkpoint is intact; by `rcjax train --resume` and by `rcjax eval` and `record` alike."""
+    run = RunFolder.open(copy)
+    for folder in (copy / "checkpoints").iterdir():
+        (folder / "default" / "_METADATA").write_bytes(b"")
+    refused(lambda: train.resume(copy), copy, r"all checkpoints in .* are damaged \(4: .*2: ")
+    refused(lambda: evaluate_run(run), copy, r"all checkpoints in .* are damaged \(4: .*2: ")
+    (copy / "metrics.jsonl").write_bytes(b"\xff\n")
+    refused(lambda: train.resume(copy), copy, "line 1 of .*metrics.jsonl is damaged")
+
+
+def test_a_checkpoint_of_another_config_is_refused(copy, tiny_config, tiny_world, monkeypatch):
+    other = dataclasses.replace(tiny_config, ppo=dataclasses.replace(tiny_config.ppo, net_arch=(32,)))
+    (copy / "config.json").write_text(configs.to_json(other))
+    for module in (train, evaluate):
+        monkeypatch.setattr(module, "build_world", lambda _: tiny_world)
+    refused(lambda: train.resume(copy), copy, "checkpoints/4 does not fit this run's config")
+    refused(lambda: evaluate_run(RunFolder.open(copy)), copy, "checkpoints/4 does not fit this run's config")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -155,20 +201,51 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         train.resume(tmp_path)
 
 
-def test_a_reward_that_is_not_finite_stops_the_run(tmp_path, tiny_config, monkeypatch):
-    original = train.Program.step
+def test_a_reward_that_is_not_finite_stops_the_run_and_a_damaged_checkpoint_is_passed_over(
+    whole, tmp_path, tiny_config, monkeypatch
+):
+    """The state before is saved. Then that is damaged: what is left still leads to the metrics of the whole run."""
+    original, path, said = train.Program.step, tmp_path / "stopped", []
 
     def poisoned(self, state):
-        state, metrics, judged = original(self, state)
-        return state, metrics | {"nonfinite_reward": np.array([2.0 if int(state.iteration) == 3 else 0.0])}, judged
+        if int(state.iteration) == 3:
+            self.inputs = self.inputs.replace(target=self.inputs.target * np.nan)
+        return original(self, state)
 
-    monkeypatch.setattr(train.Program, "step", poisoned)
-    path = tmp_path / "poisoned"
-    with pytest.raises(train.Stopped, match="iteration 3: 2 video rewards are not finite"):
+    with monkeypatch.context() as patch, pytest.raises(train.Stopped) as stopped:
+        patch.setattr(train.Program, "step", poisoned)
         train.start(tiny_config, path, say=lambda _: None)
-    with Checkpoints(RunFolder.open(path)) as checkpoints:
-        assert checkpoints.latest() == 2
-    assert [row["iteration"] for row in rows_of(path)] == [1, 2]
+    assert stopped.value.exit_code == 1
+    assert str(stopped.value) == (
+        "iteration 4: 4 video rewards are not finite; iteration 3, the last good one, is saved."
+    )
+    assert saved_iterations(RunFolder.open(path)) == [2, 3]
+    assert [row["iteration"] for row in rows_of(path)] == [1, 2, 3]
+
+    (path / "checkpoints" / "3" / "default" / "_METADATA").write_bytes(b"")
+    train.resume(path, say=said.append)
+    assert "iteration 3" in said[0] and "is damaged" in said[0] and "of iteration 2" in said[0]
+    assert saved_iterations(RunFolder.open(path)) == [2, 4]
+    assert (path / "checkpoints" / "3.damaged").is_dir()
+    assert rows_of(path) == rows_of(whole)
+    assert tensorboard_steps(path) == [row["env_steps"] for row in rows_of(path)]
+
+
+def test_without_a_good_iteration_nothing_is_saved(tiny_program):
+    row = {"nonfinite_reward": 0.0, "nonfinite_episodes": 0.0, "nonfinite_update": 5.0}
+    said = "iteration 1: the update gives .* not finite .*; there is no good iteration to save"
+    with pytest.raises(train.Stopped, match=said) as stopped:
+        train.stop_at_nonfinite(1, [row], tiny_program.initial_state(), checkpoints=None)
+    assert stopped.value.exit_code == 1
+
+
+def test_an_evaluation_that_is_not_finite_stops_the_run():
+    class Failing:
+        def evaluate(self, _):
+            raise NotFinite("evaluation after iteration 2: 4 episodes are not finite")
+
+    with pytest.raises(train.Stopped, match=r"evaluation after iteration 2: .* the checkpoints before it stay"):
+        train.evaluate(Failing(), None)
 
 
 def test_work_beside_is_waited_for_and_its_error_raised():

@@ -72,12 +72,13 @@ def load_encoder(path: str | os.PathLike[str]) -> Encoder:
             here = SingleDeviceSharding(jax.local_devices()[0])
             args = ocp.args.Composite(params=ocp.args.StandardRestore(fallback_sharding=here))
             params = checkpointer.restore(path, args=args).params
-        _check_params(params, about["vocabulary"])
+        vocabulary, provenance = about["vocabulary"], str(about["provenance"])
+        _check_params(params, vocabulary)
     except Exception as error:  # Orbax and TensorStore raise many kinds
         reason = one_line((str(error).strip() or type(error).__name__).splitlines()[0], 300)
         raise ValueError(f"{path} is not a whole encoder checkpoint: {reason}; {way_out}.") from error
     params = jax.tree.map(jnp.asarray, params)
-    return Encoder(params=params, vocabulary=about["vocabulary"], provenance=about["provenance"])
+    return Encoder(params=params, vocabulary=vocabulary, provenance=provenance)
 
 
 def _checkpointer() -> ocp.Checkpointer:

@@ -1,0 +1,189 @@
+"""Checkpoints on disk. Oracle: the state that was saved; damage is done to copies of its files."""
+
+import shutil
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rcjax.checkpoints import (
+    Checkpoints,
+    checkpoints_path,
+    newest_intact,
+    refuse_misfit,
+    restored,
+    saved_iterations,
+    set_aside,
+)
+from rcjax.config import TrainConfig
+from rcjax.loop import TrainState
+from rcjax.ppo import PPOState
+from rcjax.storage import RunFolder
+
+
+def state_of(iteration, width=16):
+    """Of two seeds, with numbers that no other iteration's has."""
+    draw = np.random.default_rng(iteration)
+    params = {
+        "kernel": jnp.asarray(draw.normal(size=(2, 40, width)), jnp.float32),
+        "log_std": jnp.full((2, 4), iteration),
+    }
+    ppo = PPOState(params=params, opt_state=(jnp.zeros(2, jnp.int32), params))
+    return TrainState(ppo=ppo, key=jax.random.split(jax.random.key(iteration), 2), iteration=jnp.int32(iteration))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A run that kept its iterations 2 and 4."""
+    run = RunFolder(tmp_path_factory.mktemp("saved") / "run", TrainConfig())
+    with Checkpoints(run) as checkpoints:
+        for iteration in (0, 2, 4):  # the oldest of three is not kept
+            checkpoints.save(iteration, state_of(iteration))
+    assert saved_iterations(run) == [2, 4]
+    return run
+
+
+@pytest.fixture
+def run(saved, tmp_path):
+    shutil.copytree(saved.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run", saved.config)
+
+
+def files_of(folder):
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "commit_success.txt")
+
+
+def assert_falls_back(run, said):
+    notices = []
+    iteration, arrays = newest_intact(run, notices.append)
+    assert iteration == 2
+    chex.assert_trees_all_equal(restored(arrays, state_of(9)), state_of(2))
+    assert len(notices) == 1 and said in notices[0] and "going on from the older one of iteration 2" in notices[0]
+
+
+def test_the_newest_is_restored_to_the_last_bit(run):
+    notices = []
+    iteration, arrays = newest_intact(run, notices.append)
+    assert (iteration, notices) == (4, [])
+    refuse_misfit(run, iteration, arrays, jax.eval_shape(lambda: state_of(9)))
+    chex.assert_trees_all_equal(restored(arrays, state_of(9)), state_of(4))
+
+
+def test_nothing_saved_is_none(tmp_path):
+    assert newest_intact(RunFolder(tmp_path, TrainConfig()), print) is None
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_a_byte(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("damage", "harmless"),
+    [(truncate, ""), (empty, ""), (flip_a_byte, "_CHECKPOINT_METADATA"), (Path.unlink, "digests.json")],
+)
+def test_any_damaged_file_is_noticed(run, saved, damage, harmless):
+    """Every file of a checkpoint in turn: Orbax itself notices no flipped byte in those of the arrays.
+
+    `harmless`: Orbax's names and times, of which no letter is read; digests, without which there were checkpoints once.
+    """
+    step = checkpoints_path(run) / "4"
+    names = [file.relative_to(step) for file in files_of(step) if file.name != harmless]
+    assert len(names) > 5
+    for name in names:
+        damage(step / name)
+        assert_falls_back(run, "damaged")
+        shutil.copyfile(checkpoints_path(saved) / "4" / name, step / name)
+    assert newest_intact(run, print)[0] == 4
+
+
+def test_a_folder_without_its_files_is_noticed(run):
+    step = checkpoints_path(run) / "4"
+    shutil.rmtree(step / "default")
+    assert_falls_back(run, "default/_METADATA is missing")
+    shutil.rmtree(step)
+    step.mkdir()
+    assert_falls_back(run, "_CHECKPOINT_METADATA is missing")
+
+
+def test_without_digests_a_damaged_array_is_noticed_by_reading_it(run):
+    """So it is in runs that were saved before there were digests."""
+    step = checkpoints_path(run) / "4"
+    (step / "digests.json").unlink()
+    assert newest_intact(run, print)[0] == 4
+    largest = max(files_of(step), key=lambda file: file.stat().st_size)
+    truncate(largest)
+    assert newest_intact(run, lambda _: None)[0] == 2
+
+
+def test_stray_folders_are_no_newer_checkpoints(run):
+    path = checkpoints_path(run)
+    shutil.copytree(path / "4", path / "7")  # a copy under another number
+    (path / "9").mkdir()
+    (path / "11").write_text("a file")
+    for name in ("x", "-3", "0012", "4.damaged", "5.orbax-checkpoint-tmp"):
+        (path / name).mkdir()
+    notices = []
+    assert newest_intact(run, notices.append)[0] == 4
+    assert len(notices) == 2 and "holds iteration 4" in notices[1]
+
+
+def test_all_damaged_is_refused_with_each_reason(run):
+    (checkpoints_path(run) / "2" / "_CHECKPOINT_METADATA").write_text("{")
+    shutil.rmtree(checkpoints_path(run) / "4" / "default")
+    before = sorted(run.path.rglob("*"))
+    with pytest.raises(ValueError, match=r"all checkpoints in .* are damaged \(4: .* is missing, 2: .* cannot be read"):
+        newest_intact(run, print)
+    assert sorted(run.path.rglob("*")) == before
+
+
+def test_what_was_set_aside_is_saved_anew_and_nothing_intact_is_lost(run):
+    truncate(checkpoints_path(run) / "4" / "default" / "_METADATA")
+    set_aside(run, 2)
+    with Checkpoints(run) as checkpoints:
+        checkpoints.save(4, state_of(4))
+    assert saved_iterations(run) == [2, 4]
+    assert (checkpoints_path(run) / "4.damaged").is_dir()
+    chex.assert_trees_all_equal(restored(newest_intact(run, print)[1], state_of(9)), state_of(4))
+    set_aside(run, 2)
+    assert (checkpoints_path(run) / "4.damaged-2").is_dir() and saved_iterations(run) == [2]
+
+
+def test_an_intact_one_of_another_config_is_no_damage(run):
+    iteration, arrays = newest_intact(run, print)
+    wider = jax.eval_shape(lambda: state_of(4, width=32))
+    with pytest.raises(ValueError, match=r"does not fit this run's config \(.*, expected float32\[.*32.*\]\)"):
+        refuse_misfit(run, iteration, arrays, wider)
+
+
+def test_one_that_goes_while_it_is_read_is_looked_for_again(run, monkeypatch):
+    """A run that is being trained keeps two checkpoints: what is listed may be gone when it is read."""
+    from rcjax import checkpoints as module
+
+    read, gone = module.read_intact, []
+
+    def replaced(folder):
+        if not gone:
+            gone.append(folder)
+            for name in ("2", "4"):
+                shutil.rmtree(folder.with_name(name))
+            with Checkpoints(run) as checkpoints:
+                checkpoints.save(6, state_of(6))
+        return read(folder)
+
+    monkeypatch.setattr(module, "read_intact", replaced)
+    notices = []
+    assert newest_intact(run, notices.append)[0] == 6 and notices == []
+    np.testing.assert_array_equal(newest_intact(run, print)[1][".iteration"], 6)

@@ -1,0 +1,96 @@
+"""What is read back from a run's folder: damage is one line that names the file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rcjax.config import TrainConfig, to_json
+from rcjax.files import digests
+from rcjax.storage import Metrics, RunFolder, read_metrics
+
+ROW = {"iteration": 1, "env_steps": 64, "seed": 0, "video_reward": 1.5, "true_return": None, "success_rate": 0.0}
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "config.json").write_text(to_json(TrainConfig()))
+    return RunFolder.open(tmp_path)
+
+
+def refused(read, *words):
+    with pytest.raises(ValueError) as error:
+        read()
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"\x00\xff\xfe garbage", b"[]", b'{"ppo": {"gamma": 3}}', b"[" * 100_000, b"9" * 6000]
+)
+def test_a_damaged_config_is_named(run, damaged):
+    (run.path / "config.json").write_bytes(damaged)
+    refused(lambda: RunFolder.open(run.path), "config.json")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"PK\x03\x04 no zip", b"\x93NUMPY\x01\x00", b"garbage", np.zeros(512), np.zeros(3, np.float32),
+     np.full(512, np.nan, np.float32), np.array([{}])],
+)  # fmt: skip
+def test_a_damaged_target_is_named(run, damaged):
+    path = run.path / "target.npy"
+    path.write_bytes(damaged) if isinstance(damaged, bytes) else np.save(path, damaged, allow_pickle=True)
+    refused(run.target, "target.npy", "train anew")
+
+
+def test_a_missing_target_is_named(run):
+    refused(run.target, "target.npy", "train anew")
+
+
+def test_a_damaged_encoder_is_named(run):
+    """A changed byte, which Orbax does not notice; a missing file; a folder that is none."""
+    refused(run.encoder, "encoder", "train anew")
+    folder = run.path / "encoder"
+    (folder / "params").mkdir(parents=True)
+    (folder / "params" / "array").write_bytes(b"0123")
+    (run.path / "encoder.json").write_text(json.dumps(digests(folder)))
+    (folder / "params" / "array").write_bytes(b"0124")
+    refused(run.encoder, "encoder/params/array was changed", "train anew")
+    (folder / "params" / "array").unlink()
+    refused(run.encoder, "encoder/params/array is missing", "train anew")
+    (run.path / "encoder.json").write_bytes(b"\xff")
+    refused(run.encoder, "encoder.json", "train anew")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"\x00\xff\xfe", b"", b"3", b"{}", b"{", b"[" * 100_000, b"9" * 6000]
+    + [json.dumps(ROW | {name: value}).encode() for name, value in (("iteration", "1"), ("seed", True), ("std", [1]))]
+    + [json.dumps({name: ROW[name] for name in ROW if name != "true_return"}).encode()],
+)  # fmt: skip
+def test_a_damaged_row_is_named(run, damaged):
+    path, good = run.path / "metrics.jsonl", json.dumps(ROW).encode()
+    path.write_bytes(b"\n".join([good, damaged, good, b""]))
+    refused(lambda: read_metrics(run), "line 2 of", "metrics.jsonl is damaged")
+    assert path.read_bytes().count(b"\n") == 3
+
+
+def test_rows_before_one_that_a_kill_cut_short_are_kept(run):
+    path, good = run.path / "metrics.jsonl", json.dumps(ROW)
+    assert read_metrics(run) == []
+    for end in ("", '{"iteration": 2, "env', "\0" * 40):
+        path.write_text(f"{good}\n{end}")
+        assert read_metrics(run) == [ROW]
+    path.write_text(good)  # whole, though its newline is missing
+    assert read_metrics(run) == [ROW]
+
+
+def test_rows_of_iterations_that_run_again_are_dropped(run):
+    rows = [ROW | {"iteration": i, "env_steps": 64 * i} for i in (1, 2, 3)]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Metrics(run, 2) as metrics:
+        assert read_metrics(run) == rows[:2]
+        metrics.write([rows[2] | {"true_return": np.inf}])
+    assert read_metrics(run) == rows
