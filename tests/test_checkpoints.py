@@ -1,6 +1,10 @@
 """Checkpoints on disk. Oracle: the state that was saved; damage is done to copies of its files."""
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import chex
@@ -187,3 +191,25 @@ def test_one_that_goes_while_it_is_read_is_looked_for_again(run, monkeypatch):
     notices = []
     assert newest_intact(run, notices.append)[0] == 6 and notices == []
     np.testing.assert_array_equal(newest_intact(run, print)[1][".iteration"], 6)
+
+
+def test_two_processes_save_together_and_restore_alike(tmp_path):
+    """Two real processes over the loopback; what the first one refuses, the second does not wait for."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tests.checkpoints_processes", str(tmp_path), str(port)]
+    processes = [
+        subprocess.Popen(
+            [*command, str(i)], env=os.environ | {"JAX_PLATFORMS": "cpu"}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert all("refused" in output for output in said), said
+    assert (tmp_path / "checkpoints" / "3" / "digests.json").exists()
