@@ -8,16 +8,22 @@ does what the code does. `demo` is small enough to learn on two CPU cores.
 import dataclasses
 import difflib
 import json
+import re
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from rcjax.checks import INT32_MAX, UINT32_MAX, refuse, require_range, require_types
 from rcjax.ppo.config import PPOConfig
 
 EXPERT = "expert"  # as a task specification's video: an episode of Metaworld's expert policy
 CONTROL_RATE = 80  # Metaworld's control steps a second: 5 physics steps of 2.5 ms
+LARGEST_BANK = 100_000  # starts; each takes some milliseconds to prepare and five kilobytes
+LONGEST_TEXT = 1000  # characters; the encoder reads sixteen words
+LARGEST_PIXEL_SCALE = 255.0
+SMALLEST_PIXEL_SCALE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +42,10 @@ class EnvConfig:
     frozen_resets: bool = False  # environment i always starts from entry i of the bank (release: 8 frozen resets)
 
     def __post_init__(self):
-        if self.bank_size < 1:
-            raise ValueError(f"bank_size={self.bank_size}; episodes need at least one start to be drawn from.")
+        require_types(self)
+        require_range("bank_size", self.bank_size, 1, LARGEST_BANK)
+        for name in ("train_seed", "eval_seed"):
+            require_range(name, getattr(self, name), 0, UINT32_MAX - self.bank_size + 1)
 
     @property
     def train_seeds(self) -> range:
@@ -64,6 +72,12 @@ class VideoConfig:
     graph: Literal["auto", "native", "cpu"] = "auto"  # how S3D's layers are computed; auto: by the default backend
 
     def __post_init__(self):
+        require_types(self)
+        for name in ("episode_length", "frame_stride", "size"):
+            require_range(name, getattr(self, name), 1)
+        if not SMALLEST_PIXEL_SCALE <= self.pixel_scale <= LARGEST_PIXEL_SCALE:
+            expected = f"a number from {SMALLEST_PIXEL_SCALE} to {LARGEST_PIXEL_SCALE}; 1/255 scales pixels to [0, 1]"
+            refuse("pixel_scale", self.pixel_scale, expected)
         if self.episode_length % self.frame_stride:
             raise ValueError(
                 f"episode_length={self.episode_length} is not a multiple of frame_stride={self.frame_stride}; "
@@ -73,6 +87,11 @@ class VideoConfig:
             raise ValueError(
                 f"a clip of {self.n_frames} frames of {self.size}x{self.size} does not fit S3D, which needs an even "
                 "number of frames and an even size of at least 32; change episode_length, frame_stride or size."
+            )
+        if self.n_frames * self.size**2 * self.samples * 3 > INT32_MAX:
+            raise ValueError(
+                f"a clip of {self.n_frames} frames of {self.size}x{self.size} with {self.samples} samples a pixel is "
+                "more than 2^31 numbers; lower episode_length, size or samples, or raise frame_stride."
             )
 
     @property
@@ -93,11 +112,16 @@ class TaskSpec:
     video: str | None = None
 
     def __post_init__(self):
+        require_types(self)
         if (self.text is None) == (self.video is None):
             raise ValueError(
                 f"got text={self.text!r} and video={self.video!r}; exactly one of them is the demonstration: "
                 'give either --text "..." or --video FILE (or --video expert).'
             )
+        if self.text is not None and not (re.search(r"\w", self.text) and len(self.text) <= LONGEST_TEXT):
+            refuse("text", self.text, f"a sentence: at least one word, and at most {LONGEST_TEXT} characters")
+        if self.video == "":
+            refuse("video", self.video, "a GIF, a video file or a folder of pictures")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,12 +148,20 @@ class TrainConfig:
     ppo: PPOConfig = dataclasses.field(default_factory=lambda: RELEASE_PPO)
 
     def __post_init__(self):
-        for name in ("seeds", "total_env_steps", "n_envs", "micro_batch", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value}; it must be at least 1.")
-        if self.eval_every < 0:
-            raise ValueError(f"eval_every={self.eval_every}; it must be 0 (only at the end) or positive.")
+        require_types(self)
+        for name in ("seeds", "n_envs", "checkpoint_every"):
+            require_range(name, getattr(self, name), 1)
+        require_range("seed", self.seed, 0, INT32_MAX - self.seeds + 1)
+        require_range("encoder_seed", self.encoder_seed, 0)
+        require_range("eval_every", self.eval_every, 0)  # 0: only at the end
+        if self.micro_batch is not None:
+            require_range("micro_batch", self.micro_batch, 1)
+        if self.ppo.n_epochs * self.seeds * self.steps_per_iteration > INT32_MAX:
+            raise ValueError(
+                f"an update of seeds={self.seeds} x n_envs={self.n_envs} x episode_length={self.video.episode_length} "
+                f"samples in n_epochs={self.ppo.n_epochs} is more than 2^31; lower one of them."
+            )
+        require_range("total_env_steps", self.total_env_steps, 1, INT32_MAX * self.steps_per_iteration)
         if self.micro_batch is not None and (self.seeds * self.n_envs) % self.micro_batch:
             raise ValueError(
                 f"micro_batch={self.micro_batch} does not divide seeds x n_envs = {self.seeds * self.n_envs}; "
@@ -213,14 +245,15 @@ def preset(name: str) -> TrainConfig:
 
 
 def to_json(config: TrainConfig) -> str:
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    """Numbers of NumPy's become Python's."""
+    return json.dumps(dataclasses.asdict(config), indent=2, default=lambda number: number.item()) + "\n"
 
 
 def from_json(text: str) -> TrainConfig:
     """The config that `to_json` wrote. Raises ValueError on text that is not one."""
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"config is not JSON ({error}); expected the config.json of a run.") from error
     return _build(TrainConfig, values, "config")
 

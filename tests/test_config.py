@@ -1,5 +1,8 @@
 import dataclasses
+import math
+import re
 
+import numpy as np
 import pytest
 
 from rcjax import config
@@ -43,15 +46,73 @@ def test_presets_differ_where_paper_and_release_do():
         (lambda: TrainConfig(total_env_steps=100), "less than one iteration"),
         (lambda: TrainConfig(env=EnvConfig(bank_size=4, frozen_resets=True)), "a start of its own"),
         (lambda: EnvConfig(bank_size=0), "bank_size=0"),
+        (lambda: TaskSpec(text="?!"), "at least one word"),
+        (lambda: TaskSpec(text="close " * 1000), "at most 1000 characters"),
+        (lambda: TaskSpec(video=""), "a folder of pictures"),
+        (lambda: EnvConfig(train_seed=2**32 - 255), "train_seed=4294967041; it must be at most 4294967040"),
+        (lambda: EnvConfig(bank_size=10**9), "bank_size=1000000000"),
+        (lambda: TrainConfig(seed=2**31 - 1, seeds=2), "seed=2147483647; it must be at most 2147483646"),
+        (lambda: TrainConfig(seed=10**5000), "thousands of digits"),
+        (lambda: TrainConfig(n_envs=2**26), "is more than 2^31"),
+        (lambda: TrainConfig(ppo=PPOConfig(n_epochs=2**31 - 1, batch_size=1024)), "is more than 2^31"),
+        (lambda: TrainConfig(total_env_steps=2**70), "total_env_steps="),
+        (lambda: VideoConfig(episode_length=128_000_000), "is more than 2^31 numbers"),
+        (lambda: VideoConfig(pixel_scale=0), "1/255 scales pixels"),
         (lambda: config.preset("papr"), "did you mean 'paper'"),
         (lambda: config.from_json("{"), "not JSON"),
+        (lambda: config.from_json("[" * 100_000), "not JSON"),
+        (lambda: config.from_json('{"seeds": "3"}'), "seeds='3'; it must be a whole number"),
+        (lambda: config.from_json('{"video": {"pixel_scale": NaN}}'), "pixel_scale=nan"),
         (lambda: config.from_json('{"sed": 1}'), "unknown fields ['sed']"),
         (lambda: config.from_json('{"video": 3}'), "config.video is int"),
     ],
 )
 def test_what_does_not_add_up_is_refused_by_name(make, said):
-    with pytest.raises(ValueError, match="(?s)" + said.replace("[", r"\[").replace("]", r"\]")):
+    with pytest.raises(ValueError, match="(?s)" + re.escape(said)) as refused:
         make()
+    assert len(str(refused.value)) < 400
+
+
+CONFIGS = (TrainConfig, EnvConfig, VideoConfig, TaskSpec, PPOConfig)
+OF_NO_KIND = (math.nan, b"x", {}, object(), [0.5], np.bool_(True))  # fit no field at all
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_field_refuses_values_of_another_kind(kind):
+    for field in dataclasses.fields(kind):
+        for value in OF_NO_KIND:
+            with pytest.raises(ValueError, match=rf"^{field.name}="):
+                kind(**{field.name: value})
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_number_is_no_switch_and_a_switch_no_number(kind):
+    for field in dataclasses.fields(kind):
+        if isinstance(field.default, bool | int | float):
+            value = 1 if isinstance(field.default, bool) else True
+            with pytest.raises(ValueError, match=rf"^{field.name}={value!r}; "):
+                kind(**{field.name: value})
+
+
+@pytest.mark.parametrize("value", [-1, math.inf, -math.inf, 2**200])
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (TrainConfig, "seed seeds total_env_steps n_envs micro_batch encoder_seed eval_every checkpoint_every"),
+        (EnvConfig, "bank_size train_seed eval_seed"),
+        (VideoConfig, "episode_length frame_stride size samples pixel_scale"),
+        (PPOConfig, "learning_rate n_epochs batch_size gamma gae_lambda vf_coef adam_eps"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(kind, names, value):
+    for name in names.split():
+        with pytest.raises(ValueError, match=rf"{name}=|{2**200}"):
+            kind(**{name: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    original = TrainConfig(seed=np.int64(3), ppo=PPOConfig(batch_size=1024, learning_rate=np.float32(0.5)))  # pyright: ignore
+    assert config.from_json(config.to_json(original)) == original
 
 
 def test_iterations_are_whole_episodes_of_all_environments():

@@ -3,6 +3,12 @@
 import dataclasses
 import math
 
+from rcjax.checks import refuse, require_range, require_types
+
+FLOAT32_MAX = 3.4e38
+FLOAT32_MIN = 1.2e-38  # positive numbers below it are zero on most devices
+WIDEST_LAYER = 1 << 16
+
 
 @dataclasses.dataclass(frozen=True)
 class PPOConfig:
@@ -28,24 +34,33 @@ class PPOConfig:
     log_std_init: float = 0.0
 
     def __post_init__(self):
-        for name in ("learning_rate", "clip_range", "max_grad_norm", "adam_eps"):
-            _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
+        require_types(self)
+        for name in ("learning_rate", "adam_eps"):
+            self._require(name, _is_positive(getattr(self, name)), "a positive, finite number that float32 has")
+        for name in ("clip_range", "max_grad_norm"):
+            limit = getattr(self, name)
+            self._require(name, _is_positive(limit) or limit == math.inf, "a positive number; inf switches it off")
         for name in ("clip_range_vf", "target_kl"):
             limit = getattr(self, name)
-            _require(name, limit, limit is None or limit > 0, "a positive number, or None to switch it off")
+            self._require(name, limit is None or _is_positive(limit), "a positive number, or None to switch it off")
         for name in ("gamma", "gae_lambda"):
-            _require(name, getattr(self, name), 0 <= getattr(self, name) <= 1, "a number from 0 to 1")
-        for name in ("ent_coef", "log_std_init"):
-            _require(name, getattr(self, name), math.isfinite(getattr(self, name)), "a finite number")
-        _require("vf_coef", self.vf_coef, 0 <= self.vf_coef < math.inf, "zero or a positive number")
-        _require("n_epochs", self.n_epochs, self.n_epochs >= 1, "at least 1")
-        _require("batch_size", self.batch_size, self.batch_size >= 1, "at least 1 (samples of a minibatch)")
+            self._require(name, 0 <= getattr(self, name) <= 1, "a number from 0 to 1")
+        self._require("ent_coef", abs(self.ent_coef) <= FLOAT32_MAX, "a finite number")
+        self._require("vf_coef", 0 <= self.vf_coef <= FLOAT32_MAX, "zero or a positive, finite number")
+        self._require("log_std_init", abs(self.log_std_init) <= 20, "a finite number from -20 to 20")
+        require_range("n_epochs", self.n_epochs, 1)
+        require_range("batch_size", self.batch_size, 1)
         if self.normalize_advantage and self.batch_size == 1:
             raise ValueError(
                 "batch_size=1 with normalize_advantage=True; one sample has no standard deviation: "
                 "raise batch_size or set normalize_advantage=False."
             )
-        _require("net_arch", self.net_arch, all(width >= 1 for width in self.net_arch), "positive layer widths")
+        narrow_enough = all(1 <= width <= WIDEST_LAYER for width in self.net_arch)
+        self._require("net_arch", narrow_enough, f"layer widths from 1 to {WIDEST_LAYER}")
+
+    def _require(self, name: str, valid: bool, expected: str) -> None:
+        if not valid:
+            refuse(name, getattr(self, name), expected)
 
     def minibatches(self, n_samples: int) -> tuple[int, int, int]:
         """Number of full minibatches of an epoch, their size, and that of the truncated last one (0: none).
@@ -63,6 +78,6 @@ class PPOConfig:
         return n_full, size, remainder
 
 
-def _require(name: str, value: object, valid: bool, expected: str) -> None:
-    if not valid:
-        raise ValueError(f"{name}={value!r}; it must be {expected}.")
+def _is_positive(value: float) -> bool:
+    """In float32, as it is computed with."""
+    return FLOAT32_MIN <= value <= FLOAT32_MAX
