@@ -18,6 +18,7 @@ from rcjax import ppo
 from rcjax.config import TrainConfig
 from rcjax.embedding import embed_episodes
 from rcjax.ppo import networks
+from rcjax.precision import in_32_bits
 from rcjax.render import Scene, WarpScene, take_poses
 from rcjax.reward import episode_reward, video_similarity
 from rcjax.rollout import Act, Episodes, run_episodes
@@ -71,6 +72,7 @@ def eval_mode() -> Mode:
     return Mode(learn=jnp.array(False), deterministic=jnp.array(True), frozen=jnp.array(True))
 
 
+@in_32_bits
 def initial_state(config: TrainConfig, env: Any) -> TrainState:
     n_obs = env.observation_space().shape[0] + config.env.time_in_obs
 
@@ -82,6 +84,7 @@ def initial_state(config: TrainConfig, env: Any) -> TrainState:
     return TrainState(ppo=ppo_state, key=key, iteration=jnp.zeros((), jnp.int32))
 
 
+@in_32_bits
 def iterate(
     state: TrainState, inputs: Inputs, mode: Mode, *, env: Any, config: TrainConfig, micro_batch: int, mesh: Mesh | None
 ) -> tuple[TrainState, dict[str, Float[Array, " S"]], Judged]:

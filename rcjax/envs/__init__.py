@@ -15,12 +15,15 @@ from collections.abc import Sequence
 with contextlib.redirect_stdout(io.StringIO()):  # without the optional warp, importing MJX prints two complaints
     import mujoco.mjx  # noqa: F401
 
+from rcjax.checks import require_one_of
+from rcjax.envs.metaworld.sawyer import RANDOM_SOURCES, require_options
 from rcjax.envs.mjx_env import DEFAULT_SEEDS, EnvParams, EnvState, MjxEnv
 from rcjax.envs.physics import Poses
-from rcjax.envs.registry import MT50, PAPER_TASKS, TASKS, canonical_name, register_with_gymnax
+from rcjax.envs.registry import MT50, PAPER_TASKS, TASKS, canonical_name, choose_goal_hidden, register_with_gymnax
 
 __all__ = [
-    "MT50", "PAPER_TASKS", "TASKS", "EnvParams", "EnvState", "MjxEnv", "Poses", "canonical_name", "make",
+    "MT50", "PAPER_TASKS", "TASKS", "EnvParams", "EnvState", "MjxEnv", "Poses", "canonical_name", "choose_goal_hidden",
+    "make",
 ]  # fmt: skip
 
 register_with_gymnax()
@@ -36,7 +39,7 @@ def make(
     *,
     seeds: Sequence[int] = DEFAULT_SEEDS,
     random_source: str = "metaworld",
-    goal_hidden: bool = True,
+    goal_hidden: bool | None = None,
     max_steps: int = 128,
     reward_version: str = "v2",
     backend: str = "jax",
@@ -44,15 +47,20 @@ def make(
     """The environment and its default parameters.
 
     `seeds` and `random_source` choose the bank of reset states, index i being the official reset of seeds[i]
-    (`SawyerEnv.random_vector` says whose seeding). `reward_version` is Metaworld's: "v2", its default, or "v1".
+    (`SawyerEnv.random_vector` says whose seeding); a seed that is named twice is drawn twice as often. `goal_hidden`
+    says whether observations show zeros for the goal: by default they do, unless the task is named as in Metaworld's
+    "drawer-close-v3-goal-observable". `reward_version` is Metaworld's: "v2", its default, or "v1".
     `backend` is MJX's: "jax" runs everywhere, "warp" where MJX-Warp is installed. Equal options give the same
     environment object, so that compiled programs are shared.
 
-    Raises ValueError for an unknown task, backend or reward version.
+    Raises ValueError for an unknown task, backend or reward version, and for an option of another kind or size than it
+    can have.
     """
     name = canonical_name(task)
+    require_options(max_steps, backend, reward_version)
+    require_one_of("random_source", random_source, RANDOM_SOURCES)
     options = {
-        "goal_hidden": goal_hidden,
+        "goal_hidden": choose_goal_hidden(task, goal_hidden),
         "max_steps": max_steps,
         "reward_version": reward_version,
         "backend": backend,

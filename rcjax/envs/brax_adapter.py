@@ -12,6 +12,7 @@ from flax import struct
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.checks import require_one_of
 from rcjax.envs.mjx_env import EnvParams, EnvState, MjxEnv
 
 
@@ -49,12 +50,12 @@ class BraxEnv:
     ends an episode here; Brax's `EpisodeWrapper` does, and so sets its length. `params` become constants of the
     compiled program, as Brax passes none.
 
-    Raises ValueError for an unknown style.
+    Raises ValueError for an unknown style, and for parameters of another task.
     """
 
     def __init__(self, env: MjxEnv, params: EnvParams, style: Literal["brax", "playground"] = "brax"):
-        if style not in _PHYSICS:
-            raise ValueError(f"style={style!r}; expected 'brax' or 'playground'.")
+        require_one_of("style", style, tuple(_PHYSICS))
+        env.require_own(params)
         self.env = env
         self.params = params
         self._physics = _PHYSICS[style]
@@ -63,9 +64,10 @@ class BraxEnv:
     def reset(self, rng: Array) -> Any:
         """A start drawn from the bank. Consumes `rng`."""
         obs, state = self.env.reset_env(rng, self.params)
-        shapes = jax.eval_shape(self.env.step_env, rng, state, jnp.zeros(self.action_size), self.params)
-        metrics = {name: jnp.zeros(shape.shape) for name, shape in shapes[-1].items()}
-        return self._build(state, obs, jnp.zeros(()), jnp.zeros(()), metrics, {})
+        shapes = jax.eval_shape(self.env.step_env, rng, state, jnp.zeros(self.action_size, jnp.float32), self.params)
+        metrics = {name: jnp.zeros(shape.shape, jnp.float32) for name, shape in shapes[-1].items()}
+        zero = jnp.zeros((), jnp.float32)
+        return self._build(state, obs, zero, zero, metrics, {})
 
     def step(self, state: Any, action: Float[Array, " A"]) -> Any:
         """One control step. What wrappers wrote into `info` and `metrics` is handed through."""

@@ -7,22 +7,26 @@ program and not constants in it.
 
 import abc
 import functools
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import chex
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 from gymnax.environments import environment, spaces
 from jax import Array
 from jaxtyping import Bool, Float, Int
 from mujoco import mjx
 
+from rcjax.checks import require_one_of, require_whole, shown
 from rcjax.envs import mjx_compat, physics, warp_physics
 from rcjax.envs.physics import PhysicsState, Poses
+from rcjax.precision import in_32_bits
 from rcjax.types import GeomPoses
 
 Backend = Literal["jax", "warp"]
+BACKENDS = get_args(Backend)
 DEFAULT_SEEDS = range(50)  # of a bank that nobody chose; Metaworld's benchmarks too have 50 starts per task
 
 
@@ -73,6 +77,8 @@ class MjxEnv(environment.Environment, abc.ABC):
         chain_barriers: bool | None = None,
     ):
         super().__init__()
+        require_whole("max_steps", max_steps, 1)
+        require_one_of("backend", backend, BACKENDS)
         self.mj_model = mj_model
         self.max_steps = max_steps
         self._speed_limits = physics.speed_limits(mj_model)
@@ -80,11 +86,9 @@ class MjxEnv(environment.Environment, abc.ABC):
         if backend == "warp":
             warp_physics.check_installed()
             self._simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
-        elif backend == "jax":
+        else:
             barriers = mjx_compat.wanted_here() if chain_barriers is None else chain_barriers
             self._simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers)
-        else:
-            raise ValueError(f"backend={backend!r} is no physics backend; use 'jax' (any device) or 'warp' (CUDA).")
 
     # What a subclass provides.
 
@@ -124,6 +128,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         with jax.ensure_compile_time_eval():  # gymnax asks for it inside a trace too
             return self.make_params(self.build_reset_bank(DEFAULT_SEEDS))
 
+    @in_32_bits
     def make_params(self, bank: EnvState) -> EnvParams:
         """Parameters with this bank of reset states."""
         if self.backend == "warp":
@@ -132,6 +137,7 @@ class MjxEnv(environment.Environment, abc.ABC):
             mjx_model = mjx.put_model(self.mj_model, impl="jax", device=jax.local_devices()[0])
         return EnvParams(mjx_model=mjx_model, bank=bank, max_steps_in_episode=self.max_steps)
 
+    @in_32_bits
     def step_env(
         self, key: Array, state: EnvState, action: Float[Array, " A"], params: EnvParams
     ) -> tuple[Float[Array, " O"], EnvState, Float[Array, ""], Bool[Array, ""], dict[str, Array]]:
@@ -139,8 +145,14 @@ class MjxEnv(environment.Environment, abc.ABC):
 
         `info` has the reward's terms; "success" of this step; "first_success", the control step (from 1) of the
         episode's first, 0 before; and "diverged", 1 where the step was thrown away: see `land`.
+
+        Raises ValueError for an action that is not one number for each of `num_actions`, and for parameters of another
+        task.
         """
         del key
+        self.require_own(params)
+        self._require_one(state)
+        action = self._checked_action(action)
         held, ctrl = self.control(state.physics, action)
         return self.land(state, self._simulate(params.mjx_model, held, ctrl), action, params)
 
@@ -166,17 +178,57 @@ class MjxEnv(environment.Environment, abc.ABC):
         info |= {"first_success": first_success, "diverged": 1.0 - sound.astype(jnp.float32)}
         return self.get_obs(landed, params), landed, jnp.where(sound, reward, 0.0), jnp.zeros((), bool), info
 
+    @in_32_bits
     def reset_env(self, key: Array, params: EnvParams) -> tuple[Float[Array, " O"], EnvState]:
         """A start drawn uniformly from the bank. Consumes `key`."""
+        self.require_own(params)
         return self.reset_env_at(jax.random.randint(key, (), 0, params.bank_size), params)
 
+    @in_32_bits
     def reset_env_at(self, index: int | Int[Array, ""], params: EnvParams) -> tuple[Float[Array, " O"], EnvState]:
-        """The start at `index` of the bank, for environments that keep one frozen start."""
-        state = self._start(index, params)
+        """The start at `index` of the bank, for environments that keep one frozen start.
+
+        Raises ValueError for an index outside the bank; one that is traced is brought to the bank's nearest end.
+        """
+        self.require_own(params)
+        state = self._start(_checked_index(index, params), params)
         return self.get_obs(state, params), state
 
     def _start(self, index: int | Int[Array, ""], params: EnvParams) -> EnvState:
         return jax.tree.map(lambda leaf: leaf[index], params.bank)
+
+    def require_own(self, params: EnvParams) -> None:
+        """Raises ValueError for parameters that another task's environment made."""
+        if not isinstance(params, EnvParams):
+            raise ValueError(f"params is {type(params).__name__}; give the EnvParams that `rcjax.envs.make` returns.")
+        shapes = {"qpos": (self.mj_model.nq,), "qvel": (self.mj_model.nv,), "mocap_pos": (self.mj_model.nmocap, 3)}
+        bank = {name: getattr(params.bank.physics, name).shape[1:] for name in shapes}
+        if bank != shapes or params.mjx_model.names != self.mj_model.names:
+            raise ValueError(
+                f"params are not those of {self.name}: their scene is another one; give those that `make` returned "
+                "together with this environment."
+            )
+
+    def _require_one(self, state: EnvState) -> None:
+        if jnp.ndim(state.time) != 0:
+            raise ValueError(
+                f"a step takes the state of one environment, got those of a batch {list(jnp.shape(state.time))}; "
+                "batch it by jax.vmap(env.step, in_axes=(0, 0, 0, None))."
+            )
+
+    def _checked_action(self, action: Any) -> Float[Array, " A"]:
+        """The action in float32. Raises ValueError for other shapes and kinds of numbers."""
+        expected = f"{self.num_actions} real numbers, each from -1 to 1"
+        try:
+            array = jnp.asarray(action)
+        except (TypeError, ValueError):
+            raise ValueError(f"action={shown(action)}; a step takes {expected}.") from None
+        if array.shape != (self.num_actions,):
+            batch = " (batch it by jax.vmap)" if array.shape[1:] == (self.num_actions,) else ""
+            raise ValueError(f"the action's shape is {list(array.shape)}; a step takes {expected}{batch}.")
+        if not jnp.issubdtype(array.dtype, jnp.floating) and not jnp.issubdtype(array.dtype, jnp.integer):
+            raise ValueError(f"the action's dtype is {array.dtype}; a step takes {expected}.")
+        return array.astype(jnp.float32)
 
     def observe(self, key: Array, state: EnvState, action: Any, params: EnvParams) -> Float[Array, " O"]:
         del key, action
@@ -208,3 +260,14 @@ def state_from_mujoco(data: mujoco.MjData, task: Any, start: int) -> EnvState:
         physics=physics.physics_of(data),
         task=jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), task),
     )
+
+
+def _checked_index(index: Any, params: EnvParams) -> Int[Array, ""]:
+    """The entry of the bank. Raises ValueError for what is not a whole number, and for a known one outside the bank."""
+    known = not isinstance(index, jax.core.Tracer)
+    array, entries = np.asarray(index) if known else index, f"the bank's entries 0 to {params.bank_size - 1}"
+    if array.shape != () or not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ValueError(f"index is {array.dtype} {list(array.shape)}; expected one of {entries} (several: jax.vmap).")
+    if known and not 0 <= int(array) < params.bank_size:
+        raise ValueError(f"index={array}; expected one of {entries}: make more with `seeds`.")
+    return jnp.asarray(array, jnp.int32)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import gymnax
 
+from rcjax.checks import require_bool, shown
 from rcjax.envs.mjx_env import MjxEnv
 
 MT50 = (
@@ -47,17 +48,52 @@ class TaskTable(Mapping[str, type[MjxEnv]]):
 TASKS = TaskTable()
 
 
+VERSIONS = ("2", "3")  # of Metaworld, by their names; the scenes are version 3's
+
+_NAME = re.compile(r"(?P<task>.*?)(-v(?P<version>[0-9]+))?(-goal-(?P<goal>hidden|observable))?", re.DOTALL)
+
+
 def canonical_name(task: str) -> str:
     """The task's name without Metaworld's version and observability suffixes: "drawer-close-v3" is
     "drawer-close".
 
-    Raises ValueError for a task that is not in `TASKS`; it names the nearest ones.
+    Raises ValueError for a task that is not in `TASKS`, where it names the nearest ones, and for a version that is
+    not among `VERSIONS`.
     """
-    name = re.sub(r"-v[0-9]+(-goal-(hidden|observable))?$", "", str(task).strip().lower().replace("_", "-"))
-    if name in MT50:
-        return name
-    nearest = ", ".join(repr(near) for near in difflib.get_close_matches(name, MT50, n=3, cutoff=0.0))
-    raise ValueError(f"Unknown task {task!r}; the nearest are {nearest}. rcjax.envs.TASKS lists all.")
+    return _split_name(task)[0]
+
+
+def choose_goal_hidden(task: str, goal_hidden: bool | None) -> bool:
+    """Whether observations hide the goal: what is asked for, or (None) what the name's suffix says, or True.
+
+    The suffixes are Metaworld's: "drawer-close-v3-goal-observable" and "-goal-hidden". Raises ValueError where the two
+    contradict each other.
+    """
+    by_name = _split_name(task)[1]
+    if goal_hidden is None:
+        return by_name is not False
+    require_bool("goal_hidden", goal_hidden)
+    if by_name not in (None, goal_hidden):
+        raise ValueError(
+            f"the task {task!r} and goal_hidden={goal_hidden} contradict each other; leave one of them out."
+        )
+    return goal_hidden
+
+
+def _split_name(task: str) -> tuple[str, bool | None]:
+    """The task, and whether its suffix hides the goal; None without one."""
+    parts = _NAME.fullmatch(str(task).strip().lower().replace("_", "-"))
+    assert parts is not None  # the expression matches everything
+    name = parts["task"]
+    if name not in MT50:
+        nearest = ", ".join(repr(near) for near in difflib.get_close_matches(name, MT50, n=3, cutoff=0.0))
+        raise ValueError(f"Unknown task {shown(task)}; the nearest are {nearest}. rcjax.envs.TASKS lists all.")
+    if parts["version"] not in (None, *VERSIONS):
+        raise ValueError(
+            f"task {task!r} is of version {parts['version']}; the scenes are those of version 3: say '{name}-v3', or "
+            f"{name!r}."
+        )
+    return name, None if parts["goal"] is None else parts["goal"] == "hidden"
 
 
 def gymnax_id(task: str) -> str:
@@ -66,11 +102,15 @@ def gymnax_id(task: str) -> str:
 
 
 def register_with_gymnax() -> None:
-    """Make `gymnax.make("Metaworld/door-open-v3", **options)` build our environments; once is enough."""
+    """Make `gymnax.make("Metaworld/door-open-v3", **options)` build our environments; once is enough.
+
+    Each task has the ids "...-v3-goal-hidden" and "...-v3-goal-observable" too, as in Metaworld.
+    """
     for task in MT50:
-        if gymnax_id(task) not in gymnax.registered_envs:
-            gymnax.register(gymnax_id(task), functools.partial(_build, task))
+        for suffix in ("", "-goal-hidden", "-goal-observable"):
+            if (name := gymnax_id(task) + suffix) not in gymnax.registered_envs:
+                gymnax.register(name, functools.partial(_build, f"{task}-v3{suffix}"))
 
 
-def _build(task: str, **options) -> MjxEnv:
-    return TASKS[task](**options)
+def _build(name: str, *, goal_hidden: bool | None = None, **options) -> MjxEnv:
+    return TASKS[canonical_name(name)](goal_hidden=choose_goal_hidden(name, goal_hidden), **options)

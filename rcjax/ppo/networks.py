@@ -51,7 +51,7 @@ class ActorCritic(nn.Module):
     ) -> tuple[Float[Array, "*batch A"], Float[Array, " A"], Float[Array, "*batch"]]:
         mean = MLP(self.net_arch, self.action_size, 0.01, name="actor")(obs)
         value = MLP(self.net_arch, 1, 1.0, name="critic")(obs)
-        log_std = self.param("log_std", nn.initializers.constant(self.log_std_init), (self.action_size,))
+        log_std = self.param("log_std", nn.initializers.constant(self.log_std_init, jnp.float32), (self.action_size,))
         return mean, log_std, value[..., 0]
 
 

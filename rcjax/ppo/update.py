@@ -15,6 +15,7 @@ from rcjax.ppo.batch import Batch
 from rcjax.ppo.config import PPOConfig
 from rcjax.ppo.losses import explained_variance, ppo_loss
 from rcjax.ppo.networks import Params, init_params
+from rcjax.precision import in_32_bits
 
 
 @chex.dataclass(frozen=True)
@@ -31,6 +32,7 @@ class _Progress:
     active: Bool[Array, ""]  # no minibatch has gone beyond target_kl yet
 
 
+@in_32_bits
 def init_state(key: PRNGKeyArray, obs_size: int, action_size: int, config: PPOConfig) -> PPOState:
     """Fresh parameters and optimizer. Consumes `key`."""
     params = init_params(key, obs_size, action_size, config)
@@ -42,6 +44,7 @@ def optimizer(config: PPOConfig) -> optax.GradientTransformation:
     return optax.adam(config.learning_rate, eps=config.adam_eps)
 
 
+@in_32_bits
 def update(
     state: PPOState, batch: Batch, key: PRNGKeyArray, config: PPOConfig
 ) -> tuple[PPOState, dict[str, Float[Array, ""]]]:
@@ -65,6 +68,7 @@ def shuffle(key: PRNGKeyArray, n_samples: int, config: PPOConfig) -> Int[Array, 
     return jax.vmap(lambda key_epoch: jax.random.permutation(key_epoch, n_samples))(key_epochs)
 
 
+@in_32_bits
 def update_in_order(
     state: PPOState, batch: Batch, order: Int[Array, "epochs B"], config: PPOConfig
 ) -> tuple[PPOState, dict[str, Float[Array, ""]]]:

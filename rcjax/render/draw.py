@@ -6,10 +6,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt8, UInt32
 
+from rcjax.precision import in_32_bits
 from rcjax.render import lookup, raster, shade, shadows, textures
 from rcjax.render.camera import Camera, place_camera
 from rcjax.render.layers import Layer
-from rcjax.render.scene import Scene
+from rcjax.render.scene import Scene, require_poses
 from rcjax.render.vectors import Vector, dot
 from rcjax.types import GeomPoses
 
@@ -23,22 +24,28 @@ def take_poses(scene: Scene, poses: GeomPoses) -> GeomPoses:
     return GeomPoses(pos=poses.pos[..., rows, :], mat=poses.mat[..., rows, :, :])
 
 
+@in_32_bits
 def render_frames(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F H W 3"]:
     """Draw F frames of each of N episodes from the poses [N F Gp] of `scene.pose_geoms`.
 
     Poses of episode-fixed geoms are read from the first frame. Working memory is in proportion to N F: map over
     micro-batches of episodes. Under a sharded jit, call it on each device's own episodes (`jax.shard_map`), since the
     tiles of all frames are sorted together.
+
+    Raises ValueError for poses of other geoms, another layout or another kind of numbers.
     """
+    require_poses(scene, poses)
     frames = to_image(_draw_everything(scene, poses), scene.static)
     return frames.reshape(*poses.pos.shape[:2], scene.size, scene.size, 3)
 
 
+@in_32_bits
 def render_clips(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F//2 H//2 W//2 24"]:
     """`render_frames` in S3D's space-to-depth layout, of a scene with one sample a pixel.
 
     F and the frames' size are even. The frames themselves are never laid out: tiles become blocks at once.
     """
+    require_poses(scene, poses)
     if scene.static.samples_per_side != 1:
         raise ValueError(
             f"a scene with {scene.static.samples_per_side**2} samples a pixel; render_clips draws one: draw it with "
@@ -60,11 +67,13 @@ def _draw_everything(scene: Scene, poses: GeomPoses) -> UInt32[Array, "J tiles p
     return _blend_transparent(scene, every, picture.key, colour)
 
 
+@in_32_bits
 def render_depth(scene: Scene, poses: GeomPoses) -> Float[Array, "N F H W"]:
     """Depth in metres along the camera's axis of the opaque surfaces; the far plane's where nothing is.
 
     With several samples, that of a pixel's first.
     """
+    require_poses(scene, poses)
     k = scene.static.samples_per_side
     depth = raster.untile(1 / raster.inverse_depth_of(draw_opaque(scene, poses)[0].key), k * scene.size)
     return depth[:, ::k, ::k].reshape(*poses.pos.shape[:2], scene.size, scene.size)
@@ -79,12 +88,14 @@ def draw_opaque(scene: Scene, poses: GeomPoses) -> tuple[raster.Picture, GeomPos
     return _draw_colours(scene, scene.frame_layer, every, episode, jnp.repeat(jnp.arange(n), f)), every
 
 
+@in_32_bits
 def draw_backdrop(scene: Scene, layer: Layer) -> Scene:
     """The scene with what never moves, `layer`, drawn into its backdrop."""
     still = all_poses(scene, _NO_POSES)
     return scene.replace(backdrop=_draw_colours(scene, layer, still, scene.backdrop, jnp.zeros(1, jnp.int32)))
 
 
+@in_32_bits
 def draw_shadow_maps(scene: Scene, layer: Layer) -> Scene:
     """The scene with what never moves, `layer`, drawn into its shadow maps."""
     still, only = all_poses(scene, _NO_POSES), jnp.zeros(1, jnp.int32)

@@ -1,10 +1,11 @@
 """What `render_frames` draws: a model's layers of triangles, its lights and textures, and one camera."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import chex
 import jax
+import jax.numpy as jnp
 
 from rcjax.render import raster, shade, textures
 from rcjax.render.camera import Camera
@@ -67,3 +68,16 @@ class Scene:
     def size(self) -> int:
         """Pixels on a frame's side."""
         return self.static.size
+
+
+def require_poses(scene: Any, poses: GeomPoses) -> None:
+    """Raises ValueError unless these are floating-point poses [N F Gp] of the scene's `pose_geoms`."""
+    n_geoms = len(scene.pose_geoms)
+    pos, mat = jnp.shape(poses.pos), jnp.shape(poses.mat)
+    real = all(jnp.issubdtype(jnp.result_type(x), jnp.floating) for x in (poses.pos, poses.mat))
+    if len(pos) != 4 or pos[2:] != (n_geoms, 3) or mat != (*pos, 3) or 0 in pos[:2] or not real:
+        raise ValueError(
+            f"poses of shapes {list(pos)} and {list(mat)}, {poses.pos.dtype} and {poses.mat.dtype}; expected floating-"
+            f"point [N F {n_geoms} 3] and [N F {n_geoms} 3 3] of N episodes of F frames: take_poses picks the scene's "
+            "geoms out of all."
+        )

@@ -23,6 +23,7 @@ from jaxtyping import Float, UInt8, UInt32
 from rcjax.render.build import DRAWN_GROUPS
 from rcjax.render.camera import Camera, View, find_camera, make_camera
 from rcjax.render.motion import Moves, body_moves, placed_data, refuse_moving_lights
+from rcjax.render.scene import require_poses
 from rcjax.render.shade import geom_rgba
 from rcjax.types import GeomPoses
 
@@ -142,6 +143,7 @@ def _trace_rays(scene: WarpScene, poses: GeomPoses) -> tuple[UInt32[Array, "J pi
     """Packed colours and depths of all pictures, in the camera's own pixel order."""
     from mujoco import mjx
 
+    require_poses(scene, poses)
     context = scene.static.context.pytree()
     data = mjx.refit_bvh(scene.model, _worlds(scene, poses), context)
     colour, depth, _ = mjx.render(scene.model, data, context)

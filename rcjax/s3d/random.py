@@ -9,12 +9,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.precision import in_32_bits
 from rcjax.s3d.encoder import Encoder
 from rcjax.s3d.video import Clips, VideoTower, prepare_clips
 
 SMALLEST_SPREAD = 1e-6  # mean squared distance from the mean, of pooled features that are about 1
 
 
+@in_32_bits
 def random_encoder(
     key: Array,
     clips: Clips,

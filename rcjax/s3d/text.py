@@ -16,6 +16,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int, Int32
 
 from rcjax.messages import enumerate_names, quote
+from rcjax.precision import in_32_bits
 from rcjax.s3d.video import EMBEDDING_SIZE
 
 MAX_WORDS = 16
@@ -46,6 +47,7 @@ class TextTower(nn.Module):
         return x
 
 
+@in_32_bits
 def embed_text(params: Mapping[str, Any], token_ids: Int[Array | np.ndarray, "n 16"]) -> Float[Array, "n 512"]:
     """S3D's embedding of each sentence, float32 and not normalised. `token_ids` come from `tokenize`.
 

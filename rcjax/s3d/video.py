@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Num, UInt8
 
+from rcjax.precision import in_32_bits
 from rcjax.s3d.layers import Conv, Graph, InceptionBlock, MaxPool, SelfGating, SeparableConv
 
 Clips = UInt8[Array | np.ndarray, "n T H W C"] | Float[Array | np.ndarray, "n T H W C"]  # C: 3, or 24 space-to-depth
@@ -119,6 +120,7 @@ def _prepare(params: Mapping[str, Any], frames: Clips, pixel_scale: float | Arra
     return (scale_pixels(video, pixel_scale) if clips.dtype == jnp.uint8 else video), clips
 
 
+@in_32_bits
 def embed_video(
     params: Mapping[str, Any],
     frames: Clips,

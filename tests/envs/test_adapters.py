@@ -20,6 +20,13 @@ def test_every_task_is_in_gymnaxs_registry():
     assert {f"Metaworld/{task}-v3" for task in envs.MT50} <= set(gymnax.registered_envs)
 
 
+def test_gymnax_has_metaworlds_names_for_a_hidden_and_a_shown_goal():
+    assert gymnax.make("Metaworld/drawer-close-v3-goal-hidden")[0].goal_hidden
+    assert not gymnax.make("Metaworld/drawer-close-v3-goal-observable")[0].goal_hidden
+    with pytest.raises(ValueError, match="contradict each other"):
+        gymnax.make("Metaworld/drawer-close-v3-goal-observable", goal_hidden=True)
+
+
 def test_gymnax_make_builds_the_environment_with_its_options():
     env, params = gymnax.make("Metaworld/drawer-close-v3", goal_hidden=False, max_steps=100)
     assert (env.name, params.bank_size, params.max_steps_in_episode) == ("drawer-close", 50, 100)

@@ -7,6 +7,7 @@ import pytest
 from gymnax.environments.environment import Environment
 
 from rcjax import envs
+from rcjax.envs.brax_adapter import BraxEnv
 from rcjax.types import GeomPoses
 
 
@@ -156,6 +157,170 @@ def test_unknown_task_names_the_nearest_and_how_to_list_all():
 @pytest.mark.parametrize("alias", ["drawer-close", "drawer-close-v3", "drawer_close-v2-goal-hidden", "Drawer-Close"])
 def test_canonical_name(alias):
     assert envs.canonical_name(alias) == "drawer-close"
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "hidden"),
+    [
+        ("drawer-close-v3", None, True),
+        ("drawer-close-v3-goal-hidden", None, True),
+        ("drawer-close-v2-goal-observable", None, False),
+        ("drawer-close-goal-observable", None, False),
+        ("Drawer_Close-V3-Goal-Observable", False, False),
+        ("drawer-close-v3-goal-hidden", True, True),
+        ("drawer-close", False, False),
+    ],
+)
+def test_the_goals_suffix_is_honoured(task, asked, hidden):
+    assert envs.choose_goal_hidden(task, asked) is hidden
+    assert envs.make(task, seeds=(0,), goal_hidden=asked)[0].goal_hidden is hidden
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"task": "drawer-close-v3-goal-observable", "goal_hidden": True}, "contradict each other"),
+        ({"task": "drawer-close-v3-goal-hidden", "goal_hidden": False}, "contradict each other"),
+        ({"task": "drawer-close-v1"}, "of version 1; the scenes are those of version 3"),
+        ({"task": "drawer-close-v9-goal-observable"}, "of version 9"),
+        ({"task": "drawer-close-v3-goal-visible"}, "Unknown task"),
+        ({"task": None}, "Unknown task None"),
+        ({"goal_hidden": 1}, "goal_hidden=1; it must be True or False"),
+        ({"goal_hidden": [True]}, "True or False"),
+        ({"max_steps": 0}, "max_steps=0; it must be at least 1"),
+        ({"max_steps": -3}, "max_steps=-3"),
+        ({"max_steps": True}, "a whole number"),
+        ({"max_steps": 10.0}, "a whole number"),
+        ({"max_steps": 2**31}, "at most 2147483647"),
+        ({"backend": ["jax"]}, "'jax' or 'warp'"),
+        ({"reward_version": 2}, "'v1' or 'v2'"),
+        ({"random_source": None}, "'metaworld' or 'release'"),
+        ({"seeds": 5}, "seeds=5"),
+        ({"seeds": "12"}, "seeds='12'"),
+        ({"seeds": [-1]}, "seeds has -1"),
+        ({"seeds": [0, 2**32]}, "seeds has 4294967296"),
+        ({"seeds": [1.0]}, "seeds has 1.0"),
+        ({"seeds": [True]}, "seeds has True"),
+        ({"seeds": [None]}, "seeds has None"),
+        ({"seeds": range(10**30)}, "seeds has 999"),
+        ({"seeds": np.zeros((2, 2), int)}, "seeds has array"),
+    ],
+)
+def test_options_of_another_kind_or_size_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        envs.make(**({"task": "drawer-close", "seeds": (0,)} | options))
+
+
+def test_the_class_itself_checks_its_options_too():
+    for options in ({"max_steps": 0}, {"goal_hidden": None}, {"reward_version": "v3"}, {"backend": "vulkan"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            envs.TASKS["drawer-close"](**options)
+
+
+ACTIONS_REFUSED = {
+    "one number": np.zeros(1, np.float32),
+    "three": np.zeros(3, np.float32),
+    "five": np.zeros(5, np.float32),
+    "a scalar": 0.0,
+    "a batch": np.zeros((2, 4), np.float32),
+    "a column": np.zeros((4, 1), np.float32),
+    "bool": np.zeros(4, bool),
+    "complex": np.zeros(4, np.complex64),
+    "none": None,
+    "a dictionary": {"x": 0.0},
+}
+
+
+@pytest.mark.parametrize("what", ACTIONS_REFUSED)
+def test_actions_are_four_real_numbers(still, what):
+    env, params = still
+    _, state = env.reset_env_at(0, params)
+    adapted = BraxEnv(env, params)
+    with pytest.raises(ValueError, match="a step takes 4 real numbers"):
+        env.step(jax.random.key(0), state, ACTIONS_REFUSED[what], params)
+    with pytest.raises(ValueError, match="a step takes 4 real numbers"):
+        adapted.step(adapted.reset(jax.random.key(0)), ACTIONS_REFUSED[what])
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.int32, np.uint8, list])
+def test_an_actions_numbers_may_be_of_any_real_kind(still, kind):
+    """Whole numbers are taken for what they say; an unsigned 1 must not become -255 for the other finger."""
+    env, params = still
+    _, state = env.reset_env_at(0, params)
+    numbers = [0, 1, 0, 1]
+    action = numbers if kind is list else np.array(numbers, kind)
+    stepped = env.step_env(jax.random.key(0), state, action, params)
+    expected = env.step_env(jax.random.key(0), state, jnp.array(numbers, jnp.float32), params)
+    jax.tree.map(np.testing.assert_array_equal, stepped, expected)
+
+
+def test_a_batched_state_needs_vmap(still):
+    env, params = still
+    _, states = jax.vmap(env.reset, in_axes=(0, None))(keys(0, 2), params)
+    with pytest.raises(ValueError, match=r"jax\.vmap"):
+        env.step(jax.random.key(0), states, jnp.zeros(4), params)
+
+
+@pytest.mark.parametrize("index", [-1, 20, 2**40, 1.0, True, None, "0", [0], np.array([0, 1])])
+def test_a_start_outside_the_bank_is_refused(drawer, index):
+    env, params = drawer
+    with pytest.raises(ValueError, match="entries 0 to 19"):
+        env.reset_env_at(index, params)
+
+
+def test_parameters_of_another_task_are_refused(drawer):
+    env, _ = drawer
+    _, others = envs.make("door-open", seeds=(0,))
+    calls = [
+        lambda: env.reset(jax.random.key(0), others),
+        lambda: env.reset_env_at(0, others),
+        lambda: BraxEnv(env, others),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="not those of drawer-close"):
+            call()
+    with pytest.raises(ValueError, match="EnvParams"):
+        env.reset_env(jax.random.key(0), {"max_steps_in_episode": 3})
+
+
+def test_64_bit_mode_changes_no_number(still):
+    """Oracle: the same calls without it. Observations and rewards once became float64, and other starts were drawn."""
+    env, params = still
+
+    def calls():
+        own = env.make_params(env.build_reset_bank((0, 1)))
+        starts = jax.vmap(env.reset_env, in_axes=(0, None))(keys(3, 8), params)
+        obs, state = env.reset_env_at(np.int64(1), params)
+        stepped = env.step_env(jax.random.key(4), state, np.full(4, 0.3), params)
+        adapted = BraxEnv(env, params)
+        shapes = jax.eval_shape(lambda key: adapted.step(adapted.reset(key), np.full(4, 0.3)), jax.random.key(5))
+        return (
+            own.bank,
+            own.mjx_model,
+            starts,
+            obs,
+            stepped,
+            jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes),
+        )
+
+    usual = calls()
+    with jax.enable_x64(True):
+        wide = calls()
+
+    def same(a, b):
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+        np.testing.assert_array_equal(a, b)
+
+    jax.tree.map(same, usual, wide)
+
+
+def test_mjx_steps_in_64_bit_mode(drawer):
+    """Traced only: the scan over MJX's substeps failed, as its carry became float64."""
+    env, params = drawer
+    _, state = env.reset_env_at(0, params)
+    with jax.enable_x64(True):
+        shapes = jax.eval_shape(env.step_env, jax.random.key(0), state, np.zeros(4), params)
+    assert {str(x.dtype) for x in jax.tree.leaves(shapes)} == {"float32", "int32", "bool"}
 
 
 def test_equal_options_share_the_environment_and_so_its_compiled_programs(drawer):

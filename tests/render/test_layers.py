@@ -80,6 +80,21 @@ def test_clips_of_an_odd_number_of_frames_are_refused(layered, batch):
         render_clips(layered, jax.tree.map(lambda x: x[:, :1], take_poses(layered, batch)))
 
 
+@pytest.mark.parametrize("function", [render_frames, render_clips, render_depth])
+def test_poses_of_another_shape_or_kind_are_refused(layered, batch, function):
+    kept = take_poses(layered, batch)
+    wrong = {
+        "all geoms": batch,
+        "no axis of episodes": jax.tree.map(lambda x: x[0], kept),
+        "no frames": jax.tree.map(lambda x: x[:, :0], kept),
+        "whole numbers": jax.tree.map(lambda x: x.astype(jnp.int32), kept),
+        "a quaternion for a matrix": kept.replace(mat=kept.mat[..., :2, :2]),
+    }
+    for poses in wrong.values():
+        with pytest.raises(ValueError, match=rf"expected floating-point \[N F {len(layered.pose_geoms)} 3\]"):
+            function(layered, poses)
+
+
 def test_frames_do_not_depend_on_their_batch(layered, draw, batch):
     poses = take_poses(layered, batch)
     together = np.asarray(draw(layered, poses))

@@ -10,8 +10,9 @@ in tests.
 
 import abc
 import dataclasses
+import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import chex
 import jax
@@ -23,12 +24,14 @@ from gymnax.environments import spaces
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.checks import UINT32_MAX, require_bool, require_one_of, require_whole, shown
 from rcjax.envs import mjx_env, physics, scenes
 from rcjax.envs.metaworld.hand import HAND_BODIES, HAND_PROXIES, hand_pair
 from rcjax.envs.metaworld.rewards import caging_reward, distance, v1_reach_and_pull
 from rcjax.envs.metaworld.rotations import xyzw_from_matrix
 from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import PhysicsState, Poses
+from rcjax.precision import in_32_bits
 
 ACTION_SCALE = 0.01  # metres of mocap motion per control step at full action
 GRIPPER_SPAN = 0.1  # metres between the claws that read as an opening of 1
@@ -43,6 +46,8 @@ PADS = ("rightpad", "leftpad")  # bodies that rewards read; fused, so kept as si
 
 RandomSource = Literal["metaworld", "release"]
 RewardVersion = Literal["v1", "v2"]
+RANDOM_SOURCES = get_args(RandomSource)
+REWARD_VERSIONS = get_args(RewardVersion)
 Reward = tuple[Float[Array, ""], dict[str, Any]]
 """A reward and its terms by Metaworld's names: scalars, "success" among them"""
 
@@ -89,6 +94,34 @@ def pull_hand(model: mujoco.MjModel, hand_init_pos: Sequence[float], substeps: i
     return data
 
 
+def checked_seeds(seeds: Any) -> list[int]:
+    """The seeds of a bank. Raises ValueError where there are none, or one that NumPy's generators do not take."""
+    wanted = "give a sequence of whole numbers, for example range(50)"
+    if isinstance(seeds, str | bytes) or not isinstance(seeds, Sequence | np.ndarray | Array):
+        raise ValueError(f"seeds={shown(seeds)}; {wanted}.")
+    if len(seeds[:1]) == 0:
+        raise ValueError(f"seeds is empty; a bank needs at least one seed: {wanted}.")
+    _checked_seed(seeds[-1], wanted)  # first, as a range may be endless for all practical purposes
+    return [_checked_seed(seed, wanted) for seed in seeds]
+
+
+def _checked_seed(seed: Any, wanted: str) -> int:
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        raise ValueError(f"seeds has {shown(seed)}; {wanted}.") from None
+    if isinstance(seed, bool | np.bool_) or not 0 <= number <= UINT32_MAX:
+        raise ValueError(f"seeds has {shown(seed)}, which is not from 0 to {UINT32_MAX}; {wanted}.")
+    return number
+
+
+def require_options(max_steps: int, backend: str, reward_version: str) -> None:
+    """Raises ValueError for an option that no environment has."""
+    require_whole("max_steps", max_steps, 1)
+    require_one_of("backend", backend, mjx_env.BACKENDS)
+    require_one_of("reward_version", reward_version, REWARD_VERSIONS)
+
+
 class SawyerEnv(mjx_env.MjxEnv):
     """A Metaworld task.
 
@@ -118,12 +151,12 @@ class SawyerEnv(mjx_env.MjxEnv):
         backend: mjx_env.Backend = "jax",
         chain_barriers: bool | None = None,
     ):
-        model = scenes.build_model(self.scene, HAND_PROXIES, HAND_BODIES, PADS, hand_pair)
-        super().__init__(model, max_steps=max_steps, backend=backend, chain_barriers=chain_barriers)
-        if reward_version not in ("v1", "v2"):
-            raise ValueError(f"reward_version={reward_version!r} is none of Metaworld's; use 'v2' or 'v1'.")
+        require_bool("goal_hidden", goal_hidden)
+        require_options(max_steps, backend, reward_version)
         if reward_version == "v1" and type(self).reward_v1 is SawyerEnv.reward_v1:
             raise ValueError(f"{self.task} has no reward 'v1': Metaworld's own fails there. Use 'v2'.")
+        model = scenes.build_model(self.scene, HAND_PROXIES, HAND_BODIES, PADS, hand_pair)
+        super().__init__(model, max_steps=max_steps, backend=backend, chain_barriers=chain_barriers)
         self.reward_version = reward_version
         self.goal_hidden = goal_hidden
         self.episode_fixed_bodies = (*self.scene.placed_bodies, *self.scene.goal_sites)
@@ -228,23 +261,25 @@ class SawyerEnv(mjx_env.MjxEnv):
         draws once.
         """
         low, high = np.asarray(self.random_low, float), np.asarray(self.random_high, float)
-        if source == "metaworld":
-            generator, _ = seeding.np_random(int(seed))
-            self._draw(generator, low, high)
-            return self._draw(generator, low, high)
+        require_one_of("source", source, RANDOM_SOURCES)
         if source == "release":
             return self._draw(np.random.RandomState(int(seed)), low, high)
-        raise ValueError(f"source={source!r} is no source of random vectors; use 'metaworld' or 'release'.")
+        generator, _ = seeding.np_random(int(seed))
+        self._draw(generator, low, high)
+        return self._draw(generator, low, high)
 
     def _draw(self, generator: Any, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         while not self.accepts(vector := generator.uniform(low, high)):
             pass
         return vector
 
+    @in_32_bits
     def build_reset_bank(self, seeds: Sequence[int], source: RandomSource = "metaworld") -> EnvState:
-        """The official reset state of each seed, stacked along a leading axis; float32."""
-        if len(seeds) == 0:
-            raise ValueError("seeds is empty; a bank needs at least one seed, for example range(50).")
+        """The official reset state of each seed, stacked along a leading axis; float32.
+
+        Raises ValueError for seeds that are not whole numbers from 0 to 2^32 - 1.
+        """
+        seeds = checked_seeds(seeds)
         held = self.hold_hand()
         states = [self.reset_state(held, self.random_vector(seed, source), i) for i, seed in enumerate(seeds)]
         return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *states)
