@@ -1,10 +1,15 @@
 """A file is replaced whole or not at all."""
 
+import errno
+import os
+import pwd
 import threading
+from pathlib import Path
 
 import pytest
 
-from rcjax.files import cache_folder, write_atomically
+from rcjax import files
+from rcjax.files import cache_folder, os_errors, require_writable_folder, said_of, write_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -43,3 +48,107 @@ def test_writers_at_once_do_not_mix(tmp_path):
 
 def test_tests_have_a_cache_of_their_own(own_caches):
     assert cache_folder() == own_caches
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """A user whom the system does not know, as in many containers, without the variables."""
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "RCJAX_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"RCJAX_CACHE": "/own"}, "/own"),
+        ({"RCJAX_CACHE": "/own", "HOME": "", "XDG_CACHE_HOME": "/xdg"}, "/own"),
+        ({"RCJAX_CACHE": "own"}, "{here}/own"),
+        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/rcjax"),
+        ({"RCJAX_CACHE": "", "XDG_CACHE_HOME": "/xdg"}, "/xdg/rcjax"),
+        ({"HOME": "/me"}, "/me/.cache/rcjax"),
+        ({"HOME": "/me", "RCJAX_CACHE": "", "XDG_CACHE_HOME": ""}, "/me/.cache/rcjax"),
+        ({"HOME": "/me", "XDG_CACHE_HOME": "relative"}, "/me/.cache/rcjax"),
+        ({"HOME": "/me", "RCJAX_CACHE": "~/own"}, "/me/own"),
+        ({"HOME": "/me", "RCJAX_CACHE": "~"}, "/me"),
+    ],
+)
+def test_where_the_cache_is_and_the_home_is_asked_for_only_where_needed(no_home, variables, folder):
+    for name, value in variables.items():
+        no_home.setenv(name, value)
+    assert str(cache_folder()) == folder.format(here=Path.cwd())
+
+
+@pytest.mark.parametrize("variables", [{}, {"HOME": ""}, {"XDG_CACHE_HOME": "relative"}, {"RCJAX_CACHE": "~/own"}])
+def test_without_any_home_the_way_out_is_said(no_home, variables):
+    for name, value in variables.items():
+        no_home.setenv(name, value)
+    with pytest.raises(ValueError, match="set RCJAX_CACHE to a folder"):
+        cache_folder()
+
+
+def test_the_cache_of_a_user_that_is_not_there(no_home):
+    no_home.setenv("RCJAX_CACHE", "~nobody-of-that-name/cache")
+    with pytest.raises(ValueError, match="there is no user 'nobody-of-that-name'"):
+        cache_folder()
+
+
+def test_a_folder_to_be_made_is_tried_and_nothing_left(tmp_path):
+    require_writable_folder(tmp_path / "a" / "b", "name")
+    require_writable_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "said"),
+    [
+        ("file", "", "Not a directory"),
+        ("file/below", "run", "Not a directory"),
+        ("x" * 300, "run", "choose a shorter name"),
+        (".", "x" * 300, "choose a shorter name"),
+        ("/dev/null", "run", "Not a directory"),
+        ("/proc/none", "run", "cannot be written"),
+        ("dangling", "run", "cannot be written"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, folder, name, said):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=said) as refused:
+        require_writable_folder(tmp_path / folder, name, way_out="choose another")
+    assert len(str(refused.value)) < 350
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "file"]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+def test_what_the_system_says_of_a_folder_is_passed_on(tmp_path, monkeypatch, code):
+    def refuse(**options):
+        raise OSError(code, os.strerror(code), "trial")
+
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
+    with pytest.raises(ValueError, match=f"cannot be written: {os.strerror(code)}; (choose another|make room)"):
+        require_writable_folder(tmp_path, way_out="choose another")
+
+
+def test_a_disk_without_room_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="MiB are needed; make room, or choose another"):
+        require_writable_folder(tmp_path, room=1 << 60, way_out="choose another")
+
+
+def test_an_errors_line_has_the_file_the_reason_and_the_way_out():
+    assert said_of(OSError(errno.ENOSPC, "No space left on device", "a.txt")).startswith("a.txt: No space left on dev")
+    assert said_of(OSError(errno.EACCES, "Permission denied"), "ask for it") == "Permission denied; ask for it."
+    assert said_of(OSError("plain")) == "plain."
+
+
+def test_tensorstores_errors_of_the_system_become_oserrors():
+    with pytest.raises(OSError) as full, os_errors(Path("checkpoints")):
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write [os_error_code='28' source_locations='...']")
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, "checkpoints")
+    with pytest.raises(ValueError, match="another"), os_errors(Path("checkpoints")):
+        raise ValueError("another")
