@@ -4,8 +4,11 @@ Orbax does not notice a changed byte in an array's file; hence the digests. They
 checkpoint its final name, so a checkpoint is there with them or not at all.
 """
 
+import contextlib
 import json
-from collections.abc import Callable
+import logging
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import orbax.checkpoint as ocp
 from etils import epath  # what Orbax takes for paths
 
 from rcjax.devices import is_writer
-from rcjax.files import digests, refuse_changed
+from rcjax.files import digests, os_errors, refuse_changed
 from rcjax.storage import RunFolder
 
 KEPT_CHECKPOINTS = 2
@@ -35,10 +38,23 @@ class Checkpoints:
         self._iteration = 0  # of the checkpoint that is being written
 
     def save(self, iteration: int, state: Any) -> None:
-        if iteration not in self.manager.all_steps():
-            self.manager.wait_until_finished()
-            self._iteration = iteration
-            self.manager.save(iteration, args=ocp.args.StandardSave(_storable(state)))
+        """Raises OSError where it cannot be written; then the older ones are as they were."""
+        if iteration in self.manager.all_steps():
+            return
+        self._iteration = iteration
+        with os_errors(self.path), _silent_orbax():
+            try:
+                self.manager.save(iteration, args=ocp.args.StandardSave(_storable(state)))
+                self.manager.wait_until_finished()
+            except Exception:
+                self._remove_part(iteration)
+                raise
+
+    def _remove_part(self, iteration: int) -> None:
+        with contextlib.suppress(Exception):  # the first error is the one to be raised
+            self.manager.wait_until_finished()  # other threads may be writing still
+        for part in self.path.glob(f"{iteration}.orbax-checkpoint-tmp*"):
+            shutil.rmtree(part, ignore_errors=True)
 
     def _write_digests(self) -> None:
         """Orbax calls this when all is written and the folder still has its temporary name."""
@@ -46,14 +62,27 @@ class Checkpoints:
             (folder.parent / DIGESTS).write_text(json.dumps(digests(folder), indent=1))
 
     def close(self) -> None:
-        self.manager.wait_until_finished()
-        self.manager.close()
+        with os_errors(self.path), _silent_orbax():
+            self.manager.wait_until_finished()
+            self.manager.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+
+@contextlib.contextmanager
+def _silent_orbax() -> Iterator[None]:
+    """Without the traceback that Orbax's thread logs of an error that it raises too."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def checkpoints_path(run: RunFolder) -> Path:

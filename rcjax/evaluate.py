@@ -6,7 +6,7 @@ from pathlib import Path
 from rcjax.checkpoints import checkpoints_path, newest_intact, refuse_misfit, restored
 from rcjax.config import TaskSpec, VideoConfig
 from rcjax.loop import Judged, state_shapes
-from rcjax.program import Program, Rows
+from rcjax.program import Program, Rows, require_machine
 from rcjax.reward import video_similarity
 from rcjax.s3d import Encoder
 from rcjax.storage import RunFolder
@@ -21,6 +21,7 @@ def evaluate_run(run: RunFolder) -> tuple[Program, Rows, Judged]:
     The run may be trained meanwhile: nothing is written. Raises ValueError if it has no checkpoint, none that is
     intact and fits its config, or a policy whose episodes have numbers that are not finite.
     """
+    require_machine(run.config, None)
     checkpoint = newest_intact(run, _warn)
     if checkpoint is None:
         raise ValueError(

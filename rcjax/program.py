@@ -10,6 +10,7 @@ import numpy as np
 from rcjax.config import TrainConfig
 from rcjax.devices import Layout, choose_devices, make_layout
 from rcjax.embedding import choose_micro_batch
+from rcjax.envs import warp_physics
 from rcjax.loop import Inputs, Judged, TrainState, eval_mode, initial_state, iterate, train_mode
 from rcjax.s3d import Encoder
 from rcjax.types import GeomPoses
@@ -40,10 +41,7 @@ class Program:
         """
         self.config = config
         self.world = world
-        self.layout = make_layout(config.seeds, config.n_envs, choose_devices(config.seeds, config.n_envs, devices))
-        _refuse_sharded_warp(config, self.layout)
-        local_episodes = config.seeds * config.n_envs // self.layout.n_devices
-        self.micro_batch = choose_micro_batch(config.micro_batch, local_episodes, config.video)
+        self.layout, self.micro_batch = require_machine(config, devices)
         self.inputs = self.layout.replicate(
             Inputs(
                 env_params=world.train_params,
@@ -132,6 +130,20 @@ def as_rows(metrics: dict[str, jax.Array]) -> Rows:
     values = jax.device_get(metrics)
     n_seeds = len(next(iter(values.values())))
     return [{name: float(value[i]) for name, value in values.items()} for i in range(n_seeds)]
+
+
+def require_machine(config: TrainConfig, devices: int | None) -> tuple[Layout, int]:
+    """How a run's work lies on `devices` of the devices there are, and how many episodes each draws at a time.
+
+    Raises ValueError where they cannot share it, or MJX-Warp is asked for and missing. Quick, for a check before long
+    work.
+    """
+    if "warp" in (config.env.backend, config.video.renderer):
+        warp_physics.check_installed()
+    layout = make_layout(config.seeds, config.n_envs, choose_devices(config.seeds, config.n_envs, devices))
+    _refuse_sharded_warp(config, layout)
+    local_episodes = config.seeds * config.n_envs // layout.n_devices
+    return layout, choose_micro_batch(config.micro_batch, local_episodes, config.video)
 
 
 def _refuse_sharded_warp(config: TrainConfig, layout: Layout) -> None:

@@ -15,18 +15,21 @@ A folder is complete or absent: it is filled under a temporary name and renamed.
 metrics, checkpoints, pictures, and the expert's demonstration.mp4.
 """
 
+import contextlib
 import json
 import math
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from rcjax.config import TrainConfig, from_json, to_json
-from rcjax.files import digests, refuse_changed, write_atomically
+from rcjax.events import Events
+from rcjax.files import digests, os_errors, refuse_changed, require_writable_folder, write_atomically
 from rcjax.s3d import Encoder, load_encoder, save_encoder
 from rcjax.s3d.video import EMBEDDING_SIZE
 from rcjax.statistics import mean_row
@@ -35,6 +38,7 @@ from rcjax.video_io import write_video
 # What every row of metrics.jsonl has: whole numbers, and numbers or null.
 ROW_COUNTS = ("iteration", "env_steps", "seed")
 ROW_VALUES = ("video_reward", "true_return", "success_rate")
+ROOM = 64 << 20  # bytes that a run takes: a random encoder's 33 MB, checkpoints and videos
 
 
 class RunFolder:
@@ -58,7 +62,8 @@ class RunFolder:
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
             if config.encoder is None:
-                save_encoder(building / "encoder", encoder)
+                with os_errors(path):
+                    save_encoder(building / "encoder", encoder)
                 (building / "encoder.json").write_text(json.dumps(digests(building / "encoder"), indent=1) + "\n")
             np.save(building / "target.npy", target)
             if demonstration is not None:
@@ -117,8 +122,13 @@ class RunFolder:
 
 
 def refuse_existing(path: Path) -> None:
-    if path.exists():
+    if os.path.lexists(path):
         raise ValueError(f"{path} exists already; continue it with --resume {path}, or choose another --name.")
+
+
+def require_room(path: Path) -> None:
+    """Raises ValueError where a new run's folder cannot be made at `path`, or would not fit on the disk."""
+    require_writable_folder(path.parent, path.name, ROOM, "choose another --runs or --name")
 
 
 class Metrics:
@@ -132,7 +142,7 @@ class Metrics:
         write_atomically(self.path, lambda part: part.write_text(text))
         self.file = self.path.open("a")
         # Events are numbered by environment steps, so that is what tells TensorBoard which ones are run again.
-        self.events = SummaryWriter(str(run.path), purge_step=int(rows[-1]["env_steps"]) + 1 if rows else None)
+        self.events = Events(run.path, purge_step=int(rows[-1]["env_steps"]) + 1 if rows else None)
 
     def write(self, rows: Sequence[dict[str, float]]) -> None:
         """An iteration's rows, one a seed; TensorBoard gets their interquartile mean.
@@ -143,12 +153,14 @@ class Metrics:
             known = {name: value if math.isfinite(value) else None for name, value in row.items()}
             self.file.write(json.dumps(known, allow_nan=False) + "\n")
         self.file.flush()
-        for name, value in mean_row(rows).items():
-            if name not in ("iteration", "env_steps", "seed"):
-                self.events.add_scalar(name, value, global_step=int(rows[0]["env_steps"]))
+        shown = {
+            name: value for name, value in mean_row(rows).items() if name not in ("iteration", "env_steps", "seed")
+        }
+        self.events.write(shown, step=int(rows[0]["env_steps"]), wall_time=time.time())
 
     def close(self) -> None:
-        self.file.close()
+        with contextlib.suppress(OSError):  # all is written already, or it was said that it could not be
+            self.file.close()
         self.events.close()
 
     def __enter__(self):

@@ -1,5 +1,6 @@
 """Training on the host's side: drives the compiled iteration and records what comes back."""
 
+import functools
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -22,15 +23,16 @@ from rcjax.checkpoints import (
     set_aside,
 )
 from rcjax.config import EXPERT, TrainConfig
-from rcjax.devices import choose_devices, is_writer, of_all_processes, of_first_process, wait_for_all
+from rcjax.devices import is_writer, of_all_processes, of_first_process, wait_for_all
 from rcjax.figures import learning_curve
+from rcjax.files import require_writable_folder, said_of
 from rcjax.lock import hold
 from rcjax.loop import Judged, TrainState, state_shapes
-from rcjax.program import NotFinite, Program, Row, Rows, as_rows, refuse_nonfinite
+from rcjax.program import NotFinite, Program, Row, Rows, as_rows, refuse_nonfinite, require_machine
 from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import expert_video, given_demonstration, policy_video
 from rcjax.statistics import mean_row
-from rcjax.storage import Metrics, RunFolder, read_metrics, refuse_existing
+from rcjax.storage import Metrics, RunFolder, read_metrics, refuse_existing, require_room
 from rcjax.taskspec import embed_spec, expert_clip, given_clip, require_vocabulary
 from rcjax.world import World, build_world, calibrated_encoder
 
@@ -59,7 +61,9 @@ def start(config: TrainConfig, path: Path, say: Say = print, devices: int | None
     before anything is written.
     """
     refuse_existing(path)
-    choose_devices(config.seeds, config.n_envs, devices)
+    require_machine(config, devices)
+    if is_writer():
+        require_room(path)
     wait_for_all("the run's folder may be made")
     prepared: list[tuple[RunFolder, World, Encoder]] = []
 
@@ -103,6 +107,9 @@ def resume(path: Path, say: Say = print, devices: int | None = None) -> RunFolde
     intact, are said and set aside.
     """
     run = RunFolder.open(path)
+    require_machine(run.config, devices)
+    if is_writer():
+        require_writable_folder(path, room=1 << 20, way_out="make it writable")
     with claimed(run, say) as iteration:
         encoder = run.encoder()
         return train(run, build_world(run.config), encoder, say, devices, iteration)
@@ -127,12 +134,34 @@ def claimed(run: RunFolder, say: Say) -> Iterator[int]:
         yield of_first_process(claim, "the run is claimed")
 
 
+def stops_where_unwritable(function: Callable[..., RunFolder]) -> Callable[..., RunFolder]:
+    """`function(run, ...)`, but a full disk and the like stop the run: it can go on from its newest checkpoint."""
+
+    @functools.wraps(function)
+    def guarded(run: RunFolder, *arguments: Any, **options: Any) -> RunFolder:
+        try:
+            return function(run, *arguments, **options)
+        except BrokenPipeError:  # nobody reads what is printed
+            raise
+        except OSError as error:
+            reason = said_of(error, "make it writable").removesuffix(".")
+            raise Stopped(
+                f"the run in {run.path} could not be written ({reason}); then continue it from its newest checkpoint "
+                f"with --resume {run.path}",
+                exit_code=2,
+            ) from error
+
+    return guarded
+
+
+@stops_where_unwritable
 def train(
     run: RunFolder, world: World, encoder: Encoder, say: Say = print, devices: int | None = None, iteration: int = 0
 ) -> RunFolder:
     """From the run's checkpoint of `iteration` (0: the beginning) to its last iteration, then the final evaluation.
 
-    Raises Stopped on Ctrl-C, SIGTERM or numbers that are not finite; the run can then be resumed.
+    Raises Stopped on Ctrl-C, SIGTERM, numbers that are not finite or a disk that is full; the run can then be
+    resumed.
     """
     config, say = run.config, say if is_writer() else _silent
     stored = read_intact(checkpoints_path(run) / str(iteration)) if iteration else None

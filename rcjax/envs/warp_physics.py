@@ -25,7 +25,7 @@ Simulate = Callable[[mjx.Model, PhysicsState, Float[Array, " U"]], PhysicsState]
 def check_installed() -> None:
     """Raises ValueError without Warp."""
     if importlib.util.find_spec("warp") is None:
-        raise ValueError("backend='warp' needs MJX-Warp: pip install 'rcjax[warp]', or use backend='jax'.")
+        raise ValueError("backend='warp' and renderer='warp' need MJX-Warp: pip install 'rcjax[warp]', or use 'jax'.")
 
 
 def contact_capacity(model: mujoco.MjModel) -> tuple[int, int]:
