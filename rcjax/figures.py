@@ -38,7 +38,8 @@ def learning_curve(rows: list[Row], path: Path, title: str) -> None:
     axes[-1].set_ylim(-0.03, 1.03)
     axes[0].legend()
     several = len({row["seed"] for row in rows}) > 1
-    figure.suptitle(title + "; interquartile mean and its 95 % interval" * several)
+    shown = title + "; interquartile mean and its 95 % interval" * several
+    figure.suptitle(shown, parse_math=False)  # a dollar in a sentence or a file's name begins no formula
     write_atomically(path, lambda part: figure.savefig(part, dpi=110, format="png"))
     plt.close(figure)
 

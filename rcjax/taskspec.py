@@ -1,7 +1,10 @@
 """Task specifications: a sentence or a video, brought to the one vector that the reward compares with."""
 
+import contextlib
 import hashlib
 import json
+import zipfile
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -103,9 +106,9 @@ def expert_poses(env: Any, env_params: Any, episode_length: int, n_tries: int = 
     steps: theirs is shown in fast motion, up to a little after its success. Raises ValueError if there is none.
     """
     path = cache_folder() / "experts" / f"{env.name}-{_fingerprint(env, env_params, episode_length)}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
-            return GeomPoses(pos=stored["pos"], mat=stored["mat"])
+    stored = _load(path)
+    if stored is not None:
+        return stored
     rows = (np.arange(n_tries) % env_params.bank_size).tolist()
     for steps in (episode_length, max(episode_length, OFFICIAL_EPISODE)):
         episodes = run_expert(env, env_params, rows, steps)
@@ -121,7 +124,8 @@ def expert_poses(env: Any, env_params: Any, episode_length: int, n_tries: int = 
     end = min(steps, max(episode_length, int(np.argmax(episodes.success[:, first])) + AFTERMATH))
     shown = np.linspace(0, end - 1, episode_length).round().astype(int)
     poses = jax.tree.map(lambda x: np.asarray(x[shown, first]), episodes.poses)
-    write_atomically(path, lambda part: _save(part, poses))
+    with contextlib.suppress(OSError):  # a folder that cannot be written costs time, no more
+        write_atomically(path, lambda part: _save(part, poses))
     return poses
 
 
@@ -131,6 +135,15 @@ def _fingerprint(env: Any, env_params: Any, episode_length: int) -> str:
     bank = [hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for x in jax.tree.leaves(env_params.bank)]
     text = json.dumps([env.name, episode_length, env.mj_model.ngeom, versions, bank])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _load(path: Path) -> GeomPoses | None:
+    """None if the file is missing or spoilt."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return GeomPoses(pos=stored["pos"], mat=stored["mat"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def _save(path: Path, poses: GeomPoses) -> None:

@@ -112,6 +112,8 @@ def _frames(path: str | os.PathLike[str]) -> FrameReader:
 def _reader(path: pathlib.Path) -> FrameReader:
     if not path.exists():
         raise ValueError(f"{path} does not exist; expected {_READABLE}.")
+    if not path.is_dir() and not path.is_file():  # a pipe or a device, which may never end
+        raise ValueError(f"{path} is no file that can be read to its end; expected {_READABLE}.")
     suffix = path.suffix.lower()
     if path.is_dir():
         return read_folder(path)

@@ -24,6 +24,9 @@ _FORMATS = ("PNG", "JPEG", "WEBP")
 def read_folder(folder: pathlib.Path) -> FrameReader:
     """One frame per picture, in natural order, all shown equally long."""
     pictures = [p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.name[0] != "."]
+    pipes = [p.name for p in pictures if p.exists() and not p.is_file()]
+    if pipes:
+        raise ValueError(f"{folder / pipes[0]} is no file that can be read to its end; expected a picture.")
     if not pictures:
         raise ValueError(
             f"the folder {folder} holds no pictures; expected one {' or '.join(PICTURE_SUFFIXES)} per frame."
