@@ -7,18 +7,24 @@ import contextlib
 import dataclasses
 import io
 import itertools
-import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
+try:
+    import jax
+except ValueError as error:  # of a variable such as JAX_ENABLE_X64 that has a value which JAX does not take
+    print(f"rcjax: error: {error}; correct the variable or unset it.", file=sys.stderr)
+    raise SystemExit(2) from None
 import tyro
 
+from rcjax.checks import shown
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, VideoConfig, preset
 from rcjax.devices import join_processes
-from rcjax.files import cache_folder
+from rcjax.files import require_writable_folder, said_of
+from rcjax.startup import discard_output, open_closed_streams, require_devices, settle_environment
 from rcjax.video_io import require_writable
 
 # What a command needs is imported by it: environments compile as they are imported, and before that a process has to
@@ -98,25 +104,55 @@ class Record:
 
 
 Command = Train | Eval | Reward | Record
+LONGEST_NAME = 200  # bytes; file systems take 255, of which temporary names need some
 MACHINE_OPTIONS = ("--devices", "--distributed", "--coordinator", "--processes", "--process-id")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns the process's exit code."""
+    open_closed_streams()
     try:
-        command = parse(sys.argv[1:] if arguments is None else arguments)
-        use_compilation_cache()
-        return HANDLERS[type(command)](command)
+        code = run_command(parse(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()  # here, where an error can be said, and not as the process ends
+        return code
+    except BrokenPipeError:  # as of `rcjax train | head`: nobody reads on
+        discard_output()
+        return 128 + signal.SIGPIPE
     except ValueError as error:
-        print(f"rcjax: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        complain(str(error))
+    except OSError as error:
+        complain(said_of(error, "name a place that can be read and written"))
+    except MemoryError:
+        complain("there is not enough memory; lower --n-envs, --seeds, --size or --episode-length.")
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        complain(f"{str(error).splitlines()[0]}; lower --micro-batch, --n-envs, --seeds or --size.")
     except KeyboardInterrupt:
-        print("rcjax: interrupted", file=sys.stderr)
+        complain("interrupted", label="")
         return 130
+    return 2
+
+
+def complain(message: str, label: str = "error: ") -> None:
+    with contextlib.suppress(OSError):  # standard error may be closed or full
+        print(f"rcjax: {label}{' '.join(message.split())}", file=sys.stderr)
+
+
+def run_command(command: Command) -> int:
+    """Bad input that is cheap to see is refused first, before anything is imported or started."""
+    check_paths(command)
+    settle_environment()
+    if isinstance(command, Train):
+        join_others(command)
+    require_devices()
+    return HANDLERS[type(command)](command)
 
 
 def parse(arguments: list[str]) -> Command:
     """The command that the arguments name. Raises ValueError on bad ones, in one line; exits for --help."""
+    if any(not argument.strip() or re.fullmatch(r"--[^=]*=\s*", argument) for argument in arguments):
+        raise ValueError(f"an argument is empty, in: {shown(arguments)}; give it a value or leave the option out.")
     _refuse_options_beside_resume(arguments)
     default = Train(config=preset(_option(arguments, "--preset") or "demo"))
     kind = (
@@ -128,17 +164,34 @@ def parse(arguments: list[str]) -> Command:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
+            command = tyro.cli(
                 kind, args=arguments, prog="rcjax", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
             )
+        return _with_goal_by_name(command, arguments)
     except SystemExit as exit:
         if not exit.code:
             raise
         raise ValueError(_one_line(complaint.getvalue())) from None
 
 
+def _with_goal_by_name(command: Command, arguments: list[str]) -> Command:
+    """`--task drawer-close-v3-goal-observable` shows the goal, unless an option says that it is hidden."""
+    if not isinstance(command, Train) or {"--goal-hidden", "--no-goal-hidden"} & _options(arguments):
+        return command
+    env = command.config.env
+    if not env.task.strip().lower().replace("_", "-").endswith("-goal-observable"):
+        return command
+    config = dataclasses.replace(command.config, env=dataclasses.replace(env, goal_hidden=False))
+    return dataclasses.replace(command, config=config)
+
+
+def _options(arguments: list[str]) -> set[str]:
+    """The options that are given, as --help spells them."""
+    return {argument.split("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")}
+
+
 def _refuse_options_beside_resume(arguments: list[str]) -> None:
-    given = {argument.split("=")[0] for argument in arguments if argument.startswith("--")}
+    given = _options(arguments)
     refused = sorted(given - {"--resume", *MACHINE_OPTIONS}) if "--resume" in given else []
     if refused:
         raise ValueError(
@@ -158,17 +211,49 @@ def _option(arguments: list[str], name: str) -> str | None:
 
 
 def _one_line(box: str) -> str:
-    """The parser's message without the frame it draws around it."""
-    lines = [re.sub(r"^\s*│|│\s*$", "", line).strip() for line in box.splitlines()]
-    message = [line for line in itertools.takewhile(lambda line: "──────" not in line, lines[1:]) if line]
-    return re.sub(r"Error parsing __tyro-dummy-inner__\S*: ", "", " ".join(message)) + " (see rcjax --help)"
+    """The parser's message without the frame it draws around it, which is of ASCII where the terminal's text is."""
+    lines = [re.sub(r"^\s*[│|]|[│|]\s*$", "", line).strip() for line in box.splitlines()]
+    rules = [i for i, line in enumerate(lines) if re.search(r"[─-]{6}", line)]
+    first = rules[0] + 1 if rules else 0
+    message = itertools.takewhile(lambda line: not re.search(r"[─-]{6}", line), lines[first:])
+    text = " ".join(line for line in message if line)
+    return re.sub(r"Error parsing __tyro-dummy-inner__\S*: ", "", text) + " (see rcjax --help)"
+
+
+def check_paths(command: Command) -> None:
+    """Raises ValueError for options that name nothing that can be read or written."""
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        if isinstance(value, str | Path):
+            require_text(f"--{field.name.replace('_', '-')}", str(value))
+    if isinstance(command, Train):
+        require_text("--encoder", command.config.encoder or "none")
+        if command.name is not None:
+            require_name(command.name)
+    if isinstance(command, Record):
+        require_writable(command.out)
+        require_writable_folder(command.out.parent, command.out.name, 1 << 20, "choose another --out")
+        if command.out.exists() and not command.out.is_file():
+            raise ValueError(f"--out {command.out} is no file that could be replaced; choose another.")
+
+
+def require_text(option: str, value: str) -> None:
+    """Raises ValueError for what is empty or holds bytes that are no text: files and pictures name it."""
+    if not value.strip() or not value.replace("\n", " ").replace("\t", " ").isprintable():
+        raise ValueError(
+            f"{option} {shown(value)} is empty, or has characters that cannot be printed; give plain text."
+        )
+
+
+def require_name(name: str) -> None:
+    if name in (".", "..") or not name.isprintable() or Path(name).name != name or len(name.encode()) > LONGEST_NAME:
+        raise ValueError(
+            f"--name {shown(name)} is no name of a folder: it has a slash, or more than {LONGEST_NAME} bytes; --runs "
+            "says where the run's folder is."
+        )
 
 
 def train_command(command: Train) -> int:
-    if command.distributed:
-        join_processes(command.coordinator, command.processes, command.process_id)
-    elif (command.coordinator, command.processes, command.process_id) != (None, None, None):
-        raise ValueError("--coordinator, --processes and --process-id need --distributed.")
     from rcjax import train
 
     try:
@@ -179,9 +264,16 @@ def train_command(command: Train) -> int:
             name = command.name or f"{config.env.task}-{config.preset}-{config.seeds_text.replace(' ', '')}"
             train.start(config, command.runs / name, devices=command.devices)
     except train.Stopped as stopped:
-        print(f"rcjax: {stopped}", file=sys.stderr)
+        complain(str(stopped), label="")
         return stopped.exit_code
     return 0
+
+
+def join_others(command: Train) -> None:
+    if command.distributed:
+        join_processes(command.coordinator, command.processes, command.process_id)
+    elif (command.coordinator, command.processes, command.process_id) != (None, None, None):
+        raise ValueError("--coordinator, --processes and --process-id need --distributed.")
 
 
 def training_config(command: Train) -> TrainConfig:
@@ -198,7 +290,11 @@ def training_config(command: Train) -> TrainConfig:
     return dataclasses.replace(
         config,
         spec=TaskSpec(text=command.text, video=video),
-        env=dataclasses.replace(config.env, task=envs.canonical_name(config.env.task)),
+        env=dataclasses.replace(
+            config.env,
+            task=envs.canonical_name(config.env.task),
+            goal_hidden=envs.choose_goal_hidden(config.env.task, config.env.goal_hidden),
+        ),
         encoder=None if config.encoder is None else str(Path(config.encoder).absolute()),
     )
 
@@ -230,19 +326,12 @@ def record_command(command: Record) -> int:
     from rcjax import envs, showcase
     from rcjax.storage import RunFolder
 
-    require_writable(command.out)
     if command.run is not None:
         showcase.record_policy(RunFolder.open(command.run), command.out)
     else:
         showcase.record_expert(envs.canonical_name(command.task), command.episode_length, command.out)
     print(f"Written to {command.out}")
     return 0
-
-
-def use_compilation_cache() -> None:
-    """Compiled programs are kept between runs, unless JAX_COMPILATION_CACHE_DIR already says where."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
 
 
 HANDLERS: dict[type, Any] = {

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXES = ("seed", "env")
+COORDINATOR_PATIENCE_S = 300  # that a process waits for the first one to be started
 PATIENCE_S = 3600  # that processes wait for the first one to prepare a run
 _FAILED = -1  # what the first process tells the others
 
@@ -98,6 +101,9 @@ def join_processes(coordinator: str | None, processes: int | None, process_id: i
     With no arguments they are read off SLURM, Open MPI, Kubernetes (GKE) or a TPU pod. Raises ValueError where nothing
     is found, or the others do not answer.
     """
+    _check_addresses(coordinator, processes, process_id)
+    if coordinator is not None and process_id:
+        _wait_for_coordinator(coordinator)
     try:
         jax.distributed.initialize(coordinator, processes, process_id)
     except (ValueError, RuntimeError) as error:
@@ -105,6 +111,43 @@ def join_processes(coordinator: str | None, processes: int | None, process_id: i
             f"--distributed could not start: {str(error).splitlines()[0]} Under SLURM, Open MPI, Kubernetes or on a "
             "TPU pod all is detected; elsewhere give --coordinator HOST:PORT, --processes N and --process-id I."
         ) from error
+
+
+def _check_addresses(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
+    """Raises ValueError for what no process could connect to, as JAX would try for minutes and then abort."""
+    given = (coordinator, processes, process_id)
+    if given == (None, None, None):
+        return
+    if coordinator is None or processes is None or process_id is None:
+        raise ValueError("--coordinator, --processes and --process-id belong together; give all three or none.")
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"--coordinator {coordinator!r}; it must be HOST:PORT, with a port from 1 to 65535.")
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"--coordinator {coordinator!r}: no such host ({error}).") from error
+    if not 0 <= process_id < processes:
+        raise ValueError(
+            f"--process-id {process_id} of --processes {processes}; ids count from 0 and are less than --processes."
+        )
+
+
+def _wait_for_coordinator(coordinator: str) -> None:
+    """Until the first process listens. Raises ValueError if it does not, where JAX would abort the process."""
+    host, _, port = coordinator.rpartition(":")
+    deadline = time.monotonic() + COORDINATOR_PATIENCE_S
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise ValueError(
+                    f"--coordinator {coordinator}: nothing answered there for {COORDINATOR_PATIENCE_S} s ({error}); "
+                    "start the process with --process-id 0 on that host, and check the port."
+                ) from error
+        time.sleep(1)
 
 
 def wait_for_all(what: str) -> None:

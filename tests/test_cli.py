@@ -1,7 +1,13 @@
 """The command line: bad input is one line and exit code 2, with nothing written; good input does what --help says."""
 
+import errno
+import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,6 +24,21 @@ def run(capsys, *arguments):
 def in_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """A refusal that comes only after an environment was built, or the like, is none."""
+    from rcjax import evaluate, showcase, train
+
+    def begun(*_, **__):
+        raise AssertionError("work has begun")
+
+    for module, name in ((train, "build_world"), (evaluate, "build_world"), (showcase, "make_env")):
+        monkeypatch.setattr(module, name, begun)
+
+
+DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
 
 
 @pytest.mark.parametrize(
@@ -43,14 +64,73 @@ def in_empty_folder(tmp_path, monkeypatch):
         (["record", "--task", "nonsense", "--out", "film.gif"], "nonsense"),
         (["reward", "--video", "{good}", "--text", "x", "--encoder", "nowhere"], "nowhere"),
         ([], "train"),
+        (["train", "--train-seed", "-1"], "train_seed=-1; it must be at least 0"),
+        (["train", "--eval-seed", "-5"], "eval_seed=-5"),
+        (["train", "--seed", "-1"], "seed=-1"),
+        (["train", "--seed", "2147483647", "--seeds", "2"], "seed=2147483647; it must be at most 2147483646"),
+        (["train", "--bank-size", "1000000000"], "bank_size=1000000000; it must be at most"),
+        (["train", "--n-envs", "1000000000"], "is more than 2^31"),
+        (["train", "--pixel-scale", "nan"], "pixel_scale=nan"),
+        (["train", "--pixel-scale", "inf"], "pixel_scale=inf"),
+        (["train", "--learning-rate", "inf"], "learning_rate=inf"),
+        (["train", "--frame-stride", "0"], "frame_stride=0"),
+        (["train", "--runs", "{broken}"], "Not a directory; choose another --runs or --name"),
+        (["train", "--runs", "{broken}/below"], "Not a directory"),
+        (["train", "--runs", "/proc/none"], "/proc/none cannot be written"),
+        (["train", "--runs", "r" * 300], "choose a shorter name"),
+        (["train", "--runs", ""], "an argument is empty"),
+        (["train", "--name", "n" * 300], "more than 200 bytes"),
+        (["train", "--name", "é" * 101], "more than 200 bytes"),
+        (["train", "--name", "a/b"], "no name of a folder"),
+        (["train", "--name", ".."], "no name of a folder"),
+        (["train", "--name="], "an argument is empty"),
+        (["train", "--name", "a\nb"], "no name of a folder"),
+        (["train", "--name", "a\0b"], "cannot be printed"),
+        (["train", "--name", "a\udcff"], "cannot be printed"),
+        (["train", "--devices", "0"], "--devices 0: there are"),
+        (["train", "--devices", "-1"], "--devices -1: there are"),
+        (["train", "--video", "{pipe}"], "no file that can be read to its end"),
+        (["train", "--video", "{endless}"], "no file that can be read to its end"),
+        (["train", "--video", "{pipes}"], "no file that can be read to its end"),
+        (["train", "--video", "v" * 300 + ".gif"], "File name too long"),
+        (["train", "--text", "?!"], "at least one word"),
+        (["train", "--text", "\0"], "cannot be printed"),
+        (["train", "--encoder", "e\0"], "cannot be printed"),
+        (["train", "--encoder", "e" * 300], "File name too long"),
+        (["train", "--resume", "{broken}"], "is not a run"),
+        (["train", "--resume", "r" * 300], "File name too long"),
+        (["train", "--resume", "r", "--goal_hidden"], "--resume does not go with --goal-hidden"),
+        (["train", "--renderer", "warp", "--backend", "warp"], "MJX-Warp"),
+        (["train", "--task", "drawer-close-v3-goal-observable", "--goal-hidden"], "contradict each other"),
+        (["train", "--task", "drawer-close-v9"], "of version 9"),
+        (["train", "--distributed", "--coordinator", "here"], "belong together"),
+        (["train", *DISTRIBUTED, "here", "--process-id", "0"], "HOST:PORT"),
+        (["train", *DISTRIBUTED, "here:99999", "--process-id", "0"], "a port from 1 to 65535"),
+        (["train", *DISTRIBUTED, "localhost:1234", "--process-id", "2"], "--process-id 2 of --processes 2"),
+        (["eval", "e" * 300], "File name too long"),
+        (["eval", ""], "an argument is empty"),
+        (["eval", "e\0"], "cannot be printed"),
+        (["record", "--out", "{pipe}"], "no file that could be replaced"),
+        (["record", "--out", "{broken}/film.gif"], "Not a directory"),
+        (["record", "--out", "/proc/film.gif"], "choose another --out"),
+        (["record", "--out", "f" * 300 + ".gif"], "choose a shorter name"),
+        (["record", "--out", "film.gif", "--episode-length", "0"], "episode_length=0"),
+        (["record", "--out", "film.gif", "--episode-length", "100000000"], "more than 2^31 numbers"),
+        (["reward", "--video", "{good}", "--text", "x", "--encoder", "e", "--frames", "-2"], "episode_length=-2"),
+        (["reward", "--video", "{good}", "--text", "x", "--encoder", "e", "--size", "0"], "size=0"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(in_empty_folder, tiny_video, capsys, arguments, said):
+def test_bad_input_is_one_line_and_nothing_is_written(in_empty_folder, no_work, tiny_video, capsys, arguments, said):
     broken = in_empty_folder / "broken.gif"
     broken.write_bytes(b"GIF89a and no more")
+    pipe, endless, pipes = (in_empty_folder / name for name in ("pipe.gif", "endless.gif", "pipes"))
+    pipes.mkdir()
+    os.mkfifo(pipe)
+    os.mkfifo(pipes / "frame.png")
+    endless.symlink_to("/dev/zero")
     before = sorted(in_empty_folder.rglob("*"))
-    places = {"{broken}": str(broken), "{good}": str(tiny_video)}
-    code, out, err = run(capsys, *(places.get(a, a) for a in arguments))
+    places = {"broken": broken, "good": tiny_video, "pipe": pipe, "endless": endless, "pipes": pipes}
+    code, out, err = run(capsys, *(a.format(**places) for a in arguments))
     assert code == 2
     assert said in err and err.startswith("rcjax: error: ")
     assert len(err.strip().splitlines()) == 1
@@ -81,6 +161,108 @@ def test_options_override_the_preset():
     assert (config.video.size, config.ppo.learning_rate, config.seed) == (64, 0.001, 7)
     assert config.video.mirror and config.env.frozen_resets  # the rest is the preset's
     assert config.spec.video == "expert"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hidden"),
+    [
+        ((), True),
+        (("--no-goal-hidden",), False),
+        (("--task", "drawer-close-v3-goal-observable"), False),
+        (("--task=drawer_close-v2-Goal-Observable", "--no-goal-hidden"), False),
+        (("--task", "drawer-close-v3-goal-hidden"), True),
+    ],
+)
+def test_a_tasks_suffix_shows_the_goal(arguments, hidden):
+    config = cli.training_config(cli.parse(["train", *arguments]))  # pyright: ignore
+    assert config.env.goal_hidden is hidden
+    assert config.env.task == "drawer-close"
+
+
+def test_a_coordinator_that_does_not_answer_is_refused(monkeypatch, capsys):
+    """JAX would abort the process after five minutes."""
+    from rcjax import devices
+
+    monkeypatch.setattr(devices, "COORDINATOR_PATIENCE_S", -1)
+    code, _, err = run(capsys, "train", *DISTRIBUTED, "localhost:1", "--process-id", "1")
+    assert (code, err) == (2, AnyLineWith("nothing answered there"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "here"),
+            2,
+            "error: here: No space left on device; make room",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "here"), 2, "error: here: Permission denied"),
+        (MemoryError(), 2, "error: there is not enough memory"),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nmore"),
+            2,
+            "Out of memory; lower --micro-batch",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(monkeypatch, capsys, error, code, said):
+    monkeypatch.setattr(cli, "run_command", failing(error))
+    assert run(capsys, "eval", "x")[::2] == (code, AnyLineWith(said))
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("a mistake"), KeyError("a mistake"), jax.errors.JaxRuntimeError("INTERNAL")]
+)
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch, error):
+    monkeypatch.setattr(cli, "run_command", failing(error))
+    with pytest.raises(type(error)):
+        cli.main(["eval", "x"])
+
+
+def failing(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+class AnyLineWith(str):
+    def __eq__(self, line):
+        return line.startswith("rcjax: ") and str(self) in line and line.count("\n") == 1
+
+    __hash__ = str.__hash__
+
+
+class Closed(io.StringIO):
+    """The writing end of a pipe that nobody reads."""
+
+    def flush(self):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_a_closed_pipe_ends_quietly(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "run_command", lambda _: 0)
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert cli.main(["eval", "x"]) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_standard_error_hides_no_exit_code(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True))
+    assert cli.main(["eval", "x", "y"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [("JAX_ENABLE_X64", "maybe", "JAX_ENABLE_X64"), ("JAX_PLATFORMS", "cuda,nonsense", "JAX can use no device")],
+)
+def test_a_variable_that_jax_does_not_take_is_one_line(variable, value, said):
+    command = [sys.executable, "-m", "rcjax.cli", "train"]
+    folder = Path(cli.__file__).parents[1]
+    done = subprocess.run(command, cwd=folder, env=os.environ | {variable: value}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_text_and_video_name_the_demonstration():
