@@ -116,3 +116,16 @@ def test_a_slow_experts_episode_is_shown_in_fast_motion(drawer, monkeypatch):
     assert shown.shape == (101,)
     assert (shown[0], shown[-1]) == (0, 309)  # ten steps from the success on
     assert np.isin(np.diff(shown), (3, 4)).all()
+
+
+def test_a_spoilt_recording_is_made_anew_and_an_unwritable_cache_costs_only_time(drawer, monkeypatch, tmp_path):
+    monkeypatch.setattr(taskspec, "run_expert", lambda env, params, rows, steps: Recorded(steps, 10))
+    monkeypatch.setenv("RCJAX_CACHE", str(tmp_path))
+    first = taskspec.expert_poses(*drawer, 20, n_tries=4)
+    (kept,) = (tmp_path / "experts").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    np.testing.assert_array_equal(taskspec.expert_poses(*drawer, 20, n_tries=4).pos, first.pos)
+    assert kept.stat().st_size > 100
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RCJAX_CACHE", str(tmp_path / "file"))
+    np.testing.assert_array_equal(taskspec.expert_poses(*drawer, 20, n_tries=4).pos, first.pos)
