@@ -188,10 +188,11 @@ def _by_kind(row: dict[str, Any]) -> str:
 
 
 def main(options: Options) -> None:
-    results = json.loads(options.results.read_text()) if options.results.exists() else {"tasks": {}}
+    results: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {"tasks": {}}
     results |= {"machine": report.machine(), "walks": options.walks}
     for task in [envs.canonical_name(task) for task in options.tasks] or envs.MT50:
         env = envs.TASKS[task]()
+        assert isinstance(env, SawyerEnv)
         row = walk(env, options.walks).summary() | {"contacts": contact_capacity(env.mj_model)[0]}
         results["tasks"][task] = row
         report.save(results, options.results)
