@@ -83,8 +83,8 @@ def test_contacts_stay_few(drawer):
 
     _, params = drawer
     data = mjx.make_data(params.mjx_model)
-    assert data._impl.ncon == 36
-    assert data._impl.nefc == 157
+    assert data._impl.ncon == 16
+    assert data._impl.nefc == 65
 
 
 @pytest.mark.parametrize("task", envs.MT50)

@@ -77,6 +77,32 @@ HAND_PROXIES = {
 """What meets an object's boxes, capsules and spheres, what meets scenery, and what meets the table."""
 
 
+_ROUND_FINGERS = {
+    side: tuple(
+        Proxy(f"{side}_finger_sphere{i}", f"{side}claw", "sphere", (0.012,), (x, _flush(inwards, 0.012), 0.0),
+              role="internal")
+        for i, x in enumerate((0.033, 0.0))
+    )
+    for side, inwards in _SIDES
+}  # fmt: skip
+PALM = tuple(
+    Proxy(f"{side}_base_sphere", "hand", "sphere", (0.03,), (-0.069, -0.023 * inwards, -0.008), role="internal")
+    for side, inwards in _SIDES
+)
+"""Two spheres for the base, on the body `hand`"""
+
+ROUND_HAND_PROXIES = HAND_PROXIES | {
+    "box": (*_ROUND_FINGERS["right"], PALM[0], *_ROUND_FINGERS["left"], PALM[1]),
+    "scenery": FINGERTIPS,
+}
+"""A hand of fewer and larger spheres, of which scenery meets the fingertips only; see `round_hand_pair`."""
+
+
+def round_hand_pair(hand: Proxy, other: Proxy) -> Pair:
+    """With friction on objects, and on table and scenery without any."""
+    return Pair(hand.name, other.name, 1 if other.role == "scenery" else 3, HAND_FRICTION, MARGIN)
+
+
 def hand_pair(hand: Proxy, other: Proxy) -> Pair:
     """The contact of a proxy of the hand with another. The base slides more easily than the fingers' pads.
 

@@ -132,6 +132,8 @@ class SawyerEnv(mjx_env.MjxEnv):
 
     task: str  # Metaworld's name of it, without the version
     scene: scenes.SceneSpec
+    hand_proxies: Mapping[str, Sequence[scenes.Proxy]] = HAND_PROXIES
+    hand_pair: scenes.PairUp = staticmethod(hand_pair)
     hand_init_pos: Sequence[float] = (0.0, 0.6, 0.2)
     mocap_low: Sequence[float] = (-0.5, 0.40, 0.05)
     mocap_high: Sequence[float] = (0.5, 1.0, 0.5)
@@ -155,7 +157,7 @@ class SawyerEnv(mjx_env.MjxEnv):
         require_options(max_steps, backend, reward_version)
         if reward_version == "v1" and type(self).reward_v1 is SawyerEnv.reward_v1:
             raise ValueError(f"{self.task} has no reward 'v1': Metaworld's own fails there. Use 'v2'.")
-        model = scenes.build_model(self.scene, HAND_PROXIES, HAND_BODIES, PADS, hand_pair)
+        model = scenes.build_model(self.scene, self.hand_proxies, HAND_BODIES, PADS, self.hand_pair)
         super().__init__(model, max_steps=max_steps, backend=backend, chain_barriers=chain_barriers)
         self.reward_version = reward_version
         self.goal_hidden = goal_hidden

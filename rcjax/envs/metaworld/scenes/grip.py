@@ -62,11 +62,6 @@ JAWS = tuple(_face(side, inwards) for side, inwards in _SIDES)
 JAW_EDGES = tuple(edge for side, inwards in _SIDES for edge in _edges(side, inwards))
 """Capsules, two to a finger"""
 JAW_CORNERS = jaw_corners((0.0, 0.02))
-PALM = tuple(
-    Proxy(f"{side}_base_sphere", "hand", "sphere", (0.03,), (-0.069, -0.023 * inwards, -0.008), role="internal")
-    for side, inwards in _SIDES
-)
-"""Two spheres"""
 PALM_BAR = BASE_CAPSULE
 """A capsule"""
 

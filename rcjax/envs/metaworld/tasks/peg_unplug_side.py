@@ -9,11 +9,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.envs.metaworld.hand import PALM
 from rcjax.envs.metaworld.pick_v1 import reach_reward
 from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free
-from rcjax.envs.metaworld.scenes.grip import JAWS, PALM, grip_pairs, jaw_corners
+from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import TABLE, Pair, Proxy, SceneSpec
