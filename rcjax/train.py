@@ -102,9 +102,10 @@ def prepare(config: TrainConfig, path: Path, say: Say) -> tuple[RunFolder, World
 def resume(path: Path, say: Say = print, devices: int | None = None) -> RunFolder:
     """Continues a run from its newest checkpoint, to the same metrics as if it had never stopped.
 
-    It may go on with another number of devices: then to the same metrics up to rounding. Raises ValueError if another
-    process trains the run, or if its folder is damaged; newer checkpoints that are damaged, while an older one is
-    intact, are said and set aside.
+    It may go on with another number of devices: then from the same state, with sums in another order. Their rounding
+    takes edges over the centres of pixels, a pixel changes a video reward, and learning amplifies that from iteration
+    to iteration. Raises ValueError if another process trains the run, or if its folder is damaged; newer checkpoints
+    that are damaged, while an older one is intact, are said and set aside.
     """
     run = RunFolder.open(path)
     require_machine(run.config, devices)
