@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import trim_mean
 
+BLOCK = 100  # resamples at a time: one call for each takes SciPy seconds, all at once take memory
+
 
 def interquartile_mean(scores: Float[np.ndarray, "S *rest"]) -> Float[np.ndarray, "*rest"]:
     """The mean without the lowest and the highest quarter (rounded down) of the scores."""
@@ -34,9 +36,9 @@ def stratified_bootstrap(
     draw, (n_tasks, n_seeds) = np.random.default_rng(seed), scores.shape[:2]
     tasks = np.arange(n_tasks)[:, None]
     means = []
-    for _ in range(n_resamples):
-        drawn = scores[tasks, draw.integers(n_seeds, size=(n_tasks, n_seeds))]
-        means.append(interquartile_mean(drawn.reshape(n_tasks * n_seeds, *scores.shape[2:])))
+    for n in np.diff(np.r_[0:n_resamples:BLOCK, n_resamples]):
+        drawn = scores[tasks, draw.integers(n_seeds, size=(n, n_tasks, n_seeds))]
+        means.extend(interquartile_mean(np.moveaxis(drawn.reshape(n, n_tasks * n_seeds, *scores.shape[2:]), 1, 0)))
     tail = 50 * (1 - confidence)
     low, high = np.percentile(means, [tail, 100 - tail], axis=0)
     return low, high
