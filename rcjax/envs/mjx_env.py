@@ -135,7 +135,10 @@ class MjxEnv(environment.Environment, abc.ABC):
             mjx_model = warp_physics.put_model(self.mj_model)
         else:
             mjx_model = mjx.put_model(self.mj_model, impl="jax", device=jax.local_devices()[0])
-        return EnvParams(mjx_model=mjx_model, bank=bank, max_steps_in_episode=self.max_steps)
+        # JAX compiles once for states whose device it chose itself and once more for those that it was told. Steps
+        # return the latter, as the model's device is told; so the bank's is too, and one program takes both.
+        (device,) = jax.tree.leaves(mjx_model)[0].devices()
+        return EnvParams(mjx_model=mjx_model, bank=jax.device_put(bank, device), max_steps_in_episode=self.max_steps)
 
     @in_32_bits
     def step_env(

@@ -9,7 +9,8 @@ import pytest
 
 from rcjax import envs
 from rcjax.envs import native
-from rcjax.envs.experts import run_expert
+from rcjax.envs.experts import _compiled, run_expert, run_policy
+from tests import toy
 
 SEEDS, STEPS = 4, 200
 SAMPLE = (*envs.PAPER_TASKS, "handle-press", "pick-place", "plate-slide", "window-open")  # one of each kind of motion
@@ -33,3 +34,18 @@ def test_stepping_by_c_is_the_environments_step(drawer, expert_run):
     assert by_c.poses.pos.shape == (128, 3, env.mj_model.ngeom, 3)
     with pytest.raises(ValueError, match=r"0 \.\.\. 19"):
         run_expert(env, params, [20], 1, native.c_step)
+
+
+def test_a_step_is_compiled_once(monkeypatch):
+    """Starts and what steps lead to lie alike on the device; two programs would take twice as long to compile."""
+    glide = toy.glide
+
+    def simulate(model, state, ctrl, **options):
+        moved = glide(model, state, ctrl, **options)
+        return moved.replace(qvel=moved.qvel + model.body_mass[1])  # as MJX does, it reads the model
+
+    monkeypatch.setattr(toy, "glide", simulate)
+    toy.install(monkeypatch)
+    env, params = envs.make("drawer-close", seeds=range(2))
+    run_policy(env, params, lambda obs: np.ones((2, 4)), range(2), 3)
+    assert _compiled(env)[1]._cache_size() == 1
