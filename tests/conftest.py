@@ -2,32 +2,91 @@
 
 import gc
 import os
+import pathlib
 
 import pytest
+
+# Compiling is what most tests spend their time on, and most check numbers that do not depend on how well a program is
+# optimised. `XLA_FLAGS= pytest` compiles as users do; `.ci/run` does so for the tests marked `slow`.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false",
+)
+
+LONGEST = (
+    "test_devices",
+    "test_train",
+    "test_loop",
+    "tests/envs/test_physics",
+    "test_taskspec",
+    "render/",
+    "s3d/",
+    "ppo/",
+)
+
+
+def pytest_xdist_auto_num_workers(config):
+    """The whole suite runs in several processes, as compiling keeps one core busy; what is named on the command line
+    runs in this one, so that -s shows what is printed."""
+    return min(os.cpu_count() or 1, 4) if config.args_source is config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Deals out whole modules, so that a fixture is made and a program compiled in one process only; the longest go
+    first, so that no process is left with one at the end."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
+
+
+def group_of(item) -> str:
+    task = getattr(item, "callspec", None) and item.callspec.params.get("task")
+    if "test_official_numbers" in item.nodeid and task:
+        return f"official-{task}"
+    shared = {"compiled", "expert_run"} & set(item.fixturenames)
+    return "drawer-close" if shared else item.nodeid.split("::")[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_caches(tmp_path_factory):
-    """Demonstrations and compiled programs go to a folder of this test run, not to the user's."""
-    folder = tmp_path_factory.mktemp("cache")
+    """Demonstrations and compiled programs go to a folder of this test run, not to the user's. All worker processes
+    share it, and so do the processes that tests start."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / "cache"
+    folder.mkdir(exist_ok=True)
     os.environ["RCJAX_CACHE"] = str(folder)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        import jax
+    options = {"jax_compilation_cache_dir": str(folder / "xla"), "jax_persistent_cache_min_compile_time_secs": "0"}
+    for name, value in options.items():
+        os.environ.setdefault(name.upper(), value)
+    import jax
 
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "xla")  # for the processes that tests start
-        jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     yield folder
 
 
 @pytest.fixture(scope="module", autouse=True)
 def let_go_of_programs():
-    """Compiled programs pile up otherwise, each with memory mappings of which a process may have 65,530; a run of the
-    whole suite crashed inside XLA. What a later module needs again comes from the cache on disk."""
     yield
+    drop_programs()
+
+
+def drop_programs(limit: int = 20_000) -> None:
+    """Forgets the compiled programs of this process where they have more than `limit` memory mappings.
+
+    A process may have 65,530; a run of the whole suite crashed inside XLA. What is needed again comes from the cache on
+    disk.
+    """
     import jax
 
-    jax.clear_caches()
-    gc.collect()
+    maps = pathlib.Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > limit:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -67,13 +126,27 @@ def tiny_world(tiny_config):
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tiny_config, tiny_world):
-    from rcjax.world import calibrated_encoder
+    return calibrated_by_c(tiny_config, tiny_world)
 
-    return calibrated_encoder(tiny_config, tiny_world)
+
+def calibrated_by_c(config, world):
+    """The encoder of a run, calibrated on episodes that C MuJoCo steps."""
+    import functools
+
+    from rcjax import world as worlds
+    from rcjax.envs import native
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worlds, "run_policy", functools.partial(worlds.run_policy, make_step=native.c_step))
+        return worlds.calibrated_encoder(config, world)
 
 
 @pytest.fixture(scope="session")
 def tiny_program(tiny_config, tiny_world, tiny_encoder):
+    return make_program(tiny_config, tiny_world, tiny_encoder)
+
+
+def make_program(config, world, encoder):
     """The compiled iteration, and the state that training begins with."""
     import numpy as np
 
@@ -81,6 +154,21 @@ def tiny_program(tiny_config, tiny_world, tiny_encoder):
     from rcjax.taskspec import embed_spec
     from rcjax.video_io import read_clip
 
-    clip = read_clip(tiny_config.spec.video, tiny_config.video.n_frames, tiny_config.video.size)
-    target = embed_spec(tiny_config.spec, clip, tiny_encoder, tiny_config.video)
-    return Program(tiny_config, tiny_world, tiny_encoder, np.asarray(target))
+    clip = read_clip(config.spec.video, config.video.n_frames, config.video.size)
+    return Program(config, world, encoder, np.asarray(embed_spec(config.spec, clip, encoder, config.video)))
+
+
+@pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])
+def motion(request):
+    """What moves the environments that a module's runs make: a few operations (see `toy`), or MJX.
+
+    With the former, videos for people are as small as the encoder's: decimating meshes for 250 pixels takes a minute.
+    """
+    from rcjax import showcase
+    from tests import toy
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "toy":
+            toy.install(patch)
+            patch.setattr(showcase, "SIZE", 32)
+        yield request.param

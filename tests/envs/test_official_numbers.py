@@ -2,12 +2,12 @@
 
 from types import SimpleNamespace
 
-import jax
 import mujoco
 import numpy as np
 import pytest
 
 from rcjax import envs
+from tests.conftest import drop_programs
 from tests.envs import replay
 from tests.envs.official import joint_values, make_official, reset_to
 
@@ -40,7 +40,7 @@ def task(request):
     yield SimpleNamespace(
         env=env, params=params, official=official, drawn=drawn, columns=columns, obs=obs, rewards=rewards
     )
-    jax.clear_caches()  # fifty programs would use up the process's memory mappings
+    drop_programs()
 
 
 def test_observation_reward_and_success_equal_official(task):
