@@ -23,6 +23,11 @@ from rcjax.lock import hold
 from rcjax.program import NotFinite, Program
 from rcjax.storage import RunFolder, read_metrics
 from rcjax.video_io import read_video
+from rcjax.world import build_world
+from tests.conftest import calibrated_by_c, make_program
+
+# Nothing that a run leaves or resumes depends on what moves its environments: a few operations, or (marked slow) MJX.
+pytestmark = pytest.mark.usefixtures("motion")
 
 TIMES = ("seconds",)  # the only fields that may differ between two runs
 
@@ -40,7 +45,29 @@ def tensorboard_steps(path):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, tiny_config):
+def tiny_world(tiny_config, motion):
+    """This module's own, as `motion` moves it; so are the next two."""
+    return build_world(tiny_config)
+
+
+@pytest.fixture(scope="module")
+def tiny_encoder(tiny_config, tiny_world):
+    return calibrated_by_c(tiny_config, tiny_world)
+
+
+@pytest.fixture(scope="module")
+def tiny_program(tiny_config, tiny_world, tiny_encoder):
+    return make_program(tiny_config, tiny_world, tiny_encoder)
+
+
+@pytest.fixture
+def no_videos(monkeypatch):
+    """`whole` has one, and drawing it takes longer than the rest of a run this small."""
+    monkeypatch.setattr(train, "policy_video", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_config, motion):
     """An uninterrupted run of four iterations, of which the second and the last are evaluated, once each."""
     path = tmp_path_factory.mktemp("runs") / "whole"
     evaluate, calls = Program.evaluate, []
@@ -62,7 +89,7 @@ def test_a_run_leaves_all_its_files(whole, tiny_config):
     assert Image.open(whole / "curve.png").size[0] > 1000
     policy, demonstration = read_video(whole / "policy.mp4"), read_video(whole / "demonstration.mp4")
     assert len(policy) == len(demonstration) == tiny_config.video.n_frames
-    assert policy.shape[2] > 2 * 250  # side by side
+    assert policy.shape[2] > 2 * showcase.SIZE  # side by side
     assert (whole / "encoder").is_dir() and np.load(whole / "target.npy").shape == (512,)
     assert not [p for p in whole.parent.iterdir() if p.name.startswith(".")]  # nothing half-made beside it
 
@@ -76,7 +103,7 @@ def test_tensorboard_has_the_metrics(whole):
     np.testing.assert_allclose([s.value for s in scalars], [row["video_reward"] for row in rows_of(whole)], rtol=1e-6)
 
 
-def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, monkeypatch):
+def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, monkeypatch, no_videos):
     """Oracle: the uninterrupted run, to the last bit."""
     path = tmp_path / "stopped"
     original, calls = train.Program.step, []
@@ -98,13 +125,12 @@ def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path
     assert tensorboard_steps(path) == [row["env_steps"] for row in rows_of(path)]
 
 
-@pytest.mark.slow
-def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config):
+def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, motion, no_videos):
     """SIGKILL, in a process of its own: nothing can be tidied up. What was done after the last checkpoint is redone."""
     config = dataclasses.replace(tiny_config, total_env_steps=10_000 * tiny_config.steps_per_iteration)
     path = tmp_path / "killed"
     script = (
-        "import sys, pathlib; from rcjax import config, train;"
+        f"import sys, pathlib; from rcjax import config, train; from tests import toy; toy.move_by({motion!r});"
         "train.start(config.from_json(sys.argv[1]), pathlib.Path(sys.argv[2]))"
     )
     with subprocess.Popen(
