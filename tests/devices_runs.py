@@ -14,7 +14,7 @@ from rcjax import train
 from rcjax.storage import RunFolder
 
 
-def silent(_: str) -> None:
+def silent(*_: object) -> None:
     pass
 
 
@@ -29,6 +29,7 @@ def stopped_and_resumed(config: configs.TrainConfig, path: Path, first: int | No
 def main() -> None:
     config, folder = configs.from_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     assert len(jax.devices()) == 8
+    train.policy_video = silent  # drawing it takes longer than the run
     train.start(config, folder / "one", silent, devices=1)
     stopped_and_resumed(config, folder / "eight_two", first=None, then=2)
     stopped_and_resumed(config, folder / "two_eight", first=2, then=8)

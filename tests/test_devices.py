@@ -1,6 +1,7 @@
 """Runs on several devices and processes. Oracle: the same run on one device.
 
-Devices are virtual ones of the CPU, so the runs are made in processes of their own.
+Devices are virtual ones of the CPU, so the runs are made in processes of their own. What is shared out and put together
+is the same whatever moves the environments: a few operations, or (marked slow) MJX.
 """
 
 import dataclasses
@@ -50,11 +51,15 @@ def environment(n_devices: int) -> dict[str, str]:
     return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
+def program(motion: str, module: str) -> list[str]:
+    return [sys.executable, "-m", "tests.toy", motion, module]
+
+
 @pytest.fixture(scope="module")
-def runs(sweep, tmp_path_factory):
+def runs(sweep, tmp_path_factory, motion):
     folder = tmp_path_factory.mktemp("devices")
     (folder / "config.json").write_text(configs.to_json(sweep))
-    command = [sys.executable, "-m", "tests.devices_runs", str(folder / "config.json"), str(folder)]
+    command = [*program(motion, "tests.devices_runs"), str(folder / "config.json"), str(folder)]
     done = subprocess.run(command, env=environment(8), capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
@@ -75,35 +80,33 @@ def assert_same_curves(path, reference):
         np.testing.assert_allclose(curves(path)[name], values, **CLOSE, err_msg=name)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["eight_two", "two_eight"])
 def test_other_devices_give_the_same_curve(runs, name):
     """Stopped on eight devices and resumed on two, and the other way: each half of the curve is run on both."""
     assert_same_curves(runs / name, runs / "one")
 
 
-@pytest.mark.slow
-def test_seeds_differ_and_are_those_of_single_runs(runs, sweep, tmp_path):
+def test_seeds_differ_and_are_those_of_single_runs(runs, sweep, tmp_path, monkeypatch):
     """Each seed of a sweep is the run that has this seed alone."""
     from rcjax import train
 
     swept = curves(runs / "one")
     assert abs(swept["video_reward"][0] - swept["video_reward"][1]) > 1e-4
     alone = dataclasses.replace(sweep, seeds=1, seed=1)
+    monkeypatch.setattr(train, "policy_video", lambda *_: None)
     train.start(alone, tmp_path / "alone", lambda _: None, devices=1)
     rows = [json.loads(line) for line in (tmp_path / "alone" / "metrics.jsonl").read_text().splitlines()]
     for name in COMPARED:
         np.testing.assert_allclose([row[name] for row in rows], swept[name][1::2], **CLOSE, err_msg=name)
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_curve(runs, sweep, tmp_path):
+def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
     """Two real processes of two devices each, over the loopback; the first one writes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "rcjax.cli", "train", "--runs", str(tmp_path), "--name", "two", *options_of(sweep),
+        *program(motion, "rcjax.cli"), "train", "--runs", str(tmp_path), "--name", "two", *options_of(sweep),
         "--distributed", "--coordinator", f"localhost:{port}", "--processes", "2", "--process-id",
     ]  # fmt: skip
     processes = [
