@@ -160,15 +160,10 @@ def make_program(config, world, encoder):
 
 @pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])
 def motion(request):
-    """What moves the environments that a module's runs make: a few operations (see `toy`), or MJX.
-
-    With the former, videos for people are as small as the encoder's: decimating meshes for 250 pixels takes a minute.
-    """
-    from rcjax import showcase
+    """What moves the environments that a module's runs make: a few operations (see `toy`), or MJX."""
     from tests import toy
 
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "toy":
             toy.install(patch)
-            patch.setattr(showcase, "SIZE", 32)
         yield request.param

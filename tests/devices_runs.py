@@ -1,6 +1,6 @@
 """Run by test_devices.py in a process with eight virtual devices: the same run on one, eight and two of them.
 
-Usage: python -m tests.devices_runs CONFIG_JSON FOLDER. Leaves FOLDER/one, eight_two and two_eight.
+Usage: python -m tests.devices_runs toy|mjx CONFIG_JSON FOLDER. Leaves FOLDER/one, eight_two and two_eight.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import jax
 from rcjax import config as configs
 from rcjax import train
 from rcjax.storage import RunFolder
+from tests import toy
 
 
 def silent(*_: object) -> None:
@@ -27,7 +28,9 @@ def stopped_and_resumed(config: configs.TrainConfig, path: Path, first: int | No
 
 
 def main() -> None:
-    config, folder = configs.from_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    motion, config_json, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    toy.move_by(motion)
+    config = configs.from_json(config_json.read_text())
     assert len(jax.devices()) == 8
     train.policy_video = silent  # drawing it takes longer than the run
     train.start(config, folder / "one", silent, devices=1)

@@ -51,15 +51,11 @@ def environment(n_devices: int) -> dict[str, str]:
     return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 
-def program(motion: str, module: str) -> list[str]:
-    return [sys.executable, "-m", "tests.toy", motion, module]
-
-
 @pytest.fixture(scope="module")
 def runs(sweep, tmp_path_factory, motion):
     folder = tmp_path_factory.mktemp("devices")
     (folder / "config.json").write_text(configs.to_json(sweep))
-    command = [*program(motion, "tests.devices_runs"), str(folder / "config.json"), str(folder)]
+    command = [sys.executable, "-m", "tests.devices_runs", motion, str(folder / "config.json"), str(folder)]
     done = subprocess.run(command, env=environment(8), capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
@@ -106,7 +102,8 @@ def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [
-        *program(motion, "rcjax.cli"), "train", "--runs", str(tmp_path), "--name", "two", *options_of(sweep),
+        sys.executable, "-m", "tests.devices_process", motion, "train", "--runs", str(tmp_path), "--name", "two",
+        *options_of(sweep),
         "--distributed", "--coordinator", f"localhost:{port}", "--processes", "2", "--process-id",
     ]  # fmt: skip
     processes = [

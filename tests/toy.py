@@ -1,17 +1,17 @@
 """Physics of a few operations, for tests of what surrounds physics: tracing and compiling MJX takes most of a minute.
 
-As a process of its own: python -m tests.toy toy|mjx MODULE ARGUMENTS runs the module's `main` on it, or on MJX.
+With it, videos for people are as small as the encoder's: decimating meshes for 250 pixels takes as long.
 """
 
 import functools
-import importlib
-import sys
 
 import jax.numpy as jnp
 import pytest
 
-from rcjax import envs
+from rcjax import envs, showcase
 from rcjax.envs import physics
+
+SIZE = 32  # pixels of videos for people
 
 
 def glide(model, state, ctrl, *, substeps, barriers=False):
@@ -34,16 +34,11 @@ def glide(model, state, ctrl, *, substeps, barriers=False):
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Environments made while the patch holds move by `glide`, and are handed to nobody afterwards."""
     monkeypatch.setattr(physics, "simulate", glide)
+    monkeypatch.setattr(showcase, "SIZE", SIZE)
     monkeypatch.setattr(envs, "_make_env", functools.lru_cache(envs._make_env.__wrapped__))
 
 
 def move_by(motion: str) -> None:
     """For the whole of a process: "toy", or "mjx"."""
     if motion == "toy":
-        physics.simulate = glide
-
-
-if __name__ == "__main__":
-    move_by(sys.argv[1])
-    sys.argv[:] = sys.argv[2:]
-    sys.exit(importlib.import_module(sys.argv[0]).main())
+        physics.simulate, showcase.SIZE = glide, SIZE

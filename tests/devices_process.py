@@ -1,0 +1,23 @@
+"""Run by test_devices.py as one process of several: `rcjax ARGUMENTS`, the environments moved by `toy` or by MJX.
+
+Usage: python -m tests.devices_process toy|mjx ARGUMENTS
+"""
+
+import sys
+
+from rcjax import cli
+
+join_processes = cli.join_processes
+
+
+def join_and_move(*arguments) -> None:
+    """Importing environments has JAX look for devices, which has to wait until the processes have joined."""
+    join_processes(*arguments)
+    from tests import toy
+
+    toy.move_by(sys.argv[1])
+
+
+if __name__ == "__main__":
+    cli.join_processes = join_and_move
+    sys.exit(cli.main(sys.argv[2:]))
