@@ -15,6 +15,7 @@ os.environ.setdefault(
 
 LONGEST = (
     "test_devices",
+    "test_official_numbers",
     "test_train",
     "test_loop",
     "tests/envs/test_physics",
@@ -31,22 +32,10 @@ def pytest_xdist_auto_num_workers(config):
     return min(os.cpu_count() or 1, 4) if config.args_source is config.ArgsSource.TESTPATHS else 0
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Deals out whole modules, so that a fixture is made and a program compiled in one process only; the longest go
-    first, so that no process is left with one at the end."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    """The longest modules go first, so that no process is left with one at the end. They are dealt out whole (`--dist
+    loadfile`), so that a fixture is made and a program compiled in one process only."""
     items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
-
-
-def group_of(item) -> str:
-    task = getattr(item, "callspec", None) and item.callspec.params.get("task")
-    if "test_official_numbers" in item.nodeid and task:
-        return f"official-{task}"
-    shared = {"compiled", "expert_run"} & set(item.fixturenames)
-    return "drawer-close" if shared else item.nodeid.split("::")[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
