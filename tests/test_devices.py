@@ -23,6 +23,9 @@ COMPARED = ("video_reward", "video_reward_max", "true_return", "success_rate", "
 # Of evaluations, what physics and the policy alone decide. Their video reward jumps where rounding takes an edge over
 # the centre of a pixel, on one device too (3e-8 in the parameters does): one pixel of 32x32 is worth percents of it.
 EVALUATED = ("eval_true_return", "eval_success_rate")
+# Two updates at a learning rate of 1e-3 amplify the rounding; the policy's mean then acts for a whole episode. Returns
+# of the two seeds are 0 and 1.5.
+CLOSE_EVALUATED = {"rtol": 3e-2, "atol": 3e-2}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,8 @@ def curves(path):
 
 def assert_same_curves(path, reference):
     for name, values in curves(reference).items():
-        np.testing.assert_allclose(curves(path)[name], values, **CLOSE, err_msg=name)
+        close = CLOSE_EVALUATED if name in EVALUATED else CLOSE
+        np.testing.assert_allclose(curves(path)[name], values, **close, err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["eight_two", "two_eight"])
