@@ -99,8 +99,8 @@ class SceneSpec:
     `placed_bodies` are the top-level bodies that the official reset moves, and `goal_sites` the sites that it
     puts at the target. `extra_pairs` are collisions besides those of the hand with each proxy. `elliptic_cone` is the
     official friction cone, for scenes where an object slides between two others; MJX has it for pairs of condim 3 and
-    more only, so not with proxies of the role "scenery". Light objects in a firm grip
-    or wedged under the hand need more `solver_iterations`: where the solver stops short, they are flung away.
+    more only. Light objects in a firm grip or wedged under the hand need more `solver_iterations`: where the solver
+    stops short, they are flung away.
     """
 
     xml: str  # relative to metaworld's assets

@@ -50,7 +50,7 @@ BASE_CORNERS = tuple(
 
 _FINGER_CAPSULES = tuple(
     Proxy(f"{side}_finger_capsule{i}", f"{side}claw", "capsule", (0.0065, 0.0385), (0.0, _flush(inwards, 0.0065), z),
-          ALONG_X)
+          ALONG_X, role="internal")
     for side, inwards in _SIDES
     for i, z in enumerate((-0.0085, 0.0085))
 )  # fmt: skip

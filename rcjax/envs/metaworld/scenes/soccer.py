@@ -4,7 +4,7 @@ Fingers push the ball from both sides of its middle, and it slides on the table,
 Only the official friction cone and softness lead it along the official way.
 """
 
-from rcjax.envs.metaworld.hand import TIP_CORNERS
+from rcjax.envs.metaworld.hand import PALM, TIP_CORNERS
 from rcjax.envs.metaworld.scenes.puck import FINGERS, HAND_TORSION, TABLE_SOLIMP, TABLE_SOLREF
 from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
@@ -20,10 +20,7 @@ _GOAL = (
     Proxy("bar", "goal_whole", "box", (0.09, 0.039, 0.0055), (0.0, -0.025, 0.1595), role="internal"),
 )
 # The gripper's base, above the fingers, runs into the goal before they reach its back.
-_BASE = tuple(
-    Proxy(f"base{i}", "hand", "sphere", (0.03,), (-0.069, y, -0.008), role="internal")
-    for i, y in enumerate((-0.023, 0.023))
-)
+_BASE = PALM
 
 SOCCER_SCENE = SceneSpec(
     xml="sawyer_xyz/sawyer_soccer.xml",
