@@ -1,6 +1,7 @@
 """The command line: bad input is one line and exit code 2, with nothing written; good input does what --help says."""
 
 import errno
+import importlib.util
 import io
 import os
 import subprocess
@@ -100,7 +101,6 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["train", "--resume", "{broken}"], "is not a run"),
         (["train", "--resume", "r" * 300], "File name too long"),
         (["train", "--resume", "r", "--goal_hidden"], "--resume does not go with --goal-hidden"),
-        (["train", "--renderer", "warp", "--backend", "warp"], "MJX-Warp"),
         (["train", "--task", "drawer-close-v3-goal-observable", "--goal-hidden"], "contradict each other"),
         (["train", "--task", "drawer-close-v9"], "of version 9"),
         (["train", "--distributed", "--coordinator", "here"], "belong together"),
@@ -136,6 +136,17 @@ def test_bad_input_is_one_line_and_nothing_is_written(in_empty_folder, no_work, 
     assert len(err.strip().splitlines()) == 1
     assert out == "" or "randomly initialised" in out
     assert sorted(in_empty_folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["--renderer", "--backend"])
+def test_warp_where_it_is_missing_is_refused_before_any_work(in_empty_folder, no_work, monkeypatch, capsys, option):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "warp" else found(name, *more))
+    code, out, err = run(capsys, "train", option, "warp")
+    assert code == 2 and not out
+    assert err.startswith("rcjax: error: ") and "pip install 'rcjax[warp]'" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(in_empty_folder.rglob("*"))
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "reward", "record"])
