@@ -1,6 +1,7 @@
 """Run by test_devices.py in a process with eight virtual devices: the same run on one, eight and two of them.
 
-Usage: python -m tests.devices_runs toy|mjx CONFIG_JSON FOLDER. Leaves FOLDER/one, eight_two and two_eight.
+Usage: python -m tests.devices_runs toy|mjx CONFIG_JSON FOLDER RUN ... Leaves FOLDER/RUN of each RUN, which is `one`,
+`eight_two` or `two_eight`.
 """
 
 import dataclasses
@@ -27,15 +28,21 @@ def stopped_and_resumed(config: configs.TrainConfig, path: Path, first: int | No
     train.resume(path, silent, devices=then)
 
 
+DEVICES_OF = {
+    "one": lambda config, path: train.start(config, path, silent, devices=1),
+    "eight_two": lambda config, path: stopped_and_resumed(config, path, first=None, then=2),
+    "two_eight": lambda config, path: stopped_and_resumed(config, path, first=2, then=8),
+}
+
+
 def main() -> None:
-    motion, config_json, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    motion, config_json, folder, runs = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]
     toy.move_by(motion)
     config = configs.from_json(config_json.read_text())
     assert len(jax.devices()) == 8
     train.policy_video = silent  # drawing it takes longer than the run
-    train.start(config, folder / "one", silent, devices=1)
-    stopped_and_resumed(config, folder / "eight_two", first=None, then=2)
-    stopped_and_resumed(config, folder / "two_eight", first=2, then=8)
+    for run in runs:
+        DEVICES_OF[run](config, folder / run)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rcjax.world import task_scene
 from tests.s3d import synthetic
 
 N = 20  # the batch that tests/envs compiles too
-VIDEO = VideoConfig(size=48, frame_stride=8)
+VIDEO = VideoConfig(size=32, frame_stride=8)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses)
 
 def test_a_file_becomes_the_encoders_clip(tiny_video):
     clip = taskspec.given_clip(TaskSpec(video=str(tiny_video)), VIDEO)
-    assert clip is not None and clip.shape == (16, 48, 48, 3) and clip.dtype == np.uint8
+    assert clip is not None and clip.shape == (16, 32, 32, 3) and clip.dtype == np.uint8
     assert taskspec.given_clip(TaskSpec(video="expert"), VIDEO) is None
     assert taskspec.given_clip(TaskSpec(text="anything"), VIDEO) is None
 

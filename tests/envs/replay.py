@@ -11,7 +11,7 @@ from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.physics import physics_of
 from tests.envs.official import reset_to
 
-EPISODES, STEPS = 10, 100
+STEPS = 100
 QUICK = {"xla_backend_optimization_level": 0}  # compiling is most of the time
 
 
@@ -29,13 +29,13 @@ def episode_actions(task: str, episode: int):
     return act
 
 
-def record(env: SawyerEnv, official: SawyerXYZEnv) -> dict[str, np.ndarray]:
-    """Columns [STEPS, EPISODES, ...] of what the official environment showed, and our kinematics of its states."""
+def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str, np.ndarray]:
+    """Columns [STEPS, n_episodes, ...] of what the official environment showed, and our kinematics of its states."""
     placed = [(env.mocap_id(name), name) for name in env.scene.placed_bodies]
     data = mujoco.MjData(env.mj_model)
     assert env.mj_model.nq == official.model.nq
     episodes = []
-    for episode in range(EPISODES):
+    for episode in range(n_episodes):
         official.reward_function_version = "v1"  # assembly's reset prepares what its version 1 needs only then
         obs = reset_to(official, env.random_vector(episode))
         official.reward_function_version = "v2"
@@ -49,7 +49,7 @@ def record(env: SawyerEnv, official: SawyerXYZEnv) -> dict[str, np.ndarray]:
             mujoco.mj_kinematics(env.mj_model, data)
             rows.append(
                 {
-                    "physics": jax.tree.map(np.asarray, physics_of(data)),
+                    "physics": physics_of(data),
                     "action": action,
                     "obs": obs,
                     "contacts": official.data.ncon,
@@ -74,8 +74,8 @@ def official_v1(official, obs, action) -> dict[str, np.ndarray]:
 
 
 def ours(env: SawyerEnv, params, columns: dict):
-    """Observations [STEPS, EPISODES, 39] of the recorded states from our own resets on, and by version of the reward,
-    rewards and terms [STEPS, EPISODES]."""
+    """Observations [STEPS, n_episodes, 39] of the recorded states from our own resets on, and by version of the reward,
+    rewards and terms [STEPS, n_episodes]."""
     versions = {"v2": env.reward_v2}
     if type(env).reward_v1 is not SawyerEnv.reward_v1:
         versions["v1"] = env.reward_v1
@@ -91,9 +91,8 @@ def ours(env: SawyerEnv, params, columns: dict):
         reward, terms = reward_and_terms
         return {"reward": reward, **{name: jnp.asarray(value, jnp.float32) for name, value in terms.items()}}
 
-    start = jax.tree.map(lambda leaf: leaf[:EPISODES], params.bank)
     run = jax.jit(lambda start, rows: jax.lax.scan(jax.vmap(step), start, rows)[1], compiler_options=QUICK)
-    return jax.device_get(run(start, (columns["physics"], columns["action"])))
+    return jax.device_get(run(params.bank, (columns["physics"], columns["action"])))
 
 
 def _numbers(info: dict) -> dict[str, np.ndarray]:

@@ -19,6 +19,8 @@ OBS_TOLERANCE = 1e-5
 REWARD_TOLERANCE = 1e-5
 KNIFE_EDGE = 1e-4
 KNIFE_EDGES = 2  # of a task's 1,000 states
+# Of 100 steps each: an expert's, a random walk, a noisy expert's, a walk; ten (1,000 states a task) where time allows.
+FEW, MANY = 4, 10
 # Version 1 is in thousands and falls by up to 27,000 a metre.
 V1_TOLERANCE = 1e-2
 # Where the official reset does not end with a forward pass, its first observation lags by a substep; an object that
@@ -27,15 +29,20 @@ RESET_TOLERANCE = 3e-4
 PREVIOUS = slice(18, 36)
 
 
+@pytest.fixture(scope="module", params=[FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def n_episodes(request):
+    return request.param
+
+
 @pytest.fixture(scope="module", params=envs.MT50)
-def task(request):
-    """A task's official environment beside ours, and 1,000 official states, from expert and random actions, through
-    both; the goal is shown."""
+def task(request, n_episodes):
+    """A task's official environment beside ours, and official states, from expert and random actions, through both;
+    the goal is shown."""
     official = make_official(request.param, 3, goal_hidden=False)
     official.reset()
     drawn = official._last_rand_vec
-    env, params = envs.make(request.param, seeds=range(replay.EPISODES), goal_hidden=False)
-    columns = replay.record(env, official)
+    env, params = envs.make(request.param, seeds=range(n_episodes), goal_hidden=False)
+    columns = replay.record(env, official, n_episodes)
     obs, rewards = replay.ours(env, params, columns)
     yield SimpleNamespace(
         env=env, params=params, official=official, drawn=drawn, columns=columns, obs=obs, rewards=rewards
@@ -74,7 +81,7 @@ def compare(ours, official, tolerance):
 def test_reset_bank_equals_official_reset(task):
     """Nothing touches the arm while the reset pulls it, so our few contacts and solver iterations change nothing."""
     official, space = task.official, task.official.sawyer_observation_space
-    for i in (0, 3, 7):
+    for i in range(0, task.params.bank_size, 3):
         official_obs = np.clip(reset_to(official, task.env.random_vector(i)), space.low, space.high)
         obs, state = task.env.reset_env_at(i, task.params)
         np.testing.assert_allclose(obs, official_obs, atol=RESET_TOLERANCE, rtol=0)
