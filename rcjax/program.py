@@ -52,20 +52,8 @@ class Program:
         )
         self.modes = self.layout.replicate((train_mode(config), eval_mode()))
         self._eval_params = self.layout.replicate(world.eval_params)
-        self.lowered = self._jitted().lower(self.initial_state(), self.inputs, self.modes[0])
-
-    def _jitted(self) -> Any:
-        mesh = self.layout.mesh if self.layout.n_devices > 1 else None
-        function = functools.partial(
-            iterate, env=self.world.env, config=self.config, micro_batch=self.micro_batch, mesh=mesh
-        )
-        return jax.jit(
-            function, donate_argnums=0, out_shardings=(self._state_shardings(), self.layout.replicated, None)
-        )
-
-    def _state_shardings(self) -> TrainState:
-        """A `TrainState` of shardings: each seed's policy on the seed's devices."""
-        return TrainState(ppo=self.layout.by_seed, key=self.layout.by_seed, iteration=self.layout.replicated)
+        iteration = jitted_iteration(world.env, config, self.micro_batch, self.layout)
+        self.lowered = iteration.lower(self.initial_state(), self.inputs, self.modes[0])
 
     def initial_state(self) -> TrainState:
         """What training begins with, a new one at every call."""
@@ -74,7 +62,7 @@ class Program:
     @functools.cached_property
     def _make_state(self) -> Any:
         make = functools.partial(initial_state, self.config, self.world.env)
-        return jax.jit(make, out_shardings=self._state_shardings())
+        return jax.jit(make, out_shardings=state_shardings(self.layout))
 
     @functools.cached_property
     def compiled(self) -> Any:
@@ -104,6 +92,20 @@ class Program:
         )
         poses, reward = jax.device_get(pick(judged))
         return poses, float(reward)
+
+
+@functools.lru_cache(maxsize=4)
+def jitted_iteration(env: Any, config: TrainConfig, micro_batch: int, layout: Layout) -> Any:
+    """`loop.iterate` of a run, to be compiled. Equal arguments give the same function, which is traced only once: a
+    run that is resumed, or evaluated, by the process that began it starts sooner."""
+    mesh = layout.mesh if layout.n_devices > 1 else None
+    function = functools.partial(iterate, env=env, config=config, micro_batch=micro_batch, mesh=mesh)
+    return jax.jit(function, donate_argnums=0, out_shardings=(state_shardings(layout), layout.replicated, None))
+
+
+def state_shardings(layout: Layout) -> TrainState:
+    """A `TrainState` of shardings: each seed's policy on the seed's devices."""
+    return TrainState(ppo=layout.by_seed, key=layout.by_seed, iteration=layout.replicated)
 
 
 def refuse_nonfinite(rows: Rows, where: str) -> None:

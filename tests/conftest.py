@@ -149,7 +149,7 @@ def make_program(config, world, encoder):
 
 @pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])
 def motion(request):
-    """What moves the environments that a module's runs make: a few operations (see `toy`), or MJX."""
+    """What moves and embeds the episodes that a module's runs make: a few operations (see `toy`), or MJX and S3D."""
     from tests import toy
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,7 @@
 """Runs on several devices and processes. Oracle: the same run on one device.
 
 Devices are virtual ones of the CPU, so the runs are made in processes of their own. What is shared out and put together
-is the same whatever moves the environments: a few operations, or (marked slow) MJX.
+is the same whatever moves the environments and embeds their videos: a few operations, or (marked slow) MJX and S3D.
 """
 
 import dataclasses
@@ -96,6 +96,7 @@ def test_and_the_other_way_round(runs, motion):
     assert_same_curves(runs / "two_eight", runs / "one")
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_are_those_of_single_runs(runs, sweep, tmp_path, monkeypatch):
     """Each seed of a sweep is the run that has this seed alone."""
     from rcjax import train

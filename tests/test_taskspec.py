@@ -1,6 +1,7 @@
 """Demonstrations of every kind, brought to one vector."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,14 @@ import pytest
 
 from rcjax import envs, taskspec
 from rcjax.config import TaskSpec, VideoConfig
-from rcjax.envs.experts import run_policy
+from rcjax.envs.experts import run_expert, run_policy
+from rcjax.envs.native import c_step
 from rcjax.s3d import Encoder, embed_text, params_from_torch, random_encoder, tokenize
 from rcjax.types import GeomPoses
 from rcjax.world import task_scene
 from tests.s3d import synthetic
 
-N = 20  # the batch that tests/envs compiles too
+N = 20  # episodes, stepped by C MuJoCo: nothing has to be compiled for it
 VIDEO = VideoConfig(size=32, frame_stride=8)
 
 
@@ -26,7 +28,9 @@ def drawer():
 
 @pytest.fixture(scope="module")
 def expert_poses(drawer):
-    return taskspec.expert_poses(*drawer, 128, n_tries=N)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(taskspec, "run_expert", functools.partial(run_expert, make_step=c_step))
+        return taskspec.expert_poses(*drawer, 128, n_tries=N)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses)
     scene = task_scene(env, VIDEO)
 
     draw = np.random.default_rng(0)
-    poses = run_policy(env, params, lambda obs: draw.standard_normal((N, 4)), range(N)).poses
+    poses = run_policy(env, params, lambda obs: draw.standard_normal((N, 4)), range(N), make_step=c_step).poses
     episodes = [jax.tree.map(lambda x, i=i: x[:, i], poses) for i in range(N)]
     untrained = np.stack([taskspec.draw_episode(scene, episode, VIDEO) for episode in episodes])
     encoder = random_encoder(jax.random.key(0), untrained[:8])

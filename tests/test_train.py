@@ -26,7 +26,8 @@ from rcjax.video_io import read_video
 from rcjax.world import build_world
 from tests.conftest import calibrated_by_c, make_program
 
-# Nothing that a run leaves or resumes depends on what moves its environments: a few operations, or (marked slow) MJX.
+# Nothing that a run leaves or resumes depends on what moves its environments and embeds its videos: a few operations,
+# or (marked slow) MJX and S3D.
 pytestmark = pytest.mark.usefixtures("motion")
 
 TIMES = ("seconds",)  # the only fields that may differ between two runs

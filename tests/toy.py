@@ -1,15 +1,20 @@
-"""Physics of a few operations, for tests of what surrounds physics: tracing and compiling MJX takes most of a minute.
+"""Physics and an encoder of a few operations, for tests of what surrounds them: tracing and compiling MJX takes most of
+a minute, and S3D a quarter.
 
-With it, videos for people are as small as the encoder's: decimating meshes for 250 pixels takes as long.
+With them, videos for people are as small and plain as the encoder's: decimating meshes for 250 pixels takes as long.
 """
 
+import dataclasses
 import functools
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from rcjax import envs, showcase
+from rcjax import embedding, envs, showcase, train
 from rcjax.envs import physics
+from rcjax.s3d import random_encoder
 
 SIZE = 32  # pixels of videos for people
 
@@ -31,14 +36,47 @@ def glide(model, state, ctrl, *, substeps, barriers=False):
     return state.replace(qpos=state.qpos.at[0].add(jnp.sum(moved)), poses=poses)
 
 
+def embed(params, clips, *, dtype, pixel_scale, graph):
+    """The last layer of S3D's video tower, of means over the clip's numbers instead of what comes before it.
+
+    In place of `embed_video`: deterministic, and different where a pixel is.
+    """
+    del dtype, graph
+    last = params["video"]["fc"]
+    pooled = (clips.reshape(len(clips), len(last["kernel"]), -1) * pixel_scale).mean(-1)
+    return pooled @ last["kernel"] + last["bias"]
+
+
+def encoder(config, world):
+    """In place of `calibrated_encoder`: calibrated on noise, so that no policy has to be run for it."""
+    del world
+    clips = np.random.default_rng(0).integers(0, 256, (4, 2, 32, 32, 3), np.uint8)
+    return random_encoder(jax.random.key(config.encoder_seed), clips, provenance="noise")
+
+
+def plain(video):
+    """In place of `people_video`."""
+    return dataclasses.replace(video, size=SIZE, mirror=False)
+
+
+TOYS = (
+    (physics, "simulate", glide),
+    (embedding, "embed_video", embed),
+    (train, "calibrated_encoder", encoder),
+    (showcase, "people_video", plain),
+    (showcase, "SIZE", SIZE),
+)
+
+
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Environments made while the patch holds move by `glide`, and are handed to nobody afterwards."""
-    monkeypatch.setattr(physics, "simulate", glide)
-    monkeypatch.setattr(showcase, "SIZE", SIZE)
+    for toy in TOYS:
+        monkeypatch.setattr(*toy)
     monkeypatch.setattr(envs, "_make_env", functools.lru_cache(envs._make_env.__wrapped__))
 
 
 def move_by(motion: str) -> None:
     """For the whole of a process: "toy", or "mjx"."""
     if motion == "toy":
-        physics.simulate, showcase.SIZE = glide, SIZE
+        for toy in TOYS:
+            setattr(*toy)

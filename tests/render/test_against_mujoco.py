@@ -35,7 +35,7 @@ def test_textured_picture_is_mujocos(full_detail, recorded):
     assert value > 32  # 33.9 measured; MuJoCo's own picture with one sample a pixel has 34.7
 
 
-@pytest.mark.slow  # decimating for 480 pixels
+@pytest.mark.slow  # of decimating
 @pytest.mark.parametrize("shadows, least", [(False, 37), (True, 36)])
 def test_complete_picture_is_mujocos(drawer, recorded, shadows, least):
     """Textures, antialiasing, shadows: as MuJoCo draws by default, on decimated meshes."""
@@ -48,9 +48,8 @@ def test_complete_picture_is_mujocos(drawer, recorded, shadows, least):
     assert value > least  # 38.6 without and 37.7 with shadows measured
 
 
-@pytest.mark.parametrize(
-    "size, least_iou, least_psnr", [(64, 0.92, 28), pytest.param(250, 0.96, 31.5, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # of decimating
+@pytest.mark.parametrize("size, least_iou, least_psnr", [(64, 0.92, 28), (250, 0.96, 31.5)])
 def test_decimated_picture_is_near_mujocos(drawer, recorded, size, least_iou, least_psnr):
     """Shapes of the red arm, and colours, against MuJoCo's picture averaged down to the size drawn."""
     scene = build_scene(drawer.model, view=View(size=size, upright=False), episode_fixed_bodies=("drawer",))

@@ -83,6 +83,7 @@ def test_four_samples_lie_where_opengl_has_them(mirror):
     np.testing.assert_allclose(levels, [1, 0.75, 0.5, 0.25, 0], atol=0.02)  # rounding to a level
 
 
+@pytest.mark.slow
 def test_ways_of_looking_up_agree(monkeypatch):
     """What an accelerator without fast gathers does is what a CPU does.
 

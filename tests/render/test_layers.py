@@ -15,7 +15,7 @@ from rcjax.s3d import space_to_depth
 from rcjax.types import GeomPoses
 from tests.render.primitives import all_poses, model_of
 
-VIEW = View(size=64)
+VIEW = View(size=32)  # the size of the suite's smallest runs, so that meshes are decimated only once
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_layered_frames_are_those_drawn_whole(drawer, layered, draw, batch):
     whole = build_scene(drawer.model, view=VIEW, episode_fixed_bodies=("drawer",), layered=False)
     assert whole.frame_layer.geom.shape[0] > layered.frame_layer.geom.shape[0]
     expected = np.asarray(draw(whole, take_poses(whole, batch)))
-    assert frames.shape == (3, 2, 64, 64, 3) and frames.dtype == np.uint8
+    assert frames.shape == (3, 2, 32, 32, 3) and frames.dtype == np.uint8
     differing = (np.abs(frames.astype(int) - expected).max(-1) > 2).mean()
     assert differing < 2e-4  # depths that agree to 4e-6, the key's last 4 bits, may fall either way
     assert len({frame.tobytes() for frame in frames.reshape(6, -1)}) == 6
@@ -55,7 +55,7 @@ def test_layered_frames_are_those_drawn_whole(drawer, layered, draw, batch):
 def test_clips_are_the_frames_in_space_to_depth(layered, draw, batch):
     poses = take_poses(layered, batch)
     clips = np.asarray(jax.jit(render_clips)(layered, poses))
-    assert clips.shape == (3, 1, 32, 32, 24) and clips.dtype == np.uint8
+    assert clips.shape == (3, 1, 16, 16, 24) and clips.dtype == np.uint8
     np.testing.assert_array_equal(clips, space_to_depth(np.asarray(draw(layered, poses))))
 
 
@@ -76,7 +76,7 @@ def test_clips_of_several_samples_a_pixel_are_refused(layered, batch):
 
 
 def test_clips_of_an_odd_number_of_frames_are_refused(layered, batch):
-    with pytest.raises(ValueError, match="1 frames of 64x64 pixels"):
+    with pytest.raises(ValueError, match="1 frames of 32x32 pixels"):
         render_clips(layered, jax.tree.map(lambda x: x[:, :1], take_poses(layered, batch)))
 
 
@@ -191,4 +191,4 @@ def test_light_on_a_moving_body_is_refused():
 def test_the_same_program_lowers_for_accelerators(layered, batch, platform):
     """Lowering only: nothing in it belongs to one backend."""
     exported = jax.export.export(jax.jit(render_frames), platforms=[platform])(layered, take_poses(layered, batch))
-    assert exported.out_avals[0].shape == (3, 2, 64, 64, 3)
+    assert exported.out_avals[0].shape == (3, 2, 32, 32, 3)
