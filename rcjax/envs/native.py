@@ -5,15 +5,17 @@ Model, control, observation and reward are the environment's own; only the physi
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import mujoco
 import numpy as np
 
 from rcjax.envs.experts import Step
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams, EnvState
-from rcjax.envs.physics import PhysicsState, physics_of
+from rcjax.envs.physics import PhysicsState, Poses
 
 
 def c_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
@@ -32,13 +34,36 @@ def c_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
         for i, data in enumerate(worlds):
             data.mocap_pos[:], data.mocap_quat[:], data.ctrl[:] = held.mocap_pos[i], held.mocap_quat[i], ctrl[i]
             step(env, data)
-        moved = jax.tree.map(lambda *leaves: np.stack(leaves), *[physics_of(data) for data in worlds])
+        moved = physics_of_all(worlds)
         obs, state, reward, _, info = land(state, moved, action, params)
         for i in np.flatnonzero(info["diverged"]):
             load_world(int(i), state)
         return obs, state, reward, info
 
     return advance
+
+
+def physics_of_all(worlds: Sequence[mujoco.MjData]) -> PhysicsState:
+    """`physics_of` each of the worlds, stacked. Each array goes to the device once, not once a world."""
+
+    def stacked(name: str) -> jax.Array:
+        return jnp.asarray(np.stack([getattr(data, name) for data in worlds]), jnp.float32)
+
+    poses = Poses(
+        body_pos=stacked("xpos"),
+        body_quat=stacked("xquat"),
+        geom_pos=stacked("geom_xpos"),
+        geom_mat=stacked("geom_xmat").reshape(len(worlds), -1, 3, 3),
+        site_pos=stacked("site_xpos"),
+    )
+    return PhysicsState(
+        qpos=stacked("qpos"),
+        qvel=stacked("qvel"),
+        qacc_warmstart=stacked("qacc_warmstart"),
+        mocap_pos=stacked("mocap_pos"),
+        mocap_quat=stacked("mocap_quat"),
+        poses=poses,
+    )
 
 
 def load(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> None:

@@ -23,11 +23,11 @@ MAX_SPIN = 100.0  # radians a second
 class Poses:
     """World poses that one pass of forward kinematics yields, metres. `B` bodies, `G` geoms, `P` sites."""
 
-    body_pos: Float[Array | np.ndarray, "*batch B 3"]
-    body_quat: Float[Array | np.ndarray, "*batch B 4"]  # w x y z
-    geom_pos: Float[Array | np.ndarray, "*batch G 3"]
-    geom_mat: Float[Array | np.ndarray, "*batch G 3 3"]
-    site_pos: Float[Array | np.ndarray, "*batch P 3"]
+    body_pos: Float[Array, "*batch B 3"]
+    body_quat: Float[Array, "*batch B 4"]  # w x y z
+    geom_pos: Float[Array, "*batch G 3"]
+    geom_mat: Float[Array, "*batch G 3 3"]
+    site_pos: Float[Array, "*batch P 3"]
 
 
 @chex.dataclass(frozen=True)
@@ -35,11 +35,11 @@ class PhysicsState:
     """All that moves: generalised positions and velocities, the solver's warm start, mocap bodies, and the poses
     that follow."""
 
-    qpos: Float[Array | np.ndarray, "*batch Q"]
-    qvel: Float[Array | np.ndarray, "*batch V"]
-    qacc_warmstart: Float[Array | np.ndarray, "*batch V"]
-    mocap_pos: Float[Array | np.ndarray, "*batch M 3"]
-    mocap_quat: Float[Array | np.ndarray, "*batch M 4"]
+    qpos: Float[Array, "*batch Q"]
+    qvel: Float[Array, "*batch V"]
+    qacc_warmstart: Float[Array, "*batch V"]
+    mocap_pos: Float[Array, "*batch M 3"]
+    mocap_quat: Float[Array, "*batch M 4"]
     poses: Poses
 
 
@@ -82,28 +82,24 @@ def place_mocap_bodies(model: mjx.Model, mocap_pos: Float[Array, "M 3"], mocap_q
 
 
 def poses_of(data: mjx.Data | mujoco.MjData) -> Poses:
-    """The poses in an MJX or a C data structure whose kinematics are up to date; NumPy arrays in C's case."""
-    xp = np if isinstance(data, mujoco.MjData) else jnp
+    """The poses in an MJX or a C data structure whose kinematics are up to date."""
     return Poses(
-        body_pos=xp.asarray(data.xpos, np.float32),
-        body_quat=xp.asarray(data.xquat, np.float32),
-        geom_pos=xp.asarray(data.geom_xpos, np.float32),
-        geom_mat=xp.asarray(data.geom_xmat, np.float32).reshape(-1, 3, 3),
-        site_pos=xp.asarray(data.site_xpos, np.float32),
+        body_pos=jnp.asarray(data.xpos, jnp.float32),
+        body_quat=jnp.asarray(data.xquat, jnp.float32),
+        geom_pos=jnp.asarray(data.geom_xpos, jnp.float32),
+        geom_mat=jnp.asarray(data.geom_xmat, jnp.float32).reshape(-1, 3, 3),
+        site_pos=jnp.asarray(data.site_xpos, jnp.float32),
     )
 
 
 def physics_of(data: mujoco.MjData) -> PhysicsState:
-    """The physics state in C MuJoCo's `data`, whose kinematics are up to date; NumPy arrays of float32.
-
-    They stay on the host: C steps one environment after another, and a transfer of each would take as long as the step.
-    """
+    """The physics state in C MuJoCo's `data`, whose kinematics are up to date; float32."""
     return PhysicsState(
-        qpos=np.asarray(data.qpos, np.float32),
-        qvel=np.asarray(data.qvel, np.float32),
-        qacc_warmstart=np.asarray(data.qacc_warmstart, np.float32),
-        mocap_pos=np.asarray(data.mocap_pos, np.float32),
-        mocap_quat=np.asarray(data.mocap_quat, np.float32),
+        qpos=jnp.asarray(data.qpos, jnp.float32),
+        qvel=jnp.asarray(data.qvel, jnp.float32),
+        qacc_warmstart=jnp.asarray(data.qacc_warmstart, jnp.float32),
+        mocap_pos=jnp.asarray(data.mocap_pos, jnp.float32),
+        mocap_quat=jnp.asarray(data.mocap_quat, jnp.float32),
         poses=poses_of(data),
     )
 

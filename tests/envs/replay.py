@@ -1,5 +1,7 @@
 """Official episodes, and the same states through our observation and reward."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -8,10 +10,14 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from rcjax.envs.experts import expert_policy
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.physics import physics_of
+from rcjax.envs.native import physics_of_all
 from tests.envs.official import reset_to
 
 STEPS = 100
+READ = (
+    *("qpos", "qvel", "qacc_warmstart", "mocap_pos", "mocap_quat"),
+    *("xpos", "xquat", "geom_xpos", "geom_xmat", "site_xpos"),
+)
 QUICK = {"xla_backend_optimization_level": 0}  # compiling is most of the time
 
 
@@ -39,7 +45,7 @@ def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str,
         official.reward_function_version = "v1"  # assembly's reset prepares what its version 1 needs only then
         obs = reset_to(official, env.random_vector(episode))
         official.reward_function_version = "v2"
-        act, rows = episode_actions(env.task, episode), []
+        act, rows, worlds = episode_actions(env.task, episode), [], []
         for t in range(STEPS):
             action = act(obs, t).astype(np.float32)
             obs, reward, _, _, info = official.step(action)
@@ -47,9 +53,9 @@ def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str,
             for i, name in placed:
                 data.mocap_pos[i], data.mocap_quat[i] = official.data.body(name).xpos, official.data.body(name).xquat
             mujoco.mj_kinematics(env.mj_model, data)
+            worlds.append(SimpleNamespace(**{name: getattr(data, name).copy() for name in READ}))
             rows.append(
                 {
-                    "physics": physics_of(data),
                     "action": action,
                     "obs": obs,
                     "contacts": official.data.ncon,
@@ -57,8 +63,8 @@ def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str,
                     "v1": official_v1(official, obs, action),
                 }
             )
-        episodes.append(rows)
-    return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *[_stack(rows) for rows in episodes])
+        episodes.append(_stack(rows) | {"physics": physics_of_all(worlds)})
+    return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *episodes)
 
 
 def official_v1(official, obs, action) -> dict[str, np.ndarray]:

@@ -301,7 +301,7 @@ class SawyerEnv(mjx_env.MjxEnv):
         for site in self.scene.goal_sites:
             data.mocap_pos[self.mocap_id(site)] = placement.target_pos
         mujoco.mj_forward(self.mj_model, data)
-        frame = self._frame(jax.tree.map(jnp.asarray, physics.poses_of(data)))
+        frame = self._frame(physics.poses_of(data))
         object_init_pos = placement.object_init_pos
         task = SawyerState(
             frame=frame,
