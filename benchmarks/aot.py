@@ -30,13 +30,13 @@ from benchmarks.stages import benchmark_config, random_inputs
 from benchmarks.turns import iteration_turns
 from benchmarks.work import count_work
 from rcjax.config import TrainConfig
+from rcjax.demonstration import expert_poses
 from rcjax.devices import make_layout
-from rcjax.embedding import choose_micro_batch
 from rcjax.envs import TASKS
 from rcjax.loop import TrainState, initial_state, iterate, train_mode
+from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import Scene, take_poses
 from rcjax.render.build import ACCELERATOR_CHUNK
-from rcjax.taskspec import expert_poses
 from rcjax.types import GeomPoses
 from rcjax.world import World, task_scene
 

@@ -68,7 +68,7 @@ def report(options: Options) -> dict:
     encoder = random_inputs(config, world).encoder
     for draw in (render_frames, render_clips):
 
-        def judge(encoder, scene, poses, draw=draw):
+        def draw_and_embed(encoder, scene, poses, draw=draw):
             return embed_frames(encoder, draw(scene, poses), video)
 
         def embed(encoder, clips):
@@ -76,7 +76,9 @@ def report(options: Options) -> dict:
 
         of, clips = f"by {draw.__name__}", jax.eval_shape(draw, scene, poses)
         rows.append({"stage": f"S3D, bfloat16, {of}", "cycles": cycles({}, embed, encoder, clips)})
-        rows.append({"stage": f"rendering and S3D, {of}", "cycles": cycles(turns, judge, encoder, scene, poses)})
+        rows.append(
+            {"stage": f"rendering and S3D, {of}", "cycles": cycles(turns, draw_and_embed, encoder, scene, poses)}
+        )
     return {"topology": options.topology, "jax": jax.__version__, "episodes": options.episodes, "size": options.size,
             "frames_per_episode": video.n_frames, "stages": rows}  # fmt: skip
 

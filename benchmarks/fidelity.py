@@ -22,14 +22,15 @@ from PIL import Image
 from benchmarks import kitchen, metrics
 from benchmarks.opengl import OpenGL
 from benchmarks.report import save
+from rcjax.calibration import CALIBRATION_EPISODES, calibrated_encoder, untrained_clips
 from rcjax.config import EnvConfig, TrainConfig, VideoConfig
+from rcjax.demonstration import draw_episode, expert_poses
 from rcjax.embedding import embed_frames
 from rcjax.envs import TASKS
 from rcjax.envs.experts import run_expert
 from rcjax.render import Scene, View, build_scene, render_frames, take_poses
-from rcjax.taskspec import draw_episode, expert_poses
 from rcjax.types import GeomPoses
-from rcjax.world import CALIBRATION_EPISODES, World, calibrated_encoder, make_env, untrained_clips
+from rcjax.world import World, make_env
 
 GOALS = {"psnr": 30.0, "ssim": 0.95, "cosine": 0.98}
 """PSNR in dB; SSIM without shadows at 250 pixels."""

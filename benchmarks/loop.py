@@ -15,7 +15,8 @@ import tyro
 
 from benchmarks.report import compile_afresh, save
 from benchmarks.stages import Stage, benchmark_config, loop_stages
-from rcjax.embedding import activation_dtype, choose_micro_batch
+from rcjax.embedding import activation_dtype
+from rcjax.micro_batch import choose_micro_batch
 from rcjax.world import build_world
 
 

@@ -16,9 +16,10 @@ import tyro
 
 from benchmarks import report
 from benchmarks.stages import benchmark_config, random_inputs
-from rcjax.embedding import choose_micro_batch, embed_episodes, episode_bytes
+from rcjax.demonstration import expert_poses
+from rcjax.embedding import embed_episodes
+from rcjax.micro_batch import choose_micro_batch, episode_bytes
 from rcjax.render import take_poses
-from rcjax.taskspec import expert_poses
 from rcjax.world import build_world
 
 

@@ -17,14 +17,16 @@ from jaxtyping import Float
 from scipy.stats import spearmanr
 
 from benchmarks import report
+from rcjax.calibration import calibrated_encoder
 from rcjax.config import TrainConfig, paper
+from rcjax.demonstration import expert_clip
 from rcjax.embedding import draw_clips, embed_frames
 from rcjax.envs.experts import expert_policy, run_policy
 from rcjax.render import take_poses
 from rcjax.reward import video_similarity
-from rcjax.taskspec import embed_clip, expert_clip
+from rcjax.taskspec import embed_clip
 from rcjax.types import GeomPoses
-from rcjax.world import World, build_world, calibrated_encoder
+from rcjax.world import World, build_world
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +72,12 @@ def blended_poses(options: Options, config: TrainConfig, world: World) -> GeomPo
 def rewards(config: TrainConfig, encoder: Any, target: jax.Array, clips: Iterator[jax.Array]) -> dict[str, np.ndarray]:
     """Video rewards [N] of the same clips in either precision."""
 
-    def judge(params: Any, clips: jax.Array, dtype: str) -> Float[jax.Array, " n"]:
+    def similarity(params: Any, clips: jax.Array, dtype: str) -> Float[jax.Array, " n"]:
         video = dataclasses.replace(config.video, dtype=dtype)
         return video_similarity(embed_frames(params, clips, video), target)
 
-    judge_jit = jax.jit(judge, static_argnums=2)
-    rows = [[np.asarray(judge_jit(encoder.params, some, d)) for d in ("float32", "bfloat16")] for some in clips]
+    similarity_jit = jax.jit(similarity, static_argnums=2)
+    rows = [[np.asarray(similarity_jit(encoder.params, some, d)) for d in ("float32", "bfloat16")] for some in clips]
     exact, rounded = (np.concatenate(part) for part in zip(*rows, strict=True))
     return {"float32": exact, "bfloat16": rounded}
 

@@ -28,8 +28,8 @@ import tyro
 from benchmarks.opengl import OpenGL
 from benchmarks.report import compile_afresh, save
 from rcjax import envs
+from rcjax.demonstration import expert_poses
 from rcjax.render import View, build_scene, build_warp_scene, render_frames, take_poses
-from rcjax.taskspec import expert_poses
 from rcjax.types import GeomPoses
 
 EPISODE_LENGTH = 128  # control steps

@@ -20,7 +20,8 @@ from benchmarks.hlo import Program
 from benchmarks.stages import benchmark_config, loop_stages
 from benchmarks.turns import physics_turns, rendering_turns
 from benchmarks.work import Work, count_work
-from rcjax.embedding import activation_dtype, choose_micro_batch
+from rcjax.embedding import activation_dtype
+from rcjax.micro_batch import choose_micro_batch
 from rcjax.world import build_world
 
 

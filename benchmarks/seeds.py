@@ -17,8 +17,8 @@ import tyro
 from benchmarks import report
 from benchmarks.stages import benchmark_config, random_inputs
 from rcjax.config import TrainConfig
-from rcjax.embedding import choose_micro_batch
 from rcjax.loop import initial_state, iterate, train_mode
+from rcjax.micro_batch import choose_micro_batch
 from rcjax.world import build_world
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from rcjax import ppo
 from rcjax.config import TaskSpec, TrainConfig, demo
-from rcjax.embedding import choose_micro_batch, draw_clips, embed_frames
+from rcjax.embedding import draw_clips, embed_frames
 from rcjax.loop import Inputs, TrainState, actor, initial_state, iterate, train_mode
+from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import take_poses
 from rcjax.rollout import run_episodes
 from rcjax.s3d import EMBEDDING_SIZE, random_encoder

@@ -96,7 +96,7 @@ def saved_iterations(run: RunFolder) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdecimal() and name == str(int(name)))
 
 
-def newest_intact(run: RunFolder, say: Callable[[str], None]) -> tuple[int, Arrays] | None:
+def newest_intact(run: RunFolder, log: Callable[[str], None]) -> tuple[int, Arrays] | None:
     """The newest checkpoint that is whole: its iteration and arrays. None if there are no checkpoints.
 
     Says which newer ones are damaged; writes nothing. Raises ValueError if all that are there are damaged.
@@ -110,7 +110,7 @@ def newest_intact(run: RunFolder, say: Callable[[str], None]) -> tuple[int, Arra
                 faults[iteration] = str(error)
                 continue
             for newer, fault in faults.items():
-                say(
+                log(
                     f"The checkpoint of iteration {newer} in {checkpoints_path(run)} is damaged ({fault}); going on "
                     f"from the older one of iteration {iteration}."
                 )

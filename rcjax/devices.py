@@ -15,8 +15,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXES = ("seed", "env")
-COORDINATOR_PATIENCE_S = 300  # that a process waits for the first one to be started
-PATIENCE_S = 3600  # that processes wait for the first one to prepare a run
+COORDINATOR_TIMEOUT_S = 300  # that a process waits for the first one to be started
+PREPARATION_TIMEOUT_S = 3600  # that processes wait for the first one to prepare a run
 _FAILED = -1  # what the first process tells the others
 
 
@@ -136,7 +136,7 @@ def _check_addresses(coordinator: str | None, processes: int | None, process_id:
 def _wait_for_coordinator(coordinator: str) -> None:
     """Until the first process listens. Raises ValueError if it does not, where JAX would abort the process."""
     host, _, port = coordinator.rpartition(":")
-    deadline = time.monotonic() + COORDINATOR_PATIENCE_S
+    deadline = time.monotonic() + COORDINATOR_TIMEOUT_S
     while True:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
@@ -144,7 +144,7 @@ def _wait_for_coordinator(coordinator: str) -> None:
         except OSError as error:
             if time.monotonic() > deadline:
                 raise ValueError(
-                    f"--coordinator {coordinator}: nothing answered there for {COORDINATOR_PATIENCE_S} s ({error}); "
+                    f"--coordinator {coordinator}: nothing answered there for {COORDINATOR_TIMEOUT_S} s ({error}); "
                     "start the process with --process-id 0 on that host, and check the port."
                 ) from error
         time.sleep(1)
@@ -154,7 +154,7 @@ def wait_for_all(what: str) -> None:
     """Until all processes have come here, once in a program's life for each `what`."""
     if jax.process_count() > 1:
         everyone = set(range(jax.process_count()))  # named, so that they wait on the host, not in a collective
-        ocp.multihost.sync_global_processes(what, timeout=PATIENCE_S, processes=everyone)
+        ocp.multihost.sync_global_processes(what, timeout=PREPARATION_TIMEOUT_S, processes=everyone)
 
 
 def of_all_processes(number: int) -> list[int]:

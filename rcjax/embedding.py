@@ -20,43 +20,6 @@ def activation_dtype(video: VideoConfig) -> jnp.dtype:
     return jnp.dtype(video.dtype)
 
 
-CPU_BUDGET = 1 << 28  # bytes: larger micro-batches leave the caches and take longer
-ACCELERATOR_SHARE = 0.4  # of a device's memory
-MOST_EPISODES = 32  # of a micro-batch; more gain nothing
-# Bytes of temporary memory that an episode of a micro-batch takes: of drawing, per pixel of its frames, and of S3D, in
-# multiples of its first convolution's output. XLA plans 113 to 130 bytes a pixel for TPUs (v5e, v4), where S3D is
-# bfloat16, and 65 for a CPU: see benchmarks/README.md.
-DRAWING_BYTES_PER_PIXEL = 82
-S3D_OUTPUTS = 3.0
-SHADOW_BYTES_PER_FRAME = 16 << 20  # of a shadow map of 1024x1024 and its copies; reckoned, not measured
-
-
-def episode_bytes(video: VideoConfig) -> float:
-    """Memory that drawing and embedding one episode takes."""
-    pixels = video.n_frames * video.size**2
-    first_output = pixels / 8 * 64 * activation_dtype(video).itemsize
-    shadows = SHADOW_BYTES_PER_FRAME * video.n_frames * video.shadows
-    return DRAWING_BYTES_PER_PIXEL * pixels * video.samples + shadows + S3D_OUTPUTS * first_output
-
-
-def choose_micro_batch(wanted: int | None, n_episodes: int, video: VideoConfig) -> int:
-    """How many of a device's `n_episodes` to draw and embed at a time: `wanted`, or (None) as many as fit its memory.
-
-    Raises ValueError if `wanted` does not divide them.
-    """
-    if wanted is not None:
-        if n_episodes % wanted:
-            raise ValueError(
-                f"micro_batch={wanted} does not divide the {n_episodes} episodes of a device; "
-                "leave it out to have it chosen, or use another number of environments or devices."
-            )
-        return wanted
-    stats = jax.local_devices()[0].memory_stats() or {}
-    budget = ACCELERATOR_SHARE * stats["bytes_limit"] if "bytes_limit" in stats else CPU_BUDGET
-    fitting = min(MOST_EPISODES, max(1, int(budget / episode_bytes(video))))
-    return max(n for n in range(1, fitting + 1) if n_episodes % n == 0)
-
-
 def draw_clips(scene: Scene | WarpScene, poses: GeomPoses) -> UInt8[Array, "n *clip"]:
     """Episodes as S3D takes them: in its space-to-depth layout where the renderer draws that, else as frames."""
     if isinstance(scene, WarpScene) or scene.static.samples_per_side > 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rcjax.checkpoints import checkpoints_path, newest_intact, refuse_misfit, restored
 from rcjax.config import TaskSpec, VideoConfig
-from rcjax.loop import Judged, state_shapes
+from rcjax.loop import ScoredEpisodes, state_shapes
 from rcjax.program import Program, Rows, require_machine
 from rcjax.reward import video_similarity
 from rcjax.s3d import Encoder
@@ -15,7 +15,7 @@ from rcjax.video_io import read_clip
 from rcjax.world import build_world
 
 
-def evaluate_run(run: RunFolder) -> tuple[Program, Rows, Judged]:
+def evaluate_run(run: RunFolder) -> tuple[Program, Rows, ScoredEpisodes]:
     """The newest policies' deterministic episodes, one of each seed from each of the first `n_envs` evaluation starts.
 
     The run may be trained meanwhile: nothing is written. Raises ValueError if it has no checkpoint, none that is
@@ -30,8 +30,8 @@ def evaluate_run(run: RunFolder) -> tuple[Program, Rows, Judged]:
     target, encoder, world = run.target(), run.encoder(), build_world(run.config)
     refuse_misfit(run, *checkpoint, like=state_shapes(run.config, world.env))
     program = Program(run.config, world, encoder, target)
-    _, rows, judged = program.evaluate(restored(checkpoint[1], program.initial_state()))
-    return program, rows, judged
+    _, rows, scored = program.evaluate(restored(checkpoint[1], program.initial_state()))
+    return program, rows, scored
 
 
 def _warn(message: str) -> None:
@@ -43,9 +43,9 @@ def similarity_of_files(path: Path, spec: TaskSpec, encoder: Encoder, video: Vid
 
     Raises ValueError on unreadable input, and where an embedding or their product is not finite.
     """
-    judged = read_clip(path, video.n_frames, video.size)
+    clip = read_clip(path, video.n_frames, video.size)
     demonstration = read_clip(spec.video, video.n_frames, video.size) if spec.video else None
     target = embed_spec(spec, demonstration, encoder, video)
-    embedding = require_finite(embed_clip(judged, encoder, video), "the video's embedding", encoder, video)
+    embedding = require_finite(embed_clip(clip, encoder, video), "the video's embedding", encoder, video)
     similarity = video_similarity(embedding[None], target)[0]
     return float(require_finite(similarity, "the similarity of the two embeddings", encoder, video))

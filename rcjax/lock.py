@@ -17,7 +17,7 @@ UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # f
 
 
 @contextmanager
-def hold(path: Path, doing: str, say: Callable[[str], None]) -> Iterator[None]:
+def hold(path: Path, doing: str, log: Callable[[str], None]) -> Iterator[None]:
     """Holds the lock file `path`, which is made and removed again, for as long as the block runs.
 
     Raises ValueError where another process holds it, as one that is `doing` something ("runs/a is being trained"), or
@@ -27,7 +27,7 @@ def hold(path: Path, doing: str, say: Callable[[str], None]) -> Iterator[None]:
     missing = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _lock(path, doing, say)
+        file = _lock(path, doing, log)
     except OSError as error:
         _remove_empty(missing)
         raise ValueError(
@@ -42,12 +42,12 @@ def hold(path: Path, doing: str, say: Callable[[str], None]) -> Iterator[None]:
         _remove_empty(missing)
 
 
-def _lock(path: Path, doing: str, say: Callable[[str], None]) -> int:
+def _lock(path: Path, doing: str, log: Callable[[str], None]) -> int:
     """A descriptor of the locked file, with this process's name in it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _take(file, doing, say)
+            _take(file, doing, log)
             if _is_file_at(path, file):
                 os.truncate(file, 0)
                 os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -58,14 +58,14 @@ def _lock(path: Path, doing: str, say: Callable[[str], None]) -> int:
         os.close(file)  # the holder before us removed it between our opening and locking it
 
 
-def _take(file: int, doing: str, say: Callable[[str], None]) -> None:
+def _take(file: int, doing: str, log: Callable[[str], None]) -> None:
     if fcntl is None:
-        return say(f"{NO_LOCKS}.")
+        return log(f"{NO_LOCKS}.")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in UNSUPPORTED:
-            say(f"{NO_LOCKS} ({error.strerror}).")
+            log(f"{NO_LOCKS} ({error.strerror}).")
         elif error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES):
             holder = os.pread(file, 300, 0).decode(errors="replace") or "another process"
             raise ValueError(f"{doing} by {holder}; wait for it to end, or stop it.") from error

@@ -6,7 +6,6 @@ rollout -> poses -> frames -> embedding -> reward -> PPO update, all arrays, no 
 import functools
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -17,16 +16,17 @@ from jaxtyping import Bool, Float, Int
 from rcjax import ppo
 from rcjax.config import TrainConfig
 from rcjax.embedding import embed_episodes
+from rcjax.envs.mjx_env import EnvParams, MjxEnv
 from rcjax.ppo import networks
 from rcjax.precision import in_32_bits
+from rcjax.pytree import PyTree
 from rcjax.render import Scene, WarpScene, take_poses
 from rcjax.reward import episode_reward, video_similarity
 from rcjax.rollout import Act, Episodes, run_episodes
 from rcjax.types import GeomPoses, Rollout
 
 
-@chex.dataclass(frozen=True)
-class TrainState:
+class TrainState(PyTree):
     """All that an iteration changes; with the run's config and inputs it decides everything that follows.
 
     All of `ppo` and `key` have a leading axis S: each seed learns a policy of its own from a key of its own.
@@ -37,26 +37,23 @@ class TrainState:
     iteration: Int[Array, ""]
 
 
-@chex.dataclass(frozen=True)
-class Inputs:
+class Inputs(PyTree):
     """All that an iteration reads and leaves as it is. Arguments, so that no array becomes a constant."""
 
-    env_params: Any
+    env_params: EnvParams
     scene: Scene | WarpScene
-    encoder: Any  # parameters of the S3D video tower
+    encoder: dict[str, Any]  # parameters of the S3D video tower
     target: Float[Array, " D"]
 
 
-@chex.dataclass(frozen=True)
-class Judged:
+class ScoredEpisodes(PyTree):
     """Episodes and what their videos were worth. All arrays of `episodes` have a leading axis S too."""
 
     episodes: Episodes
     video_reward: Float[Array, "S N"]
 
 
-@chex.dataclass(frozen=True)
-class Mode:
+class Mode(PyTree):
     """Traced switches, so that training and evaluation are one compiled program."""
 
     learn: Bool[Array, ""]  # update the policy
@@ -73,21 +70,28 @@ def eval_mode() -> Mode:
 
 
 @in_32_bits
-def initial_state(config: TrainConfig, env: Any) -> TrainState:
+def initial_state(config: TrainConfig, env: MjxEnv) -> TrainState:
     n_obs = env.observation_space().shape[0] + config.env.time_in_obs
 
-    def of_seed(seed: Int[Array, ""]):
+    def init_seed(seed: Int[Array, ""]):
         key, key_network = jax.random.split(jax.random.key(seed))
         return ppo.init_state(key_network, n_obs, env.num_actions, config.ppo), key
 
-    ppo_state, key = jax.vmap(of_seed)(jnp.arange(config.seed, config.seed + config.seeds))
+    ppo_state, key = jax.vmap(init_seed)(jnp.arange(config.seed, config.seed + config.seeds))
     return TrainState(ppo=ppo_state, key=key, iteration=jnp.zeros((), jnp.int32))
 
 
 @in_32_bits
 def iterate(
-    state: TrainState, inputs: Inputs, mode: Mode, *, env: Any, config: TrainConfig, micro_batch: int, mesh: Mesh | None
-) -> tuple[TrainState, dict[str, Float[Array, " S"]], Judged]:
+    state: TrainState,
+    inputs: Inputs,
+    mode: Mode,
+    *,
+    env: MjxEnv,
+    config: TrainConfig,
+    micro_batch: int,
+    mesh: Mesh | None,
+) -> tuple[TrainState, dict[str, Float[Array, " S"]], ScoredEpisodes]:
     """One episode of every environment of every seed, its video reward, and (if `mode.learn`) one PPO update a seed.
 
     Returns the next state, metrics of each seed, and the episodes with the video reward they were paid. Where
@@ -96,19 +100,19 @@ def iterate(
     runs, draws and embeds its own share, `micro_batch` episodes at a time; a seed's update sees all of the seed's.
     """
     keys = jax.vmap(lambda key: jax.random.split(key, 3))(state.key)
-    judge = functools.partial(judge_episodes, env=env, config=config, micro_batch=micro_batch)
+    score = functools.partial(score_episodes, env=env, config=config, micro_batch=micro_batch)
     if mesh is not None:
-        judge = jax.shard_map(
-            judge,
+        score = jax.shard_map(
+            score,
             mesh=mesh,
             in_specs=(P("seed"), P(), P(), P("seed"), P("env")),
-            out_specs=_judged_spec(),
+            out_specs=_specs(),
             check_vma=False,
         )
-    judged = judge(state.ppo.params, inputs, mode, keys[:, 1], jnp.arange(config.n_envs))
-    metrics = jax.vmap(_episode_metrics)(judged)
+    scored = score(state.ppo.params, inputs, mode, keys[:, 1], jnp.arange(config.n_envs))
+    metrics = jax.vmap(_episode_metrics)(scored)
     learn = mode.learn & jnp.all(metrics["nonfinite_reward"] + metrics["nonfinite_episodes"] == 0)
-    ppo_state, losses = _update_each_seed(state.ppo, judged, keys[:, 2], learn, config, mesh)
+    ppo_state, losses = _update_each_seed(state.ppo, scored, keys[:, 2], learn, config, mesh)
     nonfinite = jnp.where(learn, jax.vmap(count_nonfinite)(ppo_state, losses), 0.0)
     learnt = learn & jnp.all(nonfinite == 0)  # of all seeds: they stay in step
     following = TrainState(
@@ -116,7 +120,7 @@ def iterate(
         key=jnp.where(learnt, keys[:, 0], state.key),
         iteration=state.iteration + learnt.astype(jnp.int32),
     )
-    return following, metrics | losses | {"nonfinite_update": nonfinite}, judged
+    return following, metrics | losses | {"nonfinite_update": nonfinite}, scored
 
 
 def count_nonfinite(state: ppo.PPOState, losses: dict[str, Float[Array, ""]]) -> Float[Array, ""]:
@@ -126,11 +130,17 @@ def count_nonfinite(state: ppo.PPOState, losses: dict[str, Float[Array, ""]]) ->
     where all returns are the same.
     """
     losses = {name: loss for name, loss in losses.items() if name != "explained_variance"}
-    return sum(jnp.sum(~jnp.isfinite(x), dtype=jnp.float32) for x in jax.tree.leaves((state, losses)))  # pyright: ignore
+    counts = [jnp.sum(~jnp.isfinite(x), dtype=jnp.float32) for x in jax.tree.leaves((state, losses))]
+    return functools.reduce(jnp.add, counts, jnp.float32(0.0))
 
 
 def _update_each_seed(
-    state: ppo.PPOState, judged: Judged, keys: Array, learn: Bool[Array, ""], config: TrainConfig, mesh: Mesh | None
+    state: ppo.PPOState,
+    scored: ScoredEpisodes,
+    keys: Array,
+    learn: Bool[Array, ""],
+    config: TrainConfig,
+    mesh: Mesh | None,
 ) -> tuple[ppo.PPOState, dict[str, Float[Array, " S"]]]:
     """A PPO update of each seed and its losses; without `learn` the same state, and losses that are not numbers.
 
@@ -138,13 +148,13 @@ def _update_each_seed(
     once takes less than adding up gradients after every minibatch.
     """
 
-    def update(state: ppo.PPOState, judged: Judged, key: Array):
-        reward = episode_reward(judged.video_reward, config.video.episode_length)
-        return ppo.update(state, ppo.make_batch(judged.episodes.rollout, reward, config.ppo), key, config.ppo)
+    def update(state: ppo.PPOState, scored: ScoredEpisodes, key: Array):
+        reward = episode_reward(scored.video_reward, config.video.episode_length)
+        return ppo.update(state, ppo.make_batch(scored.episodes.rollout, reward, config.ppo), key, config.ppo)
 
-    def update_all(state: ppo.PPOState, judged: Judged, keys: Array, learn: Bool[Array, ""]):
+    def update_all(state: ppo.PPOState, scored: ScoredEpisodes, keys: Array, learn: Bool[Array, ""]):
         def each():
-            return jax.vmap(update)(state, judged, keys)
+            return jax.vmap(update)(state, scored, keys)
 
         def keep():
             return state, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(each)[1])
@@ -156,21 +166,21 @@ def _update_each_seed(
         update_all = jax.shard_map(
             update_all, mesh=mesh, in_specs=(by_seed, by_seed, by_seed, P()), out_specs=by_seed, check_vma=False
         )
-    learnt_from = judged.replace(episodes=judged.episodes.replace(poses=None))  # pyright: ignore
+    learnt_from = scored.replace(episodes=scored.episodes.replace(poses=None))
     return update_all(state, learnt_from, keys, learn)
 
 
-def judge_episodes(
+def score_episodes(
     params: networks.Params,
     inputs: Inputs,
     mode: Mode,
     key: Array,
     env_ids: Int[Array, " N"],
     *,
-    env: Any,
+    env: MjxEnv,
     config: TrainConfig,
     micro_batch: int,
-) -> Judged:
+) -> ScoredEpisodes:
     """Episodes of each seed's policy in the environments `env_ids`, and their video rewards.
 
     `params` and `key` [S] have a leading axis S. All seeds' environments are stepped, drawn and embedded as one batch.
@@ -184,33 +194,48 @@ def judge_episodes(
         take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
     )  # fmt: skip
     embedding = embed_episodes(inputs.scene, inputs.encoder, episodes.poses, config.video, micro_batch)
-    judged = Judged(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
-    return jax.tree.map(lambda x, axis: _split_seeds(x, axis, n_seeds), judged, _env_axes())
+    scored = ScoredEpisodes(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
+    return jax.tree.map(lambda x, spec: _split_seeds(x, spec, n_seeds), scored, _specs())
 
 
-def _split_seeds(x: Array, axis: int, n_seeds: int) -> Array:
-    """The axis of all seeds' environments as two: that of seeds goes first."""
+def _split_seeds(x: Array, spec: P, n_seeds: int) -> Array:
+    """Splits the axis of all seeds' environments in two, and moves that of seeds to the front."""
+    axis = _env_axis(spec)
     shape = (*x.shape[:axis], n_seeds, x.shape[axis] // n_seeds, *x.shape[axis + 1 :])
     return jnp.moveaxis(x.reshape(shape), axis, 0)
 
 
-def _env_axes() -> Judged:
-    """Which axis of each array of one seed's `Judged` is the environments'."""
-    rollout = Rollout(obs=1, action=1, log_prob=1, value=1, terminated=1, final_value=0)  # pyright: ignore
-    poses = GeomPoses(pos=0, mat=0)  # pyright: ignore
-    episodes = Episodes(rollout=rollout, poses=poses, true_return=0, success=0, first_success=0, diverged=0)  # pyright: ignore
-    return Judged(episodes=episodes, video_reward=0)  # pyright: ignore
+def _specs() -> ScoredEpisodes:
+    """How the arrays lie on a mesh: the seeds first, and the environments behind the time steps where there are any."""
+    env_major, time_major = P("seed", "env"), P("seed", None, "env")
+    rollout = Rollout.of_leaves(
+        obs=time_major,
+        action=time_major,
+        log_prob=time_major,
+        value=time_major,
+        terminated=time_major,
+        final_value=env_major,
+    )
+    episodes = Episodes.of_leaves(
+        rollout=rollout,
+        poses=GeomPoses.of_leaves(pos=env_major, mat=env_major),
+        true_return=env_major,
+        success=env_major,
+        first_success=env_major,
+        diverged=env_major,
+    )
+    return ScoredEpisodes.of_leaves(episodes=episodes, video_reward=env_major)
 
 
-def _judged_spec() -> Judged:
-    """How the arrays of `Judged` lie on a mesh."""
-    return jax.tree.map(lambda axis: P("seed", *[None] * axis, "env"), _env_axes())
+def _env_axis(spec: P) -> int:
+    """Which axis of an array of one seed is the environments'."""
+    return tuple(spec).index("env") - 1
 
 
 def actor(params: networks.Params, mode: Mode) -> Act:
     """Acts by each seed's policy in the seed's share of the environments: a draw, or the policy's mean."""
 
-    def act_of_seed(params: networks.Params, keys: Array, obs: Array):
+    def act_with_seed(params: networks.Params, keys: Array, obs: Array):
         mean, log_std, value = ppo.policy_value(params, obs)
         drawn = jax.vmap(ppo.sample_action, in_axes=(0, 0, None))(keys, mean, log_std)
         action = jnp.where(mode.deterministic, mean, drawn)
@@ -219,14 +244,14 @@ def actor(params: networks.Params, mode: Mode) -> Act:
     def act(keys: Array, obs: Array):
         n_seeds = params["log_std"].shape[0]
         by_seed = jax.tree.map(lambda x: x.reshape(n_seeds, -1, *x.shape[1:]), (keys, obs))
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(act_of_seed)(params, *by_seed))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(act_with_seed)(params, *by_seed))
 
     return act
 
 
-def _episode_metrics(judged: Judged) -> dict[str, Float[Array, ""]]:
+def _episode_metrics(scored: ScoredEpisodes) -> dict[str, Float[Array, ""]]:
     """Metrics of one seed's episodes."""
-    episodes, similarity = judged.episodes, judged.video_reward
+    episodes, similarity = scored.episodes, scored.video_reward
     return {
         "video_reward": similarity.mean(),
         "video_reward_std": similarity.std(),
@@ -242,13 +267,14 @@ def _episode_metrics(judged: Judged) -> dict[str, Float[Array, ""]]:
 def _finite_episodes(episodes: Episodes) -> Bool[Array, " N"]:
     """Which of one seed's episodes have only finite observations, actions, values, poses and true returns."""
 
-    def finite(x: Array, axis: int) -> Bool[Array, " N"]:
+    def finite(x: Array, spec: P) -> Bool[Array, " N"]:
+        axis = _env_axis(spec)
         return jnp.isfinite(jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)).all(axis=1)
 
-    of_each_array = jax.tree.map(finite, episodes, _env_axes().episodes)
+    of_each_array = jax.tree.map(finite, episodes, _specs().episodes)
     return functools.reduce(jnp.logical_and, jax.tree.leaves(of_each_array))
 
 
-def state_shapes(config: TrainConfig, env: Any) -> TrainState:
+def state_shapes(config: TrainConfig, env: MjxEnv) -> TrainState:
     """`initial_state` as shapes and types alone."""
     return jax.eval_shape(functools.partial(initial_state, config, env))

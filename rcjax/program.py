@@ -9,9 +9,10 @@ import numpy as np
 
 from rcjax.config import TrainConfig
 from rcjax.devices import Layout, choose_devices, make_layout
-from rcjax.embedding import choose_micro_batch
 from rcjax.envs import warp_physics
-from rcjax.loop import Inputs, Judged, TrainState, eval_mode, initial_state, iterate, train_mode
+from rcjax.envs.mjx_env import MjxEnv
+from rcjax.loop import Inputs, ScoredEpisodes, TrainState, eval_mode, initial_state, iterate, train_mode
+from rcjax.micro_batch import choose_micro_batch
 from rcjax.s3d import Encoder
 from rcjax.types import GeomPoses
 from rcjax.world import World
@@ -68,34 +69,34 @@ class Program:
     def compiled(self) -> Any:
         return self.lowered.compile()
 
-    def step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array], Judged]:
+    def step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array], ScoredEpisodes]:
         """One iteration of training, under way as this returns: the metrics are each seed's [S], see `as_rows`."""
         return self.compiled(state, self.inputs, self.modes[0])
 
-    def evaluate(self, state: TrainState) -> tuple[TrainState, Rows, Judged]:
+    def evaluate(self, state: TrainState) -> tuple[TrainState, Rows, ScoredEpisodes]:
         """One deterministic episode from each of the first `n_envs` evaluation starts; the state is the same after.
 
         Raises NotFinite if the episodes have numbers that are not finite.
         """
-        inputs = self.inputs.replace(env_params=self._eval_params)  # pyright: ignore
-        state, metrics, judged = self.compiled(state, inputs, self.modes[1])
+        inputs = self.inputs.replace(env_params=self._eval_params)
+        state, metrics, scored = self.compiled(state, inputs, self.modes[1])
         rows = as_rows(metrics)
         refuse_nonfinite(rows, f"evaluation after iteration {int(state.iteration)}")
         names = ("video_reward", "true_return", "success_rate")
-        return state, [{f"eval_{name}": row[name] for name in names} for row in rows], judged
+        return state, [{f"eval_{name}": row[name] for name in names} for row in rows], scored
 
-    def first_episode(self, judged: Judged) -> tuple[GeomPoses, float]:
+    def first_episode(self, scored: ScoredEpisodes) -> tuple[GeomPoses, float]:
         """The kept poses of the first seed's first episode and its video reward, in every process."""
         pick = jax.jit(
-            lambda judged: jax.tree.map(lambda x: x[0, 0], (judged.episodes.poses, judged.video_reward)),
+            lambda scored: jax.tree.map(lambda x: x[0, 0], (scored.episodes.poses, scored.video_reward)),
             out_shardings=self.layout.replicated,
         )
-        poses, reward = jax.device_get(pick(judged))
+        poses, reward = jax.device_get(pick(scored))
         return poses, float(reward)
 
 
 @functools.lru_cache(maxsize=4)
-def jitted_iteration(env: Any, config: TrainConfig, micro_batch: int, layout: Layout) -> Any:
+def jitted_iteration(env: MjxEnv, config: TrainConfig, micro_batch: int, layout: Layout) -> Any:
     """`loop.iterate` of a run, to be compiled. Equal arguments give the same function, which is traced only once: a
     run that is resumed, or evaluated, by the process that began it starts sooner."""
     mesh = layout.mesh if layout.n_devices > 1 else None
@@ -105,7 +106,7 @@ def jitted_iteration(env: Any, config: TrainConfig, micro_batch: int, layout: La
 
 def state_shardings(layout: Layout) -> TrainState:
     """A `TrainState` of shardings: each seed's policy on the seed's devices."""
-    return TrainState(ppo=layout.by_seed, key=layout.by_seed, iteration=layout.replicated)
+    return TrainState.of_leaves(ppo=layout.by_seed, key=layout.by_seed, iteration=layout.replicated)
 
 
 def refuse_nonfinite(rows: Rows, where: str) -> None:

@@ -1,23 +1,22 @@
 """A policy acts in a batch of environments for one episode of fixed length."""
 
 from collections.abc import Callable
-from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from rcjax.config import EnvConfig, VideoConfig
+from rcjax.envs.mjx_env import EnvParams, MjxEnv
+from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses, Rollout
 
 Act = Callable[[Array, Float[Array, "N O"]], tuple[Array, Array, Array]]
 """(a key for each environment [N], obs [N O]) -> action [N A], its log_prob [N], value [N]"""
 
 
-@chex.dataclass(frozen=True)
-class Episodes:
+class Episodes(PyTree):
     """A batch of whole episodes: what PPO learns from, what the video is drawn from, and the truth for people.
 
     `poses` are those of the kept frames, after control steps 1, 1 + stride, ... `true_return` sums the task's
@@ -47,8 +46,8 @@ def reset_index(keys: Array, env_ids: Int[Array, " N"], n_bank: int, frozen: Boo
 
 
 def run_episodes(
-    env: Any,
-    env_params: Any,
+    env: MjxEnv,
+    env_params: EnvParams,
     act: Act,
     keys: Array,
     env_ids: Int[Array, " N"],

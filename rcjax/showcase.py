@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, VideoConfig
+from rcjax.demonstration import expert_clip, given_clip
 from rcjax.evaluate import evaluate_run
 from rcjax.ppo import PPOConfig
 from rcjax.render import render_frames
 from rcjax.storage import RunFolder
-from rcjax.taskspec import expert_clip, given_clip
 from rcjax.types import GeomPoses
 from rcjax.video_io import read_video, side_by_side, write_video
 from rcjax.world import World, make_env, task_scene
@@ -55,8 +55,8 @@ def record_expert(task: str, episode_length: int, path: Path) -> None:
 def record_policy(run: RunFolder, path: Path) -> None:
     """The first evaluation episode of the run's newest policy, as GIF or MP4, in real time; of several seeds, the
     first one's."""
-    program, _, judged = evaluate_run(run)
-    frames = draw_for_people(program.world, run.config.video, program.first_episode(judged)[0])
+    program, _, scored = evaluate_run(run)
+    frames = draw_for_people(program.world, run.config.video, program.first_episode(scored)[0])
     write_video(path, frames, fps=run.config.video.frames_per_second)
 
 

@@ -1,18 +1,16 @@
 """Training on the host's side: drives the compiled iteration and records what comes back."""
 
 import functools
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from signal import Signals
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from rcjax.calibration import calibrated_encoder
 from rcjax.checkpoints import (
     Checkpoints,
     checkpoints_path,
@@ -23,21 +21,24 @@ from rcjax.checkpoints import (
     set_aside,
 )
 from rcjax.config import EXPERT, TrainConfig
-from rcjax.devices import is_writer, of_all_processes, of_first_process, wait_for_all
+from rcjax.demonstration import expert_clip, given_clip
+from rcjax.devices import is_writer, of_first_process, wait_for_all
 from rcjax.figures import learning_curve
 from rcjax.files import require_writable_folder, said_of
 from rcjax.lock import hold
-from rcjax.loop import Judged, TrainState, state_shapes
-from rcjax.program import NotFinite, Program, Row, Rows, as_rows, refuse_nonfinite, require_machine
+from rcjax.loop import ScoredEpisodes, TrainState, state_shapes
+from rcjax.program import NotFinite, Program, Rows, as_rows, refuse_nonfinite, require_machine
+from rcjax.recorder import Recorder
+from rcjax.report import describe_result, describe_work, plot_title
 from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import expert_video, given_demonstration, policy_video
-from rcjax.statistics import mean_row
-from rcjax.storage import Metrics, RunFolder, read_metrics, refuse_existing, require_room
-from rcjax.taskspec import embed_spec, expert_clip, given_clip, require_vocabulary
-from rcjax.world import World, build_world, calibrated_encoder
+from rcjax.stopping import Stopped, StopRequest, stop_on_signals
+from rcjax.storage import RunFolder, read_metrics, refuse_existing, require_room
+from rcjax.taskspec import embed_spec, require_vocabulary
+from rcjax.world import World, build_world
 
-Say = Callable[[str], None]
-Evaluation = tuple[Rows, Judged]
+Log = Callable[[str], None]
+Evaluation = tuple[Rows, ScoredEpisodes]
 
 
 RANDOM_ENCODER_NOTICE = (
@@ -46,15 +47,7 @@ RANDOM_ENCODER_NOTICE = (
 )
 
 
-class Stopped(Exception):
-    """Training ended before its last iteration, by a signal or numbers that are not finite; the run can be resumed."""
-
-    def __init__(self, message: str, exit_code: int):
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-def start(config: TrainConfig, path: Path, say: Say = print, devices: int | None = None) -> RunFolder:
+def start(config: TrainConfig, path: Path, log: Log = print, devices: int | None = None) -> RunFolder:
     """Trains a new run into `path`, on `devices` of the devices there are (None: all that can share it evenly).
 
     Of many processes the first one makes the folder, which all of them have to see. Raises ValueError on bad input
@@ -68,20 +61,20 @@ def start(config: TrainConfig, path: Path, say: Say = print, devices: int | None
     prepared: list[tuple[RunFolder, World, Encoder]] = []
 
     def make() -> int:
-        with hold(path.with_name(f".{path.name}.lock"), f"{path} is being made", say):
+        with hold(path.with_name(f".{path.name}.lock"), f"{path} is being made", log):
             refuse_existing(path)
-            prepared.append(prepare(config, path, say))
+            prepared.append(prepare(config, path, log))
         return 0
 
     of_first_process(make, "the run's folder is made")
     if not prepared:
-        return resume(path, say, devices)
+        return resume(path, log, devices)
     run, world, encoder = prepared[0]
-    with claimed(run, say) as iteration:
-        return train(run, world, encoder, say, devices, iteration)
+    with claimed(run, log) as iteration:
+        return train(run, world, encoder, log, devices, iteration)
 
 
-def prepare(config: TrainConfig, path: Path, say: Say) -> tuple[RunFolder, World, Encoder]:
+def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World, Encoder]:
     """The run's folder with its encoder, demonstration and target. Raises ValueError before it is made."""
     encoder = None if config.encoder is None else load_encoder(config.encoder)
     if config.spec.text is not None:
@@ -89,17 +82,17 @@ def prepare(config: TrainConfig, path: Path, say: Say) -> tuple[RunFolder, World
     clip = given_clip(config.spec, config.video)
     world = build_world(config)
     if config.spec.video == EXPERT:
-        say(f"Recording an episode of {config.env.task}'s expert policy as the demonstration ...")
+        log(f"Recording an episode of {config.env.task}'s expert policy as the demonstration ...")
         clip = expert_clip(world.env, world.train_params, world.scene, config.video)
     if encoder is None:
-        say(RANDOM_ENCODER_NOTICE)
+        log(RANDOM_ENCODER_NOTICE)
         encoder = calibrated_encoder(config, world)
     target = embed_spec(config.spec, clip, encoder, config.video)
     shown = given_demonstration(config.spec, config.video)
     return RunFolder.create(path, config, np.asarray(target), encoder, shown), world, encoder
 
 
-def resume(path: Path, say: Say = print, devices: int | None = None) -> RunFolder:
+def resume(path: Path, log: Log = print, devices: int | None = None) -> RunFolder:
     """Continues a run from its newest checkpoint, to the same metrics as if it had never stopped.
 
     It may go on with another number of devices: then from the same state, with sums in another order. Their rounding
@@ -111,13 +104,13 @@ def resume(path: Path, say: Say = print, devices: int | None = None) -> RunFolde
     require_machine(run.config, devices)
     if is_writer():
         require_writable_folder(path, room=1 << 20, way_out="make it writable")
-    with claimed(run, say) as iteration:
+    with claimed(run, log) as iteration:
         encoder = run.encoder()
-        return train(run, build_world(run.config), encoder, say, devices, iteration)
+        return train(run, build_world(run.config), encoder, log, devices, iteration)
 
 
 @contextmanager
-def claimed(run: RunFolder, say: Say) -> Iterator[int]:
+def claimed(run: RunFolder, log: Log) -> Iterator[int]:
     """Keeps other processes from training the run, and gives the iteration of the checkpoint to go on from (0: none).
 
     The first of many processes decides, for all of them.
@@ -125,9 +118,9 @@ def claimed(run: RunFolder, say: Say) -> Iterator[int]:
     with ExitStack() as stack:
 
         def claim() -> int:
-            stack.enter_context(hold(run.path / ".lock", f"{run.path} is being trained", say))
+            stack.enter_context(hold(run.path / ".lock", f"{run.path} is being trained", log))
             _ = run.target(), read_metrics(run)  # damaged ones are refused before any work
-            newest = newest_intact(run, say)
+            newest = newest_intact(run, log)
             iteration = 0 if newest is None else newest[0]
             set_aside(run, iteration)
             return iteration
@@ -157,39 +150,39 @@ def stops_where_unwritable(function: Callable[..., RunFolder]) -> Callable[..., 
 
 @stops_where_unwritable
 def train(
-    run: RunFolder, world: World, encoder: Encoder, say: Say = print, devices: int | None = None, iteration: int = 0
+    run: RunFolder, world: World, encoder: Encoder, log: Log = print, devices: int | None = None, iteration: int = 0
 ) -> RunFolder:
     """From the run's checkpoint of `iteration` (0: the beginning) to its last iteration, then the final evaluation.
 
     Raises Stopped on Ctrl-C, SIGTERM, numbers that are not finite or a disk that is full; the run can then be
     resumed.
     """
-    config, say = run.config, say if is_writer() else _silent
+    config, log = run.config, log if is_writer() else _silent
     stored = read_intact(checkpoints_path(run) / str(iteration)) if iteration else None
     if stored is not None:
         refuse_misfit(run, iteration, stored, state_shapes(config, world.env))
-    with meanwhile(draw_demonstration, run, world, say) if is_writer() else nullcontext():
+    with in_background(draw_demonstration, run, world, log) if is_writer() else nullcontext():
         program = Program(config, world, encoder, run.target(), devices)
         wait_for_all("everyone has the run")  # what follows has the processes talk, and they lose patience soon
         with Checkpoints(run) as checkpoints:
             state = program.initial_state()
             if stored is not None:
                 state = restored(stored, state)
-            compile_for(program, run, say)
+            compile_for(program, run, log)
             with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
                 try:
                     state, evaluation = run_iterations(program, state, checkpoints, recorder, stop)
                 finally:
                     rows = read_metrics(run) if is_writer() else []
                     if rows:  # none where the first iteration failed
-                        learning_curve(rows, run.path / "curve.png", title_of(config))
+                        learning_curve(rows, run.path / "curve.png", plot_title(config))
     wait_for_all("the demonstration is drawn")
-    finish(run, program, evaluation or evaluate(program, state)[1:], say)
+    finish(run, program, evaluation or evaluate(program, state)[1:], log)
     return run
 
 
 @contextmanager
-def meanwhile(work: Callable[..., object], *arguments: Any) -> Iterator[None]:
+def in_background(work: Callable[..., object], *arguments: Any) -> Iterator[None]:
     """Does `work` beside the block, in a thread, and waits for it at the block's end; its error is raised there."""
     with ThreadPoolExecutor(1) as thread:
         done = thread.submit(work, *arguments)
@@ -197,24 +190,24 @@ def meanwhile(work: Callable[..., object], *arguments: Any) -> Iterator[None]:
         done.result()
 
 
-def draw_demonstration(run: RunFolder, world: World, say: Say) -> None:
+def draw_demonstration(run: RunFolder, world: World, log: Log) -> None:
     """The expert's video for people. Training does not need it, so that no failure to make it ends a run."""
     try:
         expert_video(run, world)
     except Exception as error:
-        say(f"No demonstration.mp4 of the expert could be made ({error}); training goes on without it.")
+        log(f"No demonstration.mp4 of the expert could be made ({error}); training goes on without it.")
 
 
-def compile_for(program: Program, run: RunFolder, say: Say) -> None:
-    say(f"Compiling ({work_of(program)}) ...")
+def compile_for(program: Program, run: RunFolder, log: Log) -> None:
+    log(f"Compiling ({describe_work(program)}) ...")
     begun = time.perf_counter()
     _ = program.compiled
     wait_for_all("everyone has compiled")
-    say(f"Compiled in {time.perf_counter() - begun:.0f} s; training {run.config.env.task} in {run.path}.")
+    log(f"Compiled in {time.perf_counter() - begun:.0f} s; training {run.config.env.task} in {run.path}.")
 
 
 def run_iterations(
-    program: Program, state: TrainState, checkpoints: Checkpoints, recorder: "Recorder", stop: "StopRequest"
+    program: Program, state: TrainState, checkpoints: Checkpoints, recorder: Recorder, stop: StopRequest
 ) -> tuple[TrainState, Evaluation | None]:
     """Iterates to the end; the last iteration's evaluation, unless there was none left to do.
 
@@ -237,8 +230,8 @@ def run_iterations(
             rows, unread = as_rows(metrics), None
             stop_at_nonfinite(iteration, rows, state, checkpoints)
             if evaluating:
-                state, evaluated, judged = evaluate(program, state)
-                evaluation = (evaluated, judged) if iteration == last else None  # it holds device memory
+                state, evaluated, scored = evaluate(program, state)
+                evaluation = (evaluated, scored) if iteration == last else None  # it holds device memory
                 rows = [row | more for row, more in zip(rows, evaluated, strict=True)]
             recorder.write(iteration, rows)
         if saving:
@@ -264,7 +257,7 @@ def stop_at_nonfinite(iteration: int, rows: Rows, state: TrainState, checkpoints
         raise Stopped(f"{error}; {left}.", exit_code=1) from error
 
 
-def evaluate(program: Program, state: TrainState) -> tuple[TrainState, Rows, Judged]:
+def evaluate(program: Program, state: TrainState) -> tuple[TrainState, Rows, ScoredEpisodes]:
     """`Program.evaluate`. Raises Stopped if the evaluation's numbers are not all finite."""
     try:
         return program.evaluate(state)
@@ -272,112 +265,14 @@ def evaluate(program: Program, state: TrainState) -> tuple[TrainState, Rows, Jud
         raise Stopped(f"{error}; the checkpoints before it stay.", exit_code=1) from error
 
 
-class Recorder:
-    """What the first process writes and shows of each iteration; other processes do nothing."""
-
-    def __init__(self, run: RunFolder, iteration: int):
-        self.config, self.begun = run.config, time.perf_counter()
-        self.metrics = Metrics(run, iteration) if is_writer() else None
-        steps = self.config.steps_per_iteration * self.config.seeds
-        self.bar = tqdm(
-            total=self.config.n_iterations * steps, initial=iteration * steps, unit="step", unit_scale=True,
-            disable=not is_writer(),
-        )  # fmt: skip
-
-    def write(self, iteration: int, rows: Rows) -> None:
-        now, config = time.perf_counter(), self.config
-        common = {"iteration": iteration, "env_steps": iteration * config.steps_per_iteration}
-        seconds, self.begun = {"seconds": now - self.begun}, now
-        rows = [common | {"seed": config.seed + i} | row | seconds for i, row in enumerate(rows)]
-        if self.metrics is not None:
-            self.metrics.write(rows)
-            diverged = {"diverged_physics": sum(row["diverged_physics"] for row in rows)}
-            show_progress(self.bar, mean_row(rows) | diverged, config.steps_per_iteration * config.seeds)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.bar.close()
-        if self.metrics is not None:
-            self.metrics.close()
-
-
-def show_progress(bar: tqdm, row: Row, steps: int) -> None:
-    shown = {"reward": "video_reward", "return": "true_return", "success": "success_rate"}
-    if row["diverged_physics"]:
-        shown["diverged steps"] = "diverged_physics"
-    bar.set_postfix({label: f"{row[name]:.3g}" for label, name in shown.items()}, refresh=False)
-    bar.update(steps)
-    if "eval_success_rate" in row:
-        bar.write(
-            f"{row['env_steps']:>10,.0f} steps   video reward {row['video_reward']:8.4g}   "
-            f"true return {row['true_return']:7.1f}   success {row['success_rate']:4.0%}   |   policy's mean: "
-            f"video reward {row['eval_video_reward']:8.4g}   true return {row['eval_true_return']:7.1f}   "
-            f"success {row['eval_success_rate']:4.0%}"
-        )
-
-
-def finish(run: RunFolder, program: Program, evaluation: Evaluation, say: Say) -> None:
-    """The final evaluation's numbers and the policy's video beside the demonstration."""
-    rows, judged = evaluation
-    poses, video_reward = program.first_episode(judged)
+def finish(run: RunFolder, program: Program, evaluation: Evaluation, log: Log) -> None:
+    """Draws the policy's video beside the demonstration, and says the final evaluation's numbers."""
+    rows, scored = evaluation
+    poses, video_reward = program.first_episode(scored)
     if is_writer():
         policy_video(run, program.world, poses, video_reward)
-    row, seeds = mean_row(rows), run.config.seeds
-    whose = "" if seeds == 1 else f" of each of {seeds} seeds (interquartile means)"
-    say(
-        f"Success rate {row['eval_success_rate']:.0%}, true return {row['eval_true_return']:.1f}, video reward "
-        f"{row['eval_video_reward']:.4g} over {run.config.n_envs} episodes of the policy's mean{whose}.\n"
-        f"Written to {run.path}: metrics.jsonl, curve.png, policy.mp4, checkpoints."
-    )
-
-
-def work_of(program: Program) -> str:
-    config, layout = program.config, program.layout
-    seeds = f"{config.seeds} seeds x " * (config.seeds > 1)
-    size = config.video.size
-    return (
-        f"{seeds}{config.n_envs} environments, {size}x{size} frames, {program.micro_batch} episodes at a time, "
-        f"on {layout.n_devices} {layout.mesh.devices.flat[0].device_kind} device{'s' * (layout.n_devices > 1)}"
-    )
+    log(describe_result(run, rows))
 
 
 def _silent(_: str) -> None:
     pass
-
-
-def title_of(config: TrainConfig) -> str:
-    demonstration = config.spec.text or f"video {Path(config.spec.video or '').name}"
-    encoder = "randomly initialised S3D" if config.encoder is None else "S3D"
-    return f"{config.env.task} from “{demonstration}”, {encoder}, {config.seeds_text}"
-
-
-class StopRequest:
-    by: Signals | None = None
-
-    def agreed(self) -> bool:
-        """Whether any process was asked to stop: all of them have to ask, and all get the same answer."""
-        numbers = of_all_processes(0 if self.by is None else self.by.value)
-        if self.by is None and max(numbers):
-            self.by = Signals(max(numbers))
-        return self.by is not None
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """The first Ctrl-C or SIGTERM asks training to stop after its iteration; a second Ctrl-C interrupts at once."""
-    request = StopRequest()
-
-    def ask(number: int, _: Any) -> None:
-        if request.by is not None:
-            raise KeyboardInterrupt
-        request.by = Signals(number)
-        tqdm.write(f"{Signals(number).name}: stopping after this iteration ...")
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

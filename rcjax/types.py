@@ -16,21 +16,20 @@ D     embedding numbers (512)
 Rollouts are time-major ``T N``; video is ``N F H W 3``, uint8 RGB.
 """
 
-import chex
 from jax import Array
 from jaxtyping import Bool, Float
 
+from rcjax.pytree import PyTree
 
-@chex.dataclass(frozen=True)
-class GeomPoses:
+
+class GeomPoses(PyTree):
     """World poses of geoms, in metres; `mat` rotates geom coordinates into the world's."""
 
     pos: Float[Array, "*batch G 3"]
     mat: Float[Array, "*batch G 3 3"]
 
 
-@chex.dataclass(frozen=True)
-class Rollout:
+class Rollout(PyTree):
     """One episode of each environment, as the policy saw it.
 
     `action` is what the policy drew; environments clip it. `final_value` is the critic's value of the state

@@ -122,12 +122,12 @@ def calibrated_by_c(config, world):
     """The encoder of a run, calibrated on episodes that C MuJoCo steps."""
     import functools
 
-    from rcjax import world as worlds
+    from rcjax import calibration
     from rcjax.envs import native
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worlds, "run_policy", functools.partial(worlds.run_policy, make_step=native.c_step))
-        return worlds.calibrated_encoder(config, world)
+        patch.setattr(calibration, "run_policy", functools.partial(calibration.run_policy, make_step=native.c_step))
+        return calibration.calibrated_encoder(config, world)
 
 
 @pytest.fixture(scope="session")

@@ -194,7 +194,7 @@ def test_a_coordinator_that_does_not_answer_is_refused(monkeypatch, capsys):
     """JAX would abort the process after five minutes."""
     from rcjax import devices
 
-    monkeypatch.setattr(devices, "COORDINATOR_PATIENCE_S", -1)
+    monkeypatch.setattr(devices, "COORDINATOR_TIMEOUT_S", -1)
     code, _, err = run(capsys, "train", *DISTRIBUTED, "localhost:1", "--process-id", "1")
     assert (code, err) == (2, AnyLineWith("nothing answered there"))
 

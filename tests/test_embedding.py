@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from rcjax import embedding
+from rcjax import micro_batch
 from rcjax.config import VideoConfig
-from rcjax.embedding import choose_micro_batch, draw_clips, embed_frames, episode_bytes
+from rcjax.embedding import draw_clips, embed_frames
+from rcjax.micro_batch import choose_micro_batch, episode_bytes
 from rcjax.types import GeomPoses
 
 PAPER = VideoConfig()
@@ -16,7 +17,7 @@ PAPER = VideoConfig()
 
 def with_memory(monkeypatch, n_bytes):
     device = SimpleNamespace(memory_stats=lambda: None if n_bytes is None else {"bytes_limit": n_bytes})
-    monkeypatch.setattr(embedding.jax, "local_devices", lambda: [device])
+    monkeypatch.setattr(micro_batch.jax, "local_devices", lambda: [device])
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def with_memory(monkeypatch, n_bytes):
     [(1, 64, 1), (16, 64, 16), (17, 64, 16), (100, 64, 32), (16, 6, 6), (16, 34, 2), (0.1, 64, 1)],
 )
 def test_the_largest_micro_batch_that_fits_and_divides(monkeypatch, episodes_in_memory, n_episodes, expected):
-    share = episodes_in_memory * episode_bytes(PAPER) / embedding.ACCELERATOR_SHARE
+    share = episodes_in_memory * episode_bytes(PAPER) / micro_batch.ACCELERATOR_SHARE
     with_memory(monkeypatch, round(1.001 * share))
     assert choose_micro_batch(None, n_episodes, PAPER) == expected
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rcjax.embedding import embed_frames
-from rcjax.loop import count_nonfinite, judge_episodes, train_mode
+from rcjax.loop import count_nonfinite, score_episodes, train_mode
 from rcjax.ppo import PPOState
 from rcjax.program import NotFinite, as_rows, refuse_nonfinite
 from rcjax.render import render_frames
@@ -20,8 +20,8 @@ from rcjax.types import GeomPoses
 def first(tiny_program):
     """The first iteration: a copy of the next state, as the program takes over what it is given; the one seed's
     metrics; the episodes."""
-    state, metrics, judged = tiny_program.step(tiny_program.initial_state())
-    return copied(state), as_rows(metrics)[0], judged
+    state, metrics, scored = tiny_program.step(tiny_program.initial_state())
+    return copied(state), as_rows(metrics)[0], scored
 
 
 def copied(state):
@@ -54,14 +54,14 @@ def test_training_changes_the_policy_and_counts(tiny_program, first):
 
 def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, tiny_config, first):
     """Oracle: each stage called on its own with the poses that the iteration returned."""
-    _, row, judged = first
+    _, row, scored = first
     inputs = tiny_program.inputs
-    frames = jax.jit(render_frames)(inputs.scene, jax.tree.map(lambda x: x[0], judged.episodes.poses))
+    frames = jax.jit(render_frames)(inputs.scene, jax.tree.map(lambda x: x[0], scored.episodes.poses))
     assert frames.shape == (4, 8, 32, 32, 3) and frames.dtype == jnp.uint8
     embedding = jax.jit(embed_frames, static_argnums=2)(inputs.encoder, frames, tiny_config.video)
     expected = embedding @ inputs.target
     # Batches of 2 inside and of 4 here are summed in another order: float32 rounding through S3D's depth.
-    np.testing.assert_allclose(judged.video_reward[0], expected, atol=2e-3)
+    np.testing.assert_allclose(scored.video_reward[0], expected, atol=2e-3)
     assert row["video_reward"] == pytest.approx(float(expected.mean()), abs=2e-3)
 
 
@@ -72,12 +72,12 @@ def test_the_same_state_gives_the_same_iteration(tiny_program, first):
 
 def test_evaluation_is_deterministic_and_leaves_the_state(tiny_program, first):
     state = first[0]
-    after, rows, judged = tiny_program.evaluate(copied(state))
+    after, rows, scored = tiny_program.evaluate(copied(state))
     chex.assert_trees_all_equal(after, state)
     other_key = copied(state).replace(key=jax.random.split(jax.random.key(99), 1))
-    _, rows_again, judged_again = tiny_program.evaluate(other_key)
+    _, rows_again, scored_again = tiny_program.evaluate(other_key)
     assert rows == rows_again  # no chance is left: not in the actions, not in the starts
-    np.testing.assert_array_equal(judged.video_reward, judged_again.video_reward)
+    np.testing.assert_array_equal(scored.video_reward, scored_again.video_reward)
 
 
 def test_a_reward_that_is_not_finite_leaves_the_state(tiny_program, first):
@@ -141,14 +141,14 @@ def test_each_seeds_numbers_are_counted_apart():
 
 
 def test_environments_start_apart_and_frames_follow_the_stride(tiny_program, tiny_config, first):
-    _, _, judged = first
-    obs = judged.episodes.rollout.obs[0]
+    _, _, scored = first
+    obs = scored.episodes.rollout.obs[0]
     assert obs.shape == (16, 4, 40)
     # Time is the last number: step / episode_length.
     np.testing.assert_allclose(obs[:, 0, -1], np.arange(16) / 16, atol=1e-6)
     assert len({float(x) for x in obs[0, :, 4]}) > 1  # drawers stand at different x
-    assert isinstance(judged.episodes.poses, GeomPoses)
-    assert judged.episodes.poses.pos.shape[1:3] == (4, tiny_config.video.n_frames)
+    assert isinstance(scored.episodes.poses, GeomPoses)
+    assert scored.episodes.poses.pos.shape[1:3] == (4, tiny_config.video.n_frames)
 
 
 @pytest.mark.slow
@@ -159,8 +159,8 @@ def test_an_episode_does_not_depend_on_the_batch_it_is_in(tiny_program, tiny_con
     """
     state, inputs, whole = tiny_program.initial_state(), tiny_program.inputs, first[2].episodes.rollout
     _, key_episodes, _ = jax.random.split(state.key[0], 3)
-    judge = functools.partial(judge_episodes, env=tiny_world.env, config=tiny_config, micro_batch=2)
-    half = jax.jit(judge)(state.ppo.params, inputs, train_mode(tiny_config), key_episodes[None], jnp.array([2, 3]))
+    score = functools.partial(score_episodes, env=tiny_world.env, config=tiny_config, micro_batch=2)
+    half = jax.jit(score)(state.ppo.params, inputs, train_mode(tiny_config), key_episodes[None], jnp.array([2, 3]))
     # float32 physics in batches of another size, 16 steps
     np.testing.assert_allclose(whole.obs[0, :, 2:], half.episodes.rollout.obs[0], atol=1e-4)
     np.testing.assert_allclose(whole.action[0, :, 2:], half.episodes.rollout.action[0], atol=1e-4)

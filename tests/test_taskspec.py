@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rcjax import envs, taskspec
+from rcjax import demonstration, envs, taskspec
 from rcjax.config import TaskSpec, VideoConfig
 from rcjax.envs.experts import run_expert, run_policy
 from rcjax.envs.native import c_step
@@ -29,8 +29,8 @@ def drawer():
 @pytest.fixture(scope="module")
 def expert_poses(drawer):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(taskspec, "run_expert", functools.partial(run_expert, make_step=c_step))
-        return taskspec.expert_poses(*drawer, 128, n_tries=N)
+        patch.setattr(demonstration, "run_expert", functools.partial(run_expert, make_step=c_step))
+        return demonstration.expert_poses(*drawer, 128, n_tries=N)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def test_expert_poses_are_a_successful_episode_and_are_kept(drawer, expert_poses
     def not_again(*_):
         raise AssertionError("recorded twice")
 
-    monkeypatch.setattr(taskspec, "run_expert", not_again)
-    again = taskspec.expert_poses(env, params, 128, n_tries=N)
+    monkeypatch.setattr(demonstration, "run_expert", not_again)
+    again = demonstration.expert_poses(env, params, 128, n_tries=N)
     np.testing.assert_array_equal(again.pos, expert_poses.pos)
 
 
@@ -63,19 +63,19 @@ def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses)
     draw = np.random.default_rng(0)
     poses = run_policy(env, params, lambda obs: draw.standard_normal((N, 4)), range(N), make_step=c_step).poses
     episodes = [jax.tree.map(lambda x, i=i: x[:, i], poses) for i in range(N)]
-    untrained = np.stack([taskspec.draw_episode(scene, episode, VIDEO) for episode in episodes])
+    untrained = np.stack([demonstration.draw_episode(scene, episode, VIDEO) for episode in episodes])
     encoder = random_encoder(jax.random.key(0), untrained[:8])
-    target = taskspec.embed_clip(taskspec.draw_episode(scene, expert_poses, VIDEO), encoder, VIDEO)
+    target = taskspec.embed_clip(demonstration.draw_episode(scene, expert_poses, VIDEO), encoder, VIDEO)
     own = float(target @ target)
     untrained_rewards = [float(taskspec.embed_clip(clip, encoder, VIDEO) @ target) for clip in untrained[8:]]
     assert own > max(untrained_rewards)
 
 
 def test_a_file_becomes_the_encoders_clip(tiny_video):
-    clip = taskspec.given_clip(TaskSpec(video=str(tiny_video)), VIDEO)
+    clip = demonstration.given_clip(TaskSpec(video=str(tiny_video)), VIDEO)
     assert clip is not None and clip.shape == (16, 32, 32, 3) and clip.dtype == np.uint8
-    assert taskspec.given_clip(TaskSpec(video="expert"), VIDEO) is None
-    assert taskspec.given_clip(TaskSpec(text="anything"), VIDEO) is None
+    assert demonstration.given_clip(TaskSpec(video="expert"), VIDEO) is None
+    assert demonstration.given_clip(TaskSpec(text="anything"), VIDEO) is None
 
 
 def test_a_target_that_is_not_finite_is_refused(reader):
@@ -109,27 +109,27 @@ class Recorded:
 
 
 def test_no_success_no_demonstration(drawer, monkeypatch):
-    monkeypatch.setattr(taskspec, "run_expert", lambda env, params, rows, steps: Recorded(steps, steps))
+    monkeypatch.setattr(demonstration, "run_expert", lambda env, params, rows, steps: Recorded(steps, steps))
     with pytest.raises(ValueError, match="did not succeed in 4 episodes of 500"):
-        taskspec.expert_poses(*drawer, 100, n_tries=4)
+        demonstration.expert_poses(*drawer, 100, n_tries=4)
 
 
 def test_a_slow_experts_episode_is_shown_in_fast_motion(drawer, monkeypatch):
-    monkeypatch.setattr(taskspec, "run_expert", lambda env, params, rows, steps: Recorded(steps, 300))
-    shown = taskspec.expert_poses(*drawer, 101, n_tries=4).pos[:, 0, 0]
+    monkeypatch.setattr(demonstration, "run_expert", lambda env, params, rows, steps: Recorded(steps, 300))
+    shown = demonstration.expert_poses(*drawer, 101, n_tries=4).pos[:, 0, 0]
     assert shown.shape == (101,)
     assert (shown[0], shown[-1]) == (0, 309)  # ten steps from the success on
     assert np.isin(np.diff(shown), (3, 4)).all()
 
 
 def test_a_spoilt_recording_is_made_anew_and_an_unwritable_cache_costs_only_time(drawer, monkeypatch, tmp_path):
-    monkeypatch.setattr(taskspec, "run_expert", lambda env, params, rows, steps: Recorded(steps, 10))
+    monkeypatch.setattr(demonstration, "run_expert", lambda env, params, rows, steps: Recorded(steps, 10))
     monkeypatch.setenv("RCJAX_CACHE", str(tmp_path))
-    first = taskspec.expert_poses(*drawer, 20, n_tries=4)
+    first = demonstration.expert_poses(*drawer, 20, n_tries=4)
     (kept,) = (tmp_path / "experts").iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
-    np.testing.assert_array_equal(taskspec.expert_poses(*drawer, 20, n_tries=4).pos, first.pos)
+    np.testing.assert_array_equal(demonstration.expert_poses(*drawer, 20, n_tries=4).pos, first.pos)
     assert kept.stat().st_size > 100
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RCJAX_CACHE", str(tmp_path / "file"))
-    np.testing.assert_array_equal(taskspec.expert_poses(*drawer, 20, n_tries=4).pos, first.pos)
+    np.testing.assert_array_equal(demonstration.expert_poses(*drawer, 20, n_tries=4).pos, first.pos)

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +12,14 @@ from jaxtyping import Bool, Float
 
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams, EnvState
+from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses
 
 Policy = Callable[[np.ndarray], np.ndarray]
 """obs [N 39] with the goal shown -> action [N 4]; NumPy, on the host"""
 
 
-@chex.dataclass(frozen=True)
-class PolicyRun:
+class PolicyRun(PyTree):
     """Host arrays of one episode per environment, time-major.
 
     Row t has the observation that action t was chosen on, and the reward, success and poses that it led to.

@@ -9,7 +9,6 @@ import abc
 import functools
 from typing import Any, Literal, get_args
 
-import chex
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -23,6 +22,7 @@ from rcjax.checks import require_one_of, require_whole, shown
 from rcjax.envs import mjx_compat, physics, warp_physics
 from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.precision import in_32_bits
+from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses
 
 Backend = Literal["jax", "warp"]
@@ -30,8 +30,7 @@ BACKENDS = get_args(Backend)
 DEFAULT_SEEDS = range(50)  # of a bank that nobody chose; Metaworld's benchmarks too have 50 starts per task
 
 
-@chex.dataclass(frozen=True)
-class EnvState:
+class EnvState(PyTree):
     """Everything a step needs. `task` is a pytree of the environment's own: goal, last frame and so on."""
 
     time: Int[Array, "*batch"]  # control steps since the reset
@@ -41,8 +40,7 @@ class EnvState:
     task: Any
 
 
-@chex.dataclass(frozen=True)
-class EnvParams:
+class EnvParams(PyTree):
     """`bank` is an `EnvState` with a leading axis: the states that episodes start from."""
 
     mjx_model: mjx.Model

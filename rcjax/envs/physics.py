@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -12,6 +11,7 @@ from jaxtyping import Bool, Float
 from mujoco import mjx
 
 from rcjax.envs import mjx_compat
+from rcjax.pytree import PyTree
 
 # What moves faster has exploded. On random walks in all fifty tasks, official objects reach 4.7 metres a second
 # (box-close's lid) and 46 radians a second (stick-pull's stick), the arm's joints 15.
@@ -19,8 +19,7 @@ MAX_SPEED = 10.0  # metres a second, along slides and of free bodies
 MAX_SPIN = 100.0  # radians a second
 
 
-@chex.dataclass(frozen=True)
-class Poses:
+class Poses(PyTree):
     """World poses that one pass of forward kinematics yields, metres. `B` bodies, `G` geoms, `P` sites."""
 
     body_pos: Float[Array, "*batch B 3"]
@@ -30,8 +29,7 @@ class Poses:
     site_pos: Float[Array, "*batch P 3"]
 
 
-@chex.dataclass(frozen=True)
-class PhysicsState:
+class PhysicsState(PyTree):
     """All that moves: generalised positions and velocities, the solver's warm start, mocap bodies, and the poses
     that follow."""
 

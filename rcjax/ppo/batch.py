@@ -1,17 +1,16 @@
 """What one PPO update learns from: the rollout with its advantages, as flat samples."""
 
-import chex
 import jax
 from jax import Array
 from jaxtyping import Float
 
 from rcjax.ppo.advantages import gae
 from rcjax.ppo.config import PPOConfig
+from rcjax.pytree import PyTree
 from rcjax.types import Rollout
 
 
-@chex.dataclass(frozen=True)
-class Batch:
+class Batch(PyTree):
     """Samples `B` = `N * T` of an update; `log_prob` and `value` are those of the policy that acted."""
 
     obs: Float[Array, "B O"]

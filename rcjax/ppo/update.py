@@ -1,10 +1,7 @@
 """One PPO update: epochs of shuffled minibatches, as two nested scans."""
 
-# pyright does not see the constructor that chex.dataclass makes: hence the four `ignore` below.
-
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -16,18 +13,17 @@ from rcjax.ppo.config import PPOConfig
 from rcjax.ppo.losses import explained_variance, ppo_loss
 from rcjax.ppo.networks import Params, init_params
 from rcjax.precision import in_32_bits
+from rcjax.pytree import PyTree
 
 
-@chex.dataclass(frozen=True)
-class PPOState:
+class PPOState(PyTree):
     """What learning changes: the parameters and Adam's moments."""
 
     params: Params
     opt_state: optax.OptState
 
 
-@chex.dataclass(frozen=True)
-class _Progress:
+class _Progress(PyTree):
     state: PPOState
     active: Bool[Array, ""]  # no minibatch has gone beyond target_kl yet
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 
-import chex
 import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float
+
+from rcjax.pytree import PyTree
 
 FREE = "free"
 
@@ -37,8 +38,7 @@ class View:
             )
 
 
-@chex.dataclass(frozen=True)
-class Camera:
+class Camera(PyTree):
     """A pinhole camera. The ray of pixel (row, column) is (x0 + dx column, y0 + dy row, -1) in its frame.
 
     `mat`'s columns are the camera's right, up and backward axes; lengths are metres.

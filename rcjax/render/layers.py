@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 
-import chex
 import jax
 import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from rcjax.pytree import PyTree
 from rcjax.render import raster, shade, textures
 from rcjax.render.meshes import Triangles
 
 
-@chex.dataclass(frozen=True)
-class Layer:
+class Layer(PyTree):
     """K clusters of B triangles, each cluster of one geom: in the geom's frame.
 
     Corners are [.., corner, xyz, B], as the inner loops go over B; normals and texture coordinates [.., B, corner, 3],

@@ -16,13 +16,13 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt32
 
+from rcjax.pytree import PyTree
 from rcjax.render.camera import Camera
 from rcjax.render.vectors import Vector, cross, dot, minus
 
@@ -70,8 +70,7 @@ class Grid:
         return (index // k) * k + (k - 1) / 2 if k > 1 else index.astype(jnp.float32)
 
 
-@chex.dataclass(frozen=True)
-class Setup:
+class Setup(PyTree):
     """What the inner loop reads: J = pictures, K = clusters (a multiple of `WORD`), B = `CLUSTER`.
 
     `edges` holds for each triangle the ray's x, y and constant factors, in pixels, of e_0, e_1, e_2. `push` is taken
@@ -84,8 +83,7 @@ class Setup:
     carried: Float[Array, "J K A B"] | None = None  # numbers of each triangle that `Hits` is to bring along
 
 
-@chex.dataclass(frozen=True)
-class Picture:
+class Picture(PyTree):
     """Pictures in tile order: P packed colours, and depth key (bits of the inverse depth; larger is nearer).
 
     P is 1; with shadows one more for each light that casts them, which is what that light adds; 0 for depth alone.

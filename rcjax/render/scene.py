@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any, Literal
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from rcjax.pytree import PyTree
 from rcjax.render import raster, shade, textures
 from rcjax.render.camera import Camera
 from rcjax.render.layers import Layer
@@ -41,8 +41,7 @@ class SceneStatic:
         return raster.Grid(self.raster_size, self.samples_per_side, self.mirror)
 
 
-@chex.dataclass(frozen=True)
-class Scene:
+class Scene(PyTree):
     """What `render_frames` draws. `backdrop` is everything opaque that never moves, already drawn.
 
     Geoms that let light through are in the `transparent_layer`, however they move.

@@ -7,7 +7,6 @@ is added in a pass of its own, and each pass is clipped before the texture multi
 
 from collections.abc import Sequence
 
-import chex
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -15,6 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, UInt32
 
+from rcjax.pytree import PyTree
 from rcjax.render.camera import Camera
 from rcjax.render.vectors import Vector, dot
 
@@ -22,8 +22,7 @@ _LIGHT = mujoco.mjtLightType
 _NO_LIGHT_AMBIENT = 0.3  # MuJoCo's, where a scene has no light at all
 
 
-@chex.dataclass(frozen=True)
-class Lights:
+class Lights(PyTree):
     """L lights; `direction` is where they shine. A light `on_camera` is given in the camera's frame."""
 
     pos: Float[Array, "L 3"]
@@ -39,8 +38,7 @@ class Lights:
     casts_shadow: Bool[Array, " L"]
 
 
-@chex.dataclass(frozen=True)
-class Surface:
+class Surface(PyTree):
     """How a surface answers light, but for its texture."""
 
     rgba: Float[Array, "*batch 4"]

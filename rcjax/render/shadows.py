@@ -4,13 +4,13 @@ A map is the scene's depth seen from the light, drawn by the same rasteriser in 
 4096x4096 over the whole scene; here the map is laid over what the camera sees, and is smaller.
 """
 
-import chex
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from rcjax.pytree import PyTree
 from rcjax.render import raster, shade
 from rcjax.render.camera import Camera
 from rcjax.render.vectors import Vector
@@ -23,8 +23,7 @@ _SPOT_TOLERANCE = 1e-4
 _PARALLEL_TOLERANCE = 2e-4  # of `reach`
 
 
-@chex.dataclass(frozen=True)
-class ShadowMap:
+class ShadowMap(PyTree):
     """One light's view of what never moves; `camera` stands in the world, at the light.
 
     A directional light has a `reach`, in metres: its rays are parallel, `camera` counts columns and rows in metres, and

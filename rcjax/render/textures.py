@@ -9,7 +9,6 @@ specification has it: pictures repeat, cubes have no seams, no anisotropy.
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -17,6 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt8, UInt32
 
+from rcjax.pytree import PyTree
 from rcjax.render.vectors import Vector
 
 Filter = Literal["trilinear", "bilinear", "nearest"]
@@ -46,15 +46,13 @@ _CUBE_AXES = np.array(  # of a face, +x, -x, +y, -y, +z, -z: outwards, along s, 
 )
 
 
-@chex.dataclass(frozen=True)
-class Atlas:
+class Atlas(PyTree):
     """All textures of a scene with all their levels, r | g << 8 | b << 16, after a white one for what has none."""
 
     texels: UInt32[Array, " P"]
 
 
-@chex.dataclass(frozen=True)
-class Mapping:
+class Mapping(PyTree):
     """Which texture a surface has, in two words, as they are gathered at every pixel."""
 
     start: Int[Array, "*batch"]  # its first texel

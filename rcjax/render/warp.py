@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -20,6 +19,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, UInt8, UInt32
 
+from rcjax.pytree import PyTree
 from rcjax.render.build import DRAWN_GROUPS
 from rcjax.render.camera import Camera, View, find_camera, make_camera
 from rcjax.render.motion import Moves, body_moves, placed_data, refuse_moving_lights
@@ -44,8 +44,7 @@ class WarpStatic:
     has_depth: bool
 
 
-@chex.dataclass(frozen=True)
-class WarpScene:
+class WarpScene(PyTree):
     """What `render_frames` draws with MJX-Warp. `data` is one world, its geoms, camera and lights in place."""
 
     static: WarpStatic

@@ -14,7 +14,6 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import chex
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -32,6 +31,7 @@ from rcjax.envs.metaworld.rotations import xyzw_from_matrix
 from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.precision import in_32_bits
+from rcjax.pytree import PyTree
 
 ACTION_SCALE = 0.01  # metres of mocap motion per control step at full action
 GRIPPER_SPAN = 0.1  # metres between the claws that read as an opening of 1
@@ -65,8 +65,7 @@ class Placement:
     constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@chex.dataclass(frozen=True)
-class SawyerState:
+class SawyerState(PyTree):
     """A Metaworld task's own state: the last two observation frames, and what stays during an episode.
     Metres.
 

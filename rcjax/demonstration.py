@@ -1,0 +1,103 @@
+"""Demonstration videos: a file of the user's, or an episode of Metaworld's expert policy, recorded once and cached."""
+
+import contextlib
+import hashlib
+import json
+import zipfile
+import zlib
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+from rcjax import __version__
+from rcjax.config import EXPERT, TaskSpec, VideoConfig
+from rcjax.envs.experts import run_expert
+from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.mjx_env import EnvParams
+from rcjax.files import cache_folder, write_atomically
+from rcjax.render import Scene, WarpScene, render_frames, take_poses
+from rcjax.types import GeomPoses
+from rcjax.video_io import read_clip
+
+OFFICIAL_EPISODE = 500  # control steps of Metaworld's own episodes
+AFTERMATH = 10  # control steps that a demonstration goes on after the expert's success
+
+
+def given_clip(spec: TaskSpec, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"] | None:
+    """The demonstration's clip if it is a file: any length and size, brought to the encoder's frames and size.
+
+    None for a sentence, and for the expert's video, which has to be recorded (`expert_clip`). Raises ValueError
+    on a file that is missing or unreadable.
+    """
+    if spec.video is None or spec.video == EXPERT:
+        return None
+    return read_clip(spec.video, video.n_frames, video.size)
+
+
+def expert_clip(
+    env: SawyerEnv, env_params: EnvParams, scene: Scene | WarpScene, video: VideoConfig
+) -> UInt8[np.ndarray, "F H W 3"]:
+    """An episode of Metaworld's own expert policy in our environment, as `scene` shows it."""
+    return draw_episode(scene, expert_poses(env, env_params, video.episode_length), video)
+
+
+def draw_episode(scene: Scene | WarpScene, poses: GeomPoses, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:
+    """The kept frames of one episode whose poses `[T G ...]` hold every control step and every geom."""
+    kept = jax.tree.map(lambda x: jnp.asarray(x)[None, :: video.frame_stride], poses)
+    return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, kept))[0])
+
+
+def expert_poses(env: SawyerEnv, env_params: EnvParams, episode_length: int, n_tries: int = 8) -> GeomPoses:
+    """Poses `[T G ...]` of an episode in which Metaworld's expert policy succeeds, recorded once and cached.
+
+    The first success among the first `n_tries` starts of the bank. Some experts need more than `episode_length`
+    steps: theirs is shown in fast motion, up to a little after its success. Raises ValueError if there is none.
+    """
+    path = cache_folder() / "experts" / f"{env.name}-{_fingerprint(env, env_params, episode_length)}.npz"
+    stored = _load(path)
+    if stored is not None:
+        return stored
+    rows = (np.arange(n_tries) % env_params.bank_size).tolist()
+    for steps in (episode_length, max(episode_length, OFFICIAL_EPISODE)):
+        episodes = run_expert(env, env_params, rows, steps)
+        succeeded = np.flatnonzero(np.asarray(episodes.success).any(0))
+        if len(succeeded):
+            break
+    else:
+        raise ValueError(
+            f"the expert policy of {env.name} did not succeed in {n_tries} episodes of {steps} steps; "
+            "use a video of your own."
+        )
+    first = succeeded[0]
+    end = min(steps, max(episode_length, int(np.argmax(episodes.success[:, first])) + AFTERMATH))
+    shown = np.linspace(0, end - 1, episode_length).round().astype(int)
+    poses = jax.tree.map(lambda x: np.asarray(x[shown, first]), episodes.poses)
+    with contextlib.suppress(OSError):  # a folder that cannot be written costs time, no more
+        write_atomically(path, lambda part: _save(part, poses))
+    return poses
+
+
+def _fingerprint(env: SawyerEnv, env_params: EnvParams, episode_length: int) -> str:
+    """Names all that the recorded episode depends on."""
+    versions = [__version__] + [version(name) for name in ("mujoco", "mujoco-mjx", "metaworld")]
+    bank = [hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for x in jax.tree.leaves(env_params.bank)]
+    text = json.dumps([env.name, episode_length, env.mj_model.ngeom, versions, bank])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _load(path: Path) -> GeomPoses | None:
+    """None if the file is missing or spoilt."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return GeomPoses(pos=stored["pos"], mat=stored["mat"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _save(path: Path, poses: GeomPoses) -> None:
+    with path.open("wb") as file:  # savez appends .npz to a name without it
+        np.savez_compressed(file, pos=poses.pos, mat=poses.mat)

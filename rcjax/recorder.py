@@ -1,0 +1,56 @@
+"""What training writes and shows of each iteration: metrics on disk, and the progress bar."""
+
+import time
+
+from tqdm import tqdm
+
+from rcjax.devices import is_writer
+from rcjax.program import Row, Rows
+from rcjax.statistics import mean_row
+from rcjax.storage import Metrics, RunFolder
+
+
+class Recorder:
+    """What the first process writes and shows of each iteration; other processes do nothing."""
+
+    def __init__(self, run: RunFolder, iteration: int):
+        self.config, self.begun = run.config, time.perf_counter()
+        self.metrics = Metrics(run, iteration) if is_writer() else None
+        steps = self.config.steps_per_iteration * self.config.seeds
+        self.bar = tqdm(
+            total=self.config.n_iterations * steps, initial=iteration * steps, unit="step", unit_scale=True,
+            disable=not is_writer(),
+        )  # fmt: skip
+
+    def write(self, iteration: int, rows: Rows) -> None:
+        now, config = time.perf_counter(), self.config
+        common = {"iteration": iteration, "env_steps": iteration * config.steps_per_iteration}
+        seconds, self.begun = {"seconds": now - self.begun}, now
+        rows = [common | {"seed": config.seed + i} | row | seconds for i, row in enumerate(rows)]
+        if self.metrics is not None:
+            self.metrics.write(rows)
+            diverged = {"diverged_physics": sum(row["diverged_physics"] for row in rows)}
+            show_progress(self.bar, mean_row(rows) | diverged, config.steps_per_iteration * config.seeds)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bar.close()
+        if self.metrics is not None:
+            self.metrics.close()
+
+
+def show_progress(bar: tqdm, row: Row, steps: int) -> None:
+    shown = {"reward": "video_reward", "return": "true_return", "success": "success_rate"}
+    if row["diverged_physics"]:
+        shown["diverged steps"] = "diverged_physics"
+    bar.set_postfix({label: f"{row[name]:.3g}" for label, name in shown.items()}, refresh=False)
+    bar.update(steps)
+    if "eval_success_rate" in row:
+        bar.write(
+            f"{row['env_steps']:>10,.0f} steps   video reward {row['video_reward']:8.4g}   "
+            f"true return {row['true_return']:7.1f}   success {row['success_rate']:4.0%}   |   policy's mean: "
+            f"video reward {row['eval_video_reward']:8.4g}   true return {row['eval_true_return']:7.1f}   "
+            f"success {row['eval_success_rate']:4.0%}"
+        )
