@@ -1,1 +1,1 @@
-"""Measurements, each a command: `python -m benchmarks.NAME --help`. Results and how they were taken: README.md."""
+"""Benchmarks, each a command: `python -m benchmarks.NAME --help`. README.md has results and how they were measured."""

@@ -1,13 +1,13 @@
-"""The whole training iteration compiled for a TPU, on a machine that has none: does it compile, and what does it take?
+"""Compiles the whole training iteration for a TPU on a machine without one, and reports what the program needs.
 
 Seeds and environments are sharded over all devices of the topology. Prints memory per device, FLOPs, the compiler's own
-estimate of cycles, and the collectives. Loops count as often as they run, those of drawing as often as for the expert.
-Needs the extra `tpu-aot` (libtpu); the TPU itself is never looked for.
+estimate of cycles, and the collectives. Loops are counted as often as they run, the rasteriser's as often as for the
+expert's poses. Needs the extra `tpu-aot` (libtpu); no TPU is ever looked for.
 """
 
 import os
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before jax is imported: libtpu is only compiled with
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before jax is imported: libtpu is used to compile only
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import dataclasses
@@ -27,7 +27,7 @@ from jax.sharding import NamedSharding
 from benchmarks.hlo import Program
 from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
-from benchmarks.turns import iteration_turns
+from benchmarks.turns import iteration_trip_counts
 from benchmarks.work import count_work
 from rcjax.config import TrainConfig
 from rcjax.demonstration import expert_poses
@@ -46,29 +46,32 @@ class Options:
     """Compile the iteration for a TPU topology."""
 
     topology: str = "v5e:2x2"
-    """As the TPU compiler names it: v5e:2x2, v5e:2x4, v4:2x2x1, v5p:2x2x1, v6e:2x2."""
+    """The topology's name for the TPU compiler: v5e:2x2, v5e:2x4, v4:2x2x1, v5p:2x2x1, v6e:2x2."""
     seeds: int = 1
-    """Policies learnt side by side."""
+    """Number of policies trained in parallel."""
     n_envs: int = 64
-    """Environments of each seed, over all devices."""
+    """Number of environments of each seed, over all devices."""
     micro_batch: int = 16
-    """Episodes that each device renders and embeds at a time; it has to divide the device's."""
+    """Number of episodes that a device renders and embeds at a time; a divisor of its number of episodes."""
     size: int = 250
     """Side of the frames, pixels."""
     frame_stride: int = 4
-    """Control steps per frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
+    """Control steps per kept frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """Activations of S3D."""
+    """Type of S3D's activations."""
     effort: float = 0.0
-    """The compiler's effort: -1.0 compiles sooner and takes more memory, so judge memory at 0."""
+    """Optimization effort of the compiler: -1.0 compiles faster but needs more memory, so judge memory at 0."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
     text: Path | None = None
-    """Also write the compiled program here, as text."""
+    """Also write the compiled program to this text file."""
 
 
 def tpu_devices(topology: str) -> np.ndarray:
-    """Raises ValueError if libtpu is not there or does not know the topology."""
+    """Returns the devices of the topology.
+
+    Raises ValueError if libtpu is not installed or does not know the topology.
+    """
     try:
         described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
     except Exception as error:
@@ -80,7 +83,7 @@ def tpu_devices(topology: str) -> np.ndarray:
 
 
 def tpu_world(config: TrainConfig) -> World:
-    """The world as it would be built on a TPU, where the choices made for a CPU are wrong."""
+    """Returns the world as a TPU would build it, without the choices that are made for a CPU."""
     env = TASKS[config.env.task](max_steps=config.video.episode_length, chain_barriers=False)
     params = env.make_params(env.build_reset_bank(config.env.train_seeds))
     scene = task_scene(env, config.video, chunk=ACCELERATOR_CHUNK)
@@ -88,6 +91,7 @@ def tpu_world(config: TrainConfig) -> World:
 
 
 def abstract(tree: Any, sharding: NamedSharding) -> Any:
+    """Returns the pytree with shapes, dtypes and this sharding in place of its arrays."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), _dtype(x), sharding=sharding), tree)
 
 
@@ -95,7 +99,8 @@ def _dtype(x: Any) -> Any:
     return x.dtype if isinstance(x, jax.Array) else jnp.result_type(x)
 
 
-def compile_iteration(options: Options) -> dict:
+def compile_iteration(options: Options) -> dict[str, Any]:
+    """Compiles the iteration and returns the options and what the program needs. Raises what `tpu_devices` raises."""
     devices = tpu_devices(options.topology)
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
     config = dataclasses.replace(config, video=dataclasses.replace(config.video, graph="native"))
@@ -111,20 +116,20 @@ def compile_iteration(options: Options) -> dict:
     )
     function = functools.partial(iterate, env=world.env, config=config, micro_batch=micro_batch, mesh=layout.mesh)
 
-    begun = time.perf_counter()
+    started = time.perf_counter()
     lowered = jax.jit(function, donate_argnums=0).lower(state, *abstract(others, layout.replicated))
     traced = time.perf_counter()
     effort: dict[str, Any] = {"exec_time_optimization_effort": options.effort}
     compiled = lowered.compile(compiler_options=effort)
     done = time.perf_counter()
     memory, text = compiled.memory_analysis(), compiled.as_text()
-    assert memory is not None and text is not None  # the TPU compiler tells both
+    assert memory is not None and text is not None  # the TPU compiler provides both
     if options.text is not None:
         options.text.write_text(text)
     program = Program(text)
     poses = expert_episodes(world, config, micro_batch)
     assert isinstance(world.scene, Scene)
-    work = count_work(program, iteration_turns(world.env, world.scene, jax.tree.map(lambda x: x[None], poses)))
+    work = count_work(program, iteration_trip_counts(world.env, world.scene, jax.tree.map(lambda x: x[None], poses)))
     return {
         "topology": options.topology,
         "devices": devices.size,
@@ -132,7 +137,7 @@ def compile_iteration(options: Options) -> dict:
         "micro_batch": micro_batch,
         "jax": jax.__version__,
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
-        "trace_s": traced - begun,
+        "trace_s": traced - started,
         "compile_s": done - traced,
         "argument_bytes": memory.argument_size_in_bytes,
         "output_bytes": memory.output_size_in_bytes,
@@ -145,7 +150,7 @@ def compile_iteration(options: Options) -> dict:
 
 
 def expert_episodes(world: World, config: TrainConfig, n: int) -> GeomPoses:
-    """The kept poses [n F Gp] of the expert's episode, n times: what the loops of drawing are counted with."""
+    """Returns the kept poses [n F G] of the expert's episode, repeated n times, for counting the rasteriser's loops."""
     poses = expert_poses(world.env, world.train_params, config.video.episode_length)
     stride = config.video.frame_stride
     kept = jax.tree.map(lambda x: jnp.asarray(np.repeat(x[None, ::stride], n, axis=0)), poses)
@@ -165,8 +170,8 @@ def main() -> int:
     print(f"traced in {result['trace_s']:.0f} s, compiled in {result['compile_s']:.0f} s")
     print("memory per device: " + ", ".join(f"{k.removesuffix('_bytes')} {v:,.1f} MiB" for k, v in mib.items()))
     tflop, mcycles = result["flops"] / 1e12, result["estimated_cycles"] / 1e6
-    print(f"an iteration, per device: {tflop:,.2f} TFLOP, {mcycles:,.0f} Mcycles (an estimate, without gathers)")
-    print("collectives, and what each device has of them afterwards:")
+    print(f"an iteration, per device: {tflop:,.2f} TFLOP, {mcycles:,.0f} Mcycles (an estimate that leaves gathers out)")
+    print("collectives, and the size of their result on each device:")
     for collective in result["collectives"]:
         print(f"  {collective['kind']}, {collective['bytes'] / 2**20:,.3f} MiB: {collective['source']}")
     save(result, options.out)

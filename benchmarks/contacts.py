@@ -1,10 +1,10 @@
-"""How faithful our contacts of the hand are: the same random walks in the official scenes and in ours.
+"""How faithful the contacts of our hand are: the same random walks in the official scenes and in ours.
 
-Both are stepped by C MuJoCo from the same starts under the same actions, so a difference is the scene's. Reported are
-the distance between the two hands, and how deep the official collision shapes of the hand overlap those of the
-scenery, in the official run and where our run brought the hand. Walks are of three kinds: steps that add up and
-saturate, which press the hand into a corner of its box; smooth ones of a few centimetres; and straight lines between
-random points around the objects, which run into everything that stands there.
+C MuJoCo steps both from the same initial states under the same actions, so differences come from the scenes. Two things
+are reported: the distance between the two hands, and how deep the official collision shapes of the hand overlap those
+of the scenery, in the official run and where our run brought the hand. There are three kinds of walks: steps that add
+up and saturate, which press the hand into a corner of its box; smooth walks of a few centimetres; and straight lines
+between random points around the objects, which run into everything that stands there.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ KINDS = ("saturating", "smooth", "straight")
 RESULTS = Path(__file__).parent / "results" / "contacts.json"
 STRAIGHT_STEPS = 24  # control steps between two random points
 AROUND_LOW, AROUND_HIGH = np.array([-0.25, 0.5, 0.02]), np.array([0.25, 0.95, 0.35])  # metres
-DEEP = 0.01  # metres of overlap that are counted
+DEEP = 0.01  # metres; deeper overlap is counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,36 +38,38 @@ class Options:
     """Walk in the official scenes and in ours."""
 
     tasks: tuple[str, ...] = ()
-    """Which tasks; none: all fifty."""
+    """Names of the tasks. Without any, all fifty run."""
     walks: int = 18
-    """Walks per task, of the three kinds in turn."""
+    """Number of walks per task, of the three kinds in turn."""
     results: Path = RESULTS
-    """The JSON file that rows are added to."""
+    """The JSON file to which rows are added."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Walks:
-    """Of each control step [W T]: metres between the hands, and of overlap with scenery in the official run and ours;
-    negative or 0 where there is none."""
+    """Metres between the hands, and of overlap with the scenery in the official run and in ours, at each control step.
 
-    apart: Float[np.ndarray, "W T"]
+    The overlap is negative or 0 where there is none.
+    """
+
+    hand_distance: Float[np.ndarray, "W T"]
     official_overlap: Float[np.ndarray, "W T"]
     our_overlap: Float[np.ndarray, "W T"]
 
     def summary(self) -> dict[str, float]:
-        """Millimetres, and the share of steps that overlap by more than `DEEP`."""
+        """Returns quantiles and maxima in millimetres, and the share of steps that overlap by more than `DEEP`."""
         return {
-            "hand_95": 1000 * float(np.quantile(self.apart, 0.95)),
-            "hand_max": 1000 * float(self.apart.max()),
+            "hand_95": 1000 * float(np.quantile(self.hand_distance, 0.95)),
+            "hand_max": 1000 * float(self.hand_distance.max()),
             "official_overlap_max": 1000 * float(self.official_overlap.max()),
             "our_overlap_max": 1000 * float(self.our_overlap.max()),
             "our_deep_share": float((self.our_overlap > DEEP).mean()),
-        } | {f"hand_95_{kind}": 1000 * float(np.quantile(self.apart[i :: len(KINDS)], 0.95)) for i, kind in
-             enumerate(KINDS[: len(self.apart)])}  # fmt: skip
+        } | {f"hand_95_{kind}": 1000 * float(np.quantile(self.hand_distance[i :: len(KINDS)], 0.95)) for i, kind in
+             enumerate(KINDS[: len(self.hand_distance)])}  # fmt: skip
 
 
 def walk_actions(walk: int) -> Float[np.ndarray, "T 4"]:
-    """The actions of a walk, in [-1, 1]; its kind is KINDS[walk % 3]."""
+    """Returns the actions of a walk, in [-1, 1]; its kind is KINDS[walk % 3]."""
     draw = np.random.default_rng(1000 + walk)
     kind = KINDS[walk % len(KINDS)]
     if kind == "saturating":
@@ -78,7 +80,7 @@ def walk_actions(walk: int) -> Float[np.ndarray, "T 4"]:
 
 
 def _autoregressive(draw: np.random.Generator) -> Float[np.ndarray, "T 4"]:
-    """Variance 1 at every step, a correlation of 0.9 from one to the next."""
+    """Returns normal variables of variance 1 with a correlation of 0.9 from one step to the next."""
     actions = [draw.normal(size=4)]
     for _ in range(STEPS):
         actions.append(0.9 * actions[-1] + np.sqrt(1 - 0.9**2) * draw.normal(size=4))
@@ -86,6 +88,7 @@ def _autoregressive(draw: np.random.Generator) -> Float[np.ndarray, "T 4"]:
 
 
 def _straight_lines(draw: np.random.Generator) -> Float[np.ndarray, "T 4"]:
+    """Returns the actions that lead along straight lines between random points."""
     pos, actions = np.array([0.0, 0.6, 0.2]), np.zeros((STEPS, 4))
     goal, grip = pos, 0.0
     for t in range(STEPS):
@@ -98,7 +101,7 @@ def _straight_lines(draw: np.random.Generator) -> Float[np.ndarray, "T 4"]:
 
 
 class OverlapMeter:
-    """Measures how deep the official shapes of arm and hand are inside those of what never moves."""
+    """Measures how deep the official shapes of arm and hand are inside those of bodies that never move."""
 
     def __init__(self, model: mujoco.MjModel):
         self.model = model
@@ -122,7 +125,7 @@ class OverlapMeter:
         return any(self.model.body_jntnum[b] for b in self._ancestors(body))
 
     def overlap(self, data: mujoco.MjData) -> float:
-        """Metres; of contacts that `data` has."""
+        """Returns the deepest overlap among the contacts in `data`, metres; 0 without contacts."""
         depths = [
             -contact.dist
             for contact in data.contact
@@ -132,7 +135,7 @@ class OverlapMeter:
         return max(depths, default=0.0)
 
     def overlap_at(self, qpos: np.ndarray, official: mujoco.MjData) -> float:
-        """Metres, of joints `qpos` with the mocap bodies where `official` has them."""
+        """Returns the deepest overlap with joints at `qpos` and mocap bodies where `official` has them, metres."""
         self.data.qpos[:] = qpos
         self.data.mocap_pos[:], self.data.mocap_quat[:] = official.mocap_pos, official.mocap_quat
         mujoco.mj_kinematics(self.model, self.data)
@@ -142,7 +145,7 @@ class OverlapMeter:
 
 
 def control(env: SawyerEnv, data: mujoco.MjData, action: np.ndarray) -> None:
-    """`SawyerEnv.control` on C's data."""
+    """Does what `SawyerEnv.control` does, on C MuJoCo's data."""
     mocap = env.mocap_id("mocap")
     target = data.mocap_pos[mocap] + ACTION_SCALE * action[:3]
     data.mocap_pos[mocap] = np.clip(target, env.mocap_low, env.mocap_high)
@@ -150,14 +153,14 @@ def control(env: SawyerEnv, data: mujoco.MjData, action: np.ndarray) -> None:
 
 
 def walk(env: SawyerEnv, walks: int) -> Walks:
-    """Walks 0 ... walks - 1, each from the start of that seed, in the official environment and in `env`'s scene."""
+    """Runs walks 0 ... walks - 1, each from the reset of that seed, in the official scene and in ours."""
     bank = jax.device_get(env.build_reset_bank(range(walks)))
     official = make_official(env.task, 0, goal_hidden=False)
     meter, ours = OverlapMeter(official.model), mujoco.MjData(env.mj_model)
     rows = np.zeros((3, walks, STEPS))
     for i in range(walks):
         reset_to(official, env.random_vector(i))
-        native.load(env.mj_model, ours, jax.tree.map(lambda leaf, i=i: leaf[i], bank.physics))
+        native.load_state(env.mj_model, ours, jax.tree.map(lambda leaf, i=i: leaf[i], bank.physics))
         for t, action in enumerate(walk_actions(i).astype(np.float32)):
             official.step(action)
             control(env, ours, action)
@@ -169,7 +172,7 @@ def walk(env: SawyerEnv, walks: int) -> Walks:
 
 
 def table(rows: dict[str, Any]) -> str:
-    """Markdown: a line per task."""
+    """Returns a Markdown table with a line per task."""
     head = (
         "| task | hand 95 % mm (saturating / smooth / straight) | overlap mm, official / ours | over 10 mm | contacts |"
         "\n| --- | --- | --- | --- | --- |"
@@ -192,7 +195,6 @@ def main(options: Options) -> None:
     results |= {"machine": report.machine(), "walks": options.walks}
     for task in [envs.canonical_name(task) for task in options.tasks] or envs.MT50:
         env = envs.TASKS[task]()
-        assert isinstance(env, SawyerEnv)
         row = walk(env, options.walks).summary() | {"contacts": contact_capacity(env.mj_model)[0]}
         results["tasks"][task] = row
         report.save(results, options.results)

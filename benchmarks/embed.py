@@ -1,13 +1,14 @@
-"""S3D's speed: ours, each of its rewrites undone, and PyTorch's, in turns on the same weights and clips.
+"""Times S3D in rcjax, variants without each of its rewrites, and PyTorch's S3D, on the same weights and clips.
 
-Clips are uint8 on the device; embeddings are compared before anything is timed. PyTorch: as the original runs it,
-then channels last, then also compiled. float32 on a CPU, bfloat16 on a GPU. Needs the extra `parity`; on a CPU
-`torch.compile` needs a C++ compiler too (`--no-compiled` leaves it out).
+The implementations take turns. Clips are uint8 on the device, and embeddings are compared before anything is timed.
+PyTorch runs as in the release, then with channels last, and then also compiled. The dtype is float32 on a CPU and
+bfloat16 on a GPU. The extra `parity` is needed; on a CPU, `torch.compile` also needs a C++ compiler (`--no-compiled`
+skips it).
 """
 
 import os
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch wants some of the GPU too
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leaves GPU memory for PyTorch
 
 import contextlib
 import dataclasses
@@ -15,7 +16,7 @@ import functools
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from unittest import mock
 
 import jax
@@ -23,108 +24,120 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import tyro
+from jax.typing import DTypeLike
 
 from benchmarks import peaks, report
 from benchmarks.torch_s3d import S3D, calibrate_batch_norm, channels_first
 from rcjax.s3d import embed_video, layers, params_from_torch, space_to_depth
+from rcjax.s3d.layers import Graph, Params
 from rcjax.s3d.video import BLOCK_WIDTHS, VideoTower
+
+Convolve: TypeAlias = Callable[[jax.Array, jax.Array, Graph], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Time S3D."""
+    """Options of the S3D benchmark."""
 
     size: int = 250
-    """Side of the frames, pixels."""
+    """Side of the frames in pixels."""
     frames: int = 32
-    """Frames of a clip."""
+    """Frames of each clip."""
     batches: tuple[int, ...] = (1, 4)
-    """Clips embedded together."""
+    """Numbers of clips that are embedded together."""
     rewrites: bool = True
-    """Also time ours with one rewrite after the other undone."""
+    """Also time rcjax with each of its rewrites undone."""
     compiled: bool = True
     """Also time `torch.compile`."""
     repeats: int = 5
-    """Timed runs of each, in turns, after one that is not counted."""
+    """Timed runs of each implementation, in turns, after one warm-up run."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """File for the result as JSON, in addition to the printed table."""
 
 
-CHANGES = (
+VARIANTS = (
     "spatial convolutions otherwise",
     "temporal convolutions otherwise",
     "pools otherwise",
     "1x1x1 convolutions apart",
 )
-IN_LOOP = 4  # micro-batches
+N_MICRO_BATCHES = 4  # embedded one after another in each run
 EAGER = "torch, channels last"
 _SPLITS = {sum((b0, b1, b2)): (b0, b1, b2) for b0, b1, _, b2, _, _ in BLOCK_WIDTHS.values()}
 
 
-def _unmerged(x: jax.Array, kernel: jax.Array, graph: Any, *, convolve: Any) -> jax.Array:
-    """A block's merged 1x1x1 convolutions as the three that they are."""
+def _convolve_unmerged(x: jax.Array, kernel: jax.Array, graph: Graph, *, convolve: Convolve) -> jax.Array:
+    """Computes a block's merged 1x1x1 convolution as three separate ones."""
     if kernel.shape[:3] != (1, 1, 1) or kernel.shape[-1] not in _SPLITS:
         return convolve(x, kernel, graph)
     b0, b1, _ = _SPLITS[kernel.shape[-1]]
     parts = jnp.split(kernel, [b0, b0 + b1], axis=-1)
-    # Without the barrier XLA would be free to merge them again.
+    # Without the barrier, XLA could merge them again.
     return jnp.concatenate([jax.lax.optimization_barrier(convolve(x, part, graph)) for part in parts], axis=-1)
 
 
-def _otherwise(x: jax.Array, kernel: jax.Array, graph: Any, *, convolve: Any, temporal: bool) -> jax.Array:
-    """Convolutions over time, or all others, by the other graph."""
+def _convolve_with_other_graph(
+    x: jax.Array, kernel: jax.Array, graph: Graph, *, convolve: Convolve, temporal: bool
+) -> jax.Array:
+    """Computes convolutions over time (or all others) with the other graph."""
     is_temporal = kernel.shape[0] > 1 and kernel.shape[1] == 1
-    return convolve(x, kernel, _other(graph) if is_temporal == temporal else graph)
+    return convolve(x, kernel, _other_graph(graph) if is_temporal == temporal else graph)
 
 
-def _other(graph: layers.Graph) -> layers.Graph:
+def _other_graph(graph: Graph) -> Graph:
     return "native" if layers.resolve_graph(graph) == "cpu" else "cpu"
 
 
 @contextlib.contextmanager
-def changed(change: str | None) -> Iterator[None]:
-    """While S3D is traced: the rewrite is undone, or made where this backend does without."""
+def variant_applied(variant: str | None) -> Iterator[None]:
+    """While S3D is traced in this context, a rewrite is undone, or applied if this backend does not use it."""
     convolve, max_pool = layers.convolve, layers.max_pool
-    swap = {
+    replacements = {
         "spatial convolutions otherwise": {
-            "convolve": functools.partial(_otherwise, convolve=convolve, temporal=False)
+            "convolve": functools.partial(_convolve_with_other_graph, convolve=convolve, temporal=False)
         },
         "temporal convolutions otherwise": {
-            "convolve": functools.partial(_otherwise, convolve=convolve, temporal=True)
+            "convolve": functools.partial(_convolve_with_other_graph, convolve=convolve, temporal=True)
         },
-        "pools otherwise": {"max_pool": lambda x, window, strides, graph: max_pool(x, window, strides, _other(graph))},
-        "1x1x1 convolutions apart": {"convolve": functools.partial(_unmerged, convolve=convolve)},
+        "pools otherwise": {
+            "max_pool": lambda x, window, strides, graph: max_pool(x, window, strides, _other_graph(graph))
+        },
+        "1x1x1 convolutions apart": {"convolve": functools.partial(_convolve_unmerged, convolve=convolve)},
     }
-    with mock.patch.multiple(layers, **swap[change]) if change else contextlib.nullcontext():
+    with mock.patch.multiple(layers, **replacements[variant]) if variant else contextlib.nullcontext():
         yield
 
 
-def ours(params: Any, clips: np.ndarray, dtype: Any, change: str | None = None) -> Callable[[], jax.Array]:
-    """`IN_LOOP` micro-batches one after another, as in the iteration: memory is asked for once, not for each."""
-    given = jnp.asarray(clips)
+def compile_rcjax(
+    params: Params, clips: np.ndarray, dtype: DTypeLike, variant: str | None = None
+) -> Callable[[], jax.Array]:
+    """Compiles S3D over `N_MICRO_BATCHES` micro-batches in a loop, as in training, so that memory is allocated once."""
+    device_clips = jnp.asarray(clips)
 
-    def embed(params: Any, clips: jax.Array) -> jax.Array:
+    def embed(params: Params, clips: jax.Array) -> jax.Array:
         def embed_one(shade: jax.Array) -> jax.Array:
             return embed_video(params, clips + shade, dtype=dtype)
 
-        return jax.lax.map(embed_one, jnp.arange(IN_LOOP, dtype=jnp.uint8))
+        return jax.lax.map(embed_one, jnp.arange(N_MICRO_BATCHES, dtype=jnp.uint8))
 
-    with changed(change):
-        compiled = jax.jit(embed).lower(params, given).compile()
-    return lambda: jax.block_until_ready(compiled(params, given))
+    with variant_applied(variant):
+        compiled = jax.jit(embed).lower(params, device_clips).compile()
+    return lambda: jax.block_until_ready(compiled(params, device_clips))
 
 
-def theirs(model: S3D, clips: np.ndarray, layout: torch.memory_format, compiled: bool) -> Callable[[], torch.Tensor]:
-    """As many micro-batches one after another as ours; on a GPU waited for once, all of it in bfloat16."""
+def prepare_torch(
+    model: S3D, clips: np.ndarray, layout: torch.memory_format, compiled: bool
+) -> Callable[[], torch.Tensor]:
+    """Returns a run of PyTorch's S3D over as many micro-batches; on a GPU in bfloat16, synchronized once at the end."""
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
     model = model.to(device, dtype).to(memory_format=layout)
-    given = torch.tensor(clips, device=device)
-    # For this very batch size: compiled for a second one, it would be for any.
+    device_clips = torch.tensor(clips, device=device)
+    # `dynamic=False`: torch.compile would otherwise make the batch size dynamic when it sees a second one.
     forward: Any = torch.compile(_torch_forward, dynamic=False) if compiled else _torch_forward
 
     @torch.no_grad()
     def run() -> torch.Tensor:
-        embeddings = [forward(model, given + shade, dtype) for shade in range(IN_LOOP)]
+        embeddings = [forward(model, device_clips + shade, dtype) for shade in range(N_MICRO_BATCHES)]
         if device == "cuda":
             torch.cuda.synchronize()
         return embeddings[0]
@@ -137,62 +150,66 @@ def _torch_forward(model: S3D, clips: torch.Tensor, dtype: torch.dtype) -> torch
 
 
 @torch.no_grad()
-def exact(model: S3D, clips: np.ndarray) -> np.ndarray:
-    """The embeddings in float32, of one clip after another."""
+def float32_embeddings(model: S3D, clips: np.ndarray) -> np.ndarray:
+    """Returns the embeddings in float32, computed one clip at a time."""
     return torch.cat([_torch_forward(model, torch.tensor(clip)[None], torch.float32) for clip in clips]).numpy()
 
 
 def random_clips(options: Options, n: int) -> np.ndarray:
-    """Blocks of one colour each, so that clips differ in what S3D sees."""
+    """Returns clips of random uniform blocks, coarse enough that S3D tells them apart."""
     coarse = np.random.default_rng(n).integers(0, 256, (n, options.frames // 2, 10, 10, 3), np.uint8)
     fine = coarse.repeat(2, axis=1).repeat(-(-options.size // 10), axis=2).repeat(-(-options.size // 10), axis=3)
     return np.ascontiguousarray(fine[:, :, : options.size, : options.size])
 
 
 def random_model(options: Options) -> S3D:
+    """Returns a random model whose batch norms are calibrated on clips of 64x64 pixels."""
     torch.manual_seed(0)
     model = S3D().eval()
     calibrate_batch_norm(model, channels_first(random_clips(dataclasses.replace(options, size=64), 4)))
     return model
 
 
-def contestants(options: Options, model: S3D, clips: np.ndarray, dtype: Any) -> dict[str, Callable[[], Any]]:
+def contestants(options: Options, model: S3D, clips: np.ndarray, dtype: DTypeLike) -> dict[str, Callable[[], Any]]:
+    """Returns the functions to time, by the name of their row."""
     params = params_from_torch({name: x.numpy() for name, x in model.state_dict().items()})
     params = {"video": jax.tree.map(jnp.asarray, params["video"])}
     blocks = np.asarray(space_to_depth(clips))
-    these: dict[str, Callable[[], Any]] = {
-        "ours": ours(params, blocks, dtype),
-        "ours, of frames": ours(params, clips, dtype),
+    functions: dict[str, Callable[[], Any]] = {
+        "ours": compile_rcjax(params, blocks, dtype),
+        "ours, of frames": compile_rcjax(params, clips, dtype),
     }
-    for change in CHANGES if options.rewrites else ():
-        these[f"ours, {change}"] = ours(params, blocks, dtype, change)
+    for variant in VARIANTS if options.rewrites else ():
+        functions[f"ours, {variant}"] = compile_rcjax(params, blocks, dtype, variant)
     released, last = torch.contiguous_format, torch.channels_last_3d
-    these["torch, as released"] = theirs(_copy(model), clips, released, compiled=False)
-    these[EAGER] = theirs(_copy(model), clips, last, compiled=False)
+    functions["torch, as released"] = prepare_torch(_copy_model(model), clips, released, compiled=False)
+    functions[EAGER] = prepare_torch(_copy_model(model), clips, last, compiled=False)
     if options.compiled:
-        these["torch.compile, channels last"] = theirs(_copy(model), clips, last, compiled=True)
-    return these
+        functions["torch.compile, channels last"] = prepare_torch(_copy_model(model), clips, last, compiled=True)
+    return functions
 
 
-def _copy(model: S3D) -> S3D:
+def _copy_model(model: S3D) -> S3D:
     other = S3D().eval()
     other.load_state_dict(model.state_dict())
     return other
 
 
-def time_batch(options: Options, n: int, dtype: Any) -> list[dict[str, Any]]:
-    """A row for each contestant: seconds a clip, and how far its embeddings are from PyTorch's in float32."""
+def time_batch(options: Options, n: int, dtype: DTypeLike) -> list[dict[str, Any]]:
+    """Returns a row for each contestant: seconds per clip, and the error relative to PyTorch in float32."""
     torch._dynamo.reset()
     model, clips = random_model(options), random_clips(options, n)
-    expected = exact(model, clips)
-    these = contestants(options, model, clips, dtype)
-    embeddings = {name: np.asarray(run().float().cpu() if "torch" in name else run()[0]) for name, run in these.items()}
-    runs = report.time_in_turns(these, options.repeats)
+    expected = float32_embeddings(model, clips)
+    functions = contestants(options, model, clips, dtype)
+    embeddings = {
+        name: np.asarray(run().float().cpu() if "torch" in name else run()[0]) for name, run in functions.items()
+    }
+    runs = report.time_interleaved(functions, options.repeats)
     return [
         {
             "batch": n,
             "contestant": name,
-            "s_per_clip": statistics.median(runs[name]) / (n * IN_LOOP),
+            "s_per_clip": statistics.median(runs[name]) / (n * N_MICRO_BATCHES),
             "runs_s": runs[name],
             "relative_error": float(np.linalg.norm(got - expected) / np.linalg.norm(expected)),
         }
@@ -201,7 +218,7 @@ def time_batch(options: Options, n: int, dtype: Any) -> list[dict[str, Any]]:
 
 
 def clip_flops(options: Options) -> float:
-    """FLOPs of a clip, two a multiply-add, as XLA counts them before it optimises."""
+    """Returns the FLOPs of a clip (two per multiply-add), as XLA counts them before it optimises."""
     clip = jax.ShapeDtypeStruct((1, options.frames // 2, options.size // 2, options.size // 2, 24), jnp.float32)
     params = jax.eval_shape(VideoTower().init, jax.random.key(0), jnp.zeros((1, 1, 1, 1, 24)))["params"]
     cost = jax.jit(functools.partial(embed_video, graph="native")).lower({"video": params}, clip).cost_analysis()
@@ -210,6 +227,7 @@ def clip_flops(options: Options) -> float:
 
 
 def table(result: dict[str, Any]) -> str:
+    """Returns the result as a Markdown table."""
     lines = [
         f"{jax.devices()[0].device_kind}, {result['dtype']}: {result['gflop_per_clip']:.1f} GFLOP a clip, "
         f"a large matrix product runs at {result['matrix_flops'] / 1e12:.2f} TFLOP/s",
@@ -230,8 +248,8 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    report.compile_afresh()
-    torch.backends.cudnn.benchmark = True  # XLA picks its convolutions by timing them, too
+    report.disable_compilation_cache()
+    torch.backends.cudnn.benchmark = True  # XLA also chooses its convolutions by timing them
     dtype = jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
     result = {
         "torch": torch.__version__,

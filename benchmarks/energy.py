@@ -1,4 +1,4 @@
-"""The energy that a device says it has used."""
+"""Measures the energy that a device reports."""
 
 import shutil
 import subprocess
@@ -10,10 +10,10 @@ RAPL = Path("/sys/class/powercap/intel-rapl:0")
 
 
 class EnergyMeter:
-    """Joules between entering and leaving a `with` statement, in `joules`; None where no device tells.
+    """Measures the joules that are used inside a `with` statement; `joules` is None if no device reports them.
 
-    NVIDIA GPUs: power.draw of all that nvidia-smi sees, sampled twice a second. Else Intel's counter of the first
-    processor package.
+    For NVIDIA GPUs, it samples the power.draw of all GPUs that nvidia-smi lists, twice per second. Otherwise it reads
+    Intel's counter of the first processor package.
     """
 
     joules: float | None = None
@@ -26,7 +26,7 @@ class EnergyMeter:
             self._thread.start()
         elif (RAPL / "energy_uj").exists():
             try:
-                self._begun, self.source = int((RAPL / "energy_uj").read_text()), "intel-rapl"
+                self._start, self.source = int((RAPL / "energy_uj").read_text()), "intel-rapl"
             except PermissionError:
                 self.source = None
         return self
@@ -37,17 +37,17 @@ class EnergyMeter:
             self._thread.join()
             self.joules = sum(watts * seconds for watts, seconds in self._samples) if self._samples else None
         elif self.source == "intel-rapl":
-            used = int((RAPL / "energy_uj").read_text()) - self._begun
+            used = int((RAPL / "energy_uj").read_text()) - self._start
             self.joules = (used % int((RAPL / "max_energy_range_uj").read_text())) / 1e6
 
     def _sample(self) -> None:
         command = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
         last = time.perf_counter()
         while not self._stop.wait(0.5):
-            said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+            output = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
             now = time.perf_counter()
             try:
-                self._samples.append((sum(map(float, said)), now - last))
+                self._samples.append((sum(map(float, output)), now - last))
             except ValueError:  # [N/A]
                 return
             last = now

@@ -1,15 +1,16 @@
 """The TPU compiler's own estimate of the time to draw and to embed a micro-batch of episodes, without a TPU.
 
-Cycles are the sum of `estimated_cycles` in the compiled program, loops counted as often as they run: the rasteriser's
-loops depend on what is drawn, so that the turns they take are counted here with the expert's poses. The compiler gives
-no estimate for gathers, which are therefore left out. Needs the extra `tpu-aot`.
+Cycles are the sum of `estimated_cycles` in the compiled program, with loops counted as often as they run. How often the
+rasteriser's loops run depends on what is drawn, so it is counted with the expert's poses. The compiler gives no
+estimate for gathers, so they are left out. Needs the extra `tpu-aot`.
 """
 
-import benchmarks.aot  # isort: skip  (first: it keeps JAX from looking for a TPU)
+import benchmarks.aot  # isort: skip  (imported first, as it keeps JAX from looking for a TPU)
 
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import tyro
@@ -18,8 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from benchmarks.hlo import Program
 from benchmarks.report import save
 from benchmarks.stages import benchmark_config, random_inputs
-from benchmarks.turns import rendering_turns
-from benchmarks.work import Turns, count_work
+from benchmarks.turns import rendering_trip_counts
+from benchmarks.work import TripCounts, count_work
 from rcjax import envs
 from rcjax.embedding import embed_frames
 from rcjax.render import View, build_scene, render_clips, render_frames
@@ -32,18 +33,19 @@ class Options:
     """Estimate rendering and embedding on one device of a TPU topology."""
 
     topology: str = "v5e:2x2"
-    """As the TPU compiler names it."""
+    """The topology's name for the TPU compiler."""
     episodes: int = 16
-    """A micro-batch."""
+    """Number of episodes in the micro-batch."""
     size: int = 250
     """Side of the frames, pixels."""
-    lookup: tuple[str, ...] = ("index", "factors")
-    """Ways of looking up what is seen (`rcjax.render.lookup`) to compare."""
+    lookup: tuple[Literal["index", "varyings"], ...] = ("index", "varyings")
+    """The ways of looking up what is seen (`rcjax.render.lookup`) to compare."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
 
 
-def report(options: Options) -> dict:
+def report(options: Options) -> dict[str, Any]:
+    """Compiles the stages and returns the estimated cycles of each. Raises what `aot.tpu_devices` raises."""
     device = benchmarks.aot.tpu_devices(options.topology).reshape(-1)[:1]
     sharding = NamedSharding(Mesh(device, ("env",)), PartitionSpec())
     config = benchmark_config(options.episodes, options.episodes, options.size, 4, "bfloat16")
@@ -51,7 +53,7 @@ def report(options: Options) -> dict:
     env, params = envs.make(config.env.task, seeds=range(8), max_steps=video.episode_length)
     rows = []
 
-    def cycles(turns: Turns, function, *arguments) -> float:
+    def cycles(turns: TripCounts, function, *arguments) -> float:
         lowered = jax.jit(function).lower(*benchmarks.aot.abstract(arguments, sharding))
         return count_work(Program(str(lowered.compile().as_text())), turns).cycles
 
@@ -59,11 +61,11 @@ def report(options: Options) -> dict:
         view = View(camera=env.camera, size=options.size)
         scene = build_scene(
             env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, chunk=ACCELERATOR_CHUNK,
-            lookup=lookup,  # pyright: ignore
+            lookup=lookup,
         )  # fmt: skip
         world = World(env, params, params, scene)
         poses = benchmarks.aot.expert_episodes(world, config, options.episodes)
-        turns = rendering_turns(scene, jax.tree.map(lambda x: x[None], poses))
+        turns = rendering_trip_counts(scene, jax.tree.map(lambda x: x[None], poses))
         rows.append({"stage": f"rendering, lookup by {lookup}", "cycles": cycles(turns, render_frames, scene, poses)})
     encoder = random_inputs(config, world).encoder
     for draw in (render_frames, render_clips):
@@ -91,7 +93,7 @@ def main() -> int:
         print(f"benchmarks.estimate: error: {error}", file=sys.stderr)
         return 2
     print(f"One device of {options.topology}, {options.episodes} episodes of {result['frames_per_episode']} frames of "
-          f"{options.size}x{options.size}; gathers are not in the estimate")  # fmt: skip
+          f"{options.size}x{options.size}; the estimate leaves gathers out")  # fmt: skip
     for row in result["stages"]:
         print(f"{row['stage']}: {row['cycles'] / 1e6:,.1f} Mcycles")
     save(result, options.out)

@@ -1,7 +1,8 @@
-"""The benchmarks of speed, and of bfloat16, one after the other, into one folder: one command for a lent GPU.
+"""Runs the benchmarks of speed and of bfloat16 one after the other, and writes their results to one folder.
 
-Each is a process of its own and leaves a log and a JSON file; one that fails or takes too long does not keep the others
-from running. On a GPU at the paper's size, on a CPU at sizes that two cores do in half an hour or so.
+Each benchmark runs in a process of its own, and writes a log and a JSON file. If one fails or takes too long, the
+others still run. On a GPU they have the paper's size; on a CPU they have sizes that two cores finish in about half an
+hour.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import tyro
 
-# What to run after `python -m benchmarks.`, on a CPU and on a GPU, the most important first.
+# The arguments of `python -m benchmarks.` on a CPU and on a GPU, the most important benchmark first.
 COMMANDS: dict[str, tuple[str, str]] = {
     "loop": ("loop --n-envs 16 --size 250 --repeats 3", "loop --n-envs 2048 --size 250"),
     "embed": ("embed --batches 1 4 --repeats 3", "embed --batches 1 16 --no-rewrites"),
@@ -37,28 +38,28 @@ class Options:
     """Run the benchmarks."""
 
     out_dir: Path
-    """Folder for NAME.json and NAME.log."""
+    """Folder to write NAME.json and NAME.log of each benchmark to."""
     only: tuple[str, ...] = tuple(COMMANDS)
-    """Which, in this order."""
+    """Names of the benchmarks to run, in this order."""
     limit_s: float = 540.0
-    """Most seconds for each."""
+    """Time limit of each benchmark, in seconds."""
 
 
 def device() -> tuple[str, str]:
-    """Platform and name, asked in another process: this one must not take a GPU's memory."""
+    """Returns the platform and name of the device. Another process looks them up, so that no GPU memory is taken."""
     code = "import jax; print(jax.default_backend(), jax.devices()[0].device_kind)"
-    said = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
-    platform, name = said.split(maxsplit=1)
+    output = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
+    platform, name = output.split(maxsplit=1)
     return platform, name.strip()
 
 
 def run_one(name: str, platform: str, options: Options) -> str:
-    """How it went, in words."""
+    """Runs one benchmark, and returns its outcome in words."""
     program, *arguments = COMMANDS[name][platform != "cpu"].split()
     out = options.out_dir / name
     command = [sys.executable, "-m", f"benchmarks.{program}", *arguments, "--out", str(out.with_suffix(".json"))]
     environment = {"MUJOCO_GL": "osmesa" if platform == "cpu" else "egl"} | os.environ
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with out.with_suffix(".log").open("w") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
@@ -69,7 +70,7 @@ def run_one(name: str, platform: str, options: Options) -> str:
             os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
             process.wait()
             return f"stopped after {options.limit_s:.0f} s"
-    seconds = f"{time.perf_counter() - begun:.0f} s"
+    seconds = f"{time.perf_counter() - start:.0f} s"
     return f"done in {seconds}" if code == 0 else f"failed after {seconds} with exit code {code}, see its log"
 
 
@@ -78,7 +79,7 @@ def main() -> int:
     unknown = [name for name in options.only if name not in COMMANDS]
     if unknown:
         known = ", ".join(COMMANDS)
-        print(f"benchmarks.everything: error: no {', '.join(unknown)}; there are {known}.", file=sys.stderr)
+        print(f"benchmarks.everything: error: unknown {', '.join(unknown)}; there are {known}.", file=sys.stderr)
         return 2
     options.out_dir.mkdir(parents=True, exist_ok=True)
     platform, kind = device()

@@ -1,11 +1,11 @@
-"""How faithful our physics is: Metaworld's own expert policies in our environments, beside the official ones.
+"""How faithful our physics is: Metaworld's own expert policies in our environments and in the official ones.
 
-The same seeds, so the same starts; closed loop, so that a policy may correct what differs. Successes are counted
-within 128 and 500 control steps. Deviations are the mean distances between our hand and the official one, and our
-object and the official one, at the same control step, over the first 128.
+Seeds, and so initial states, are the same in both. The policies run in closed loop, so they can correct for
+differences. Successes are counted within 128 and 500 control steps. Deviations are the mean distances between our hand
+and the official one, and between our object and the official one, at the same control step, over the first 128.
 
-Results are kept after every task, and tasks that are already in the file are left out unless asked for by name, so
-the run of all fifty may be stopped and continued.
+Results are saved after every task, and tasks that are already in the file are skipped unless they are named, so the run
+of all fifty can be stopped and continued.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ WHY = {
     "shelf-place": "the official grip squeezes the block out in seven of 20 episodes, ours in four: which ones is "
     "decided by millimetres.",
 }
-"""Of the tasks whose counts differ from the official ones by more than two: the reason"""
+"""Why the counts of these tasks differ from the official ones by more than two"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,28 +52,29 @@ class Options:
     """Run the experts and write the table."""
 
     tasks: tuple[str, ...] = ()
-    """Which tasks; none: all fifty, but for those that the file has."""
+    """Names of the tasks. Without any, all fifty run, except those that the file already has."""
     backend: Literal["jax", "warp", "c"] = "jax"
-    """What steps our scene: MJX's jax or warp backend, or C MuJoCo."""
+    """What simulates our scene: MJX's jax or warp backend, or C MuJoCo."""
     seeds: int = 20
     """Episodes per task."""
     steps: int = 500
     """Control steps per episode; Metaworld's own have 500."""
     results: Path = RESULTS
-    """The JSON file that rows are added to."""
+    """The JSON file to which rows are added."""
     table: Path = TABLE
-    """The Markdown table that is made of it."""
+    """The Markdown file that is written from it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Episodes:
-    """obs [T N 39] before each step; reward and success [T N] of each."""
+    """Episodes of a task: obs [T N 39] before each step; reward and success [T N] of each step."""
 
     obs: np.ndarray
     reward: np.ndarray
     success: np.ndarray
 
     def summary(self) -> dict[str, Any]:
+        """Returns the numbers of successes, the median step of the first success, and the mean return."""
         succeeded = self.success.any(0)
         first = np.where(succeeded, self.success.argmax(0) + 1, len(self.success) + 1)
         return {
@@ -84,8 +85,8 @@ class Episodes:
         }
 
 
-def run_official(env: Any, seeds: int, steps: int) -> Episodes:
-    """The expert in the official environment, from the starts that our bank has."""
+def run_official(env: SawyerEnv, seeds: int, steps: int) -> Episodes:
+    """Runs the expert in the official environment from the initial states that our bank has."""
     policy, columns = expert_policy(env.task), []
     official = make_official(env.task, 0, goal_hidden=False)
     for seed in range(seeds):
@@ -100,30 +101,30 @@ def run_official(env: Any, seeds: int, steps: int) -> Episodes:
 
 
 def deviation_mm(ours: PolicyRun, official: Episodes, part: slice) -> float:
-    apart = np.linalg.norm(ours.obs[:EPISODE, :, part] - official.obs[:EPISODE, :, part], axis=-1)
-    return float(1000.0 * apart.mean())
+    """Returns the mean distance between the positions in this part of the observations, millimetres."""
+    distance = np.linalg.norm(ours.obs[:EPISODE, :, part] - official.obs[:EPISODE, :, part], axis=-1)
+    return float(1000.0 * distance.mean())
 
 
 def run_task(task: str, options: Options) -> dict[str, Any]:
-    """One row: the official environment's figures and ours."""
+    """Returns the task's row: the figures of the official environment and ours."""
     backend = "jax" if options.backend == "c" else options.backend
     env, params = envs.make(task, seeds=range(options.seeds), goal_hidden=False, backend=backend)
-    assert isinstance(env, SawyerEnv)
     official = run_official(env, options.seeds, options.steps)
-    begun = time.perf_counter()
-    make_step = native.c_step if options.backend == "c" else experts.mjx_step
+    started = time.perf_counter()
+    make_step = native.make_c_step if options.backend == "c" else experts.make_mjx_step
     ours = experts.run_expert(env, params, range(options.seeds), options.steps, make_step)
     contacts, rows = contact_capacity(env.mj_model)
     summary = Episodes(ours.obs, ours.reward, ours.success).summary() | {
         "hand_deviation_mm": deviation_mm(ours, official, slice(0, 3)),
         "object_deviation_mm": deviation_mm(ours, official, slice(4, 7)),
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - started,
     }
     return {"contacts": contacts, "rows": rows, "official": official.summary(), options.backend: summary}
 
 
 def table(results: dict[str, Any], backend: str) -> str:
-    """Markdown: a line per task."""
+    """Returns a Markdown table with a line per task."""
     head = (
         "| task | official 128 / 500 | ours 128 / 500 | first success, official / ours | return, official / ours | "
         "hand mm | object mm | contacts | rows |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
@@ -143,7 +144,7 @@ def table(results: dict[str, Any], backend: str) -> str:
 
 
 def document(results: dict[str, Any]) -> str:
-    """The page: a table for each backend that has rows, and the reasons."""
+    """Returns the page: a table for each backend that has rows, and the reasons for differences."""
     names = {"jax": "MJX, `jax` backend", "warp": "MJX, `warp` backend", "c": "C MuJoCo on our scenes"}
     parts = ["# Metaworld's experts in our environments", INTRODUCTION.format(**results["machine"])]
     for backend, name in names.items():
@@ -170,8 +171,8 @@ corners met boxes; that of C MuJoCo, on the scenes as they are. Only the drawer'
 def main(options: Options) -> None:
     results = json.loads(options.results.read_text()) if options.results.exists() else {"tasks": {}}
     results["machine"] = report.machine()
-    asked = [envs.canonical_name(task) for task in options.tasks]
-    for task in asked or [t for t in envs.MT50 if options.backend not in results["tasks"].get(t, {})]:
+    named = [envs.canonical_name(task) for task in options.tasks]
+    for task in named or [t for t in envs.MT50 if options.backend not in results["tasks"].get(t, {})]:
         row = run_task(task, options)
         results["tasks"][task] = results["tasks"].get(task, {}) | row
         report.save(results, options.results)
@@ -181,7 +182,7 @@ def main(options: Options) -> None:
 
 
 def forget_programs() -> None:
-    """Let go of a task's compiled programs: on a CPU a dozen of them use up a process's memory mappings."""
+    """Frees the compiled programs of a task: on a CPU, a dozen of them use up the memory mappings of a process."""
     for cached in (experts._compiled, native._compiled, envs._make_env):
         cached.cache_clear()
     jax.clear_caches()

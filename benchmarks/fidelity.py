@@ -1,14 +1,15 @@
-"""How near our pictures are to `mujoco.Renderer`'s: the same poses drawn by both, and what S3D makes of them.
+"""Compares our images with `mujoco.Renderer`'s, drawn from the same poses, and S3D's embeddings of both.
 
-For every task the kept frames of the expert's episode, and the start of FrankaKitchen where gymnasium-robotics is
-installed, with shadows off and on. Needs the extra `bench` and an OpenGL context (MUJOCO_GL=osmesa does). S3D's weights
-are random, calibrated on untrained episodes of the task as in training, so the cosines say how much the reward of such
-an encoder feels the difference, and nothing of the published weights.
+The images are the kept frames of the expert's episode of every task, and the initial state of FrankaKitchen if
+gymnasium-robotics is installed, with shadows off and on. The extra `bench` and an OpenGL context are needed
+(MUJOCO_GL=osmesa is enough). S3D's weights are random, and calibrated on untrained episodes of the task as in training.
+The cosines therefore say how much the difference affects the reward of such an encoder, and nothing about the published
+weights.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,43 +29,45 @@ from rcjax.demonstration import draw_episode, expert_poses
 from rcjax.embedding import embed_frames
 from rcjax.envs import TASKS
 from rcjax.envs.experts import run_expert
+from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.mjx_env import EnvParams
 from rcjax.render import Scene, View, build_scene, render_frames, take_poses
 from rcjax.types import GeomPoses
 from rcjax.world import World, make_env
 
 GOALS = {"psnr": 30.0, "ssim": 0.95, "cosine": 0.98}
-"""PSNR in dB; SSIM without shadows at 250 pixels."""
+"""PSNR in dB; the SSIM is for images of 250 pixels without shadows."""
 
-_KEPT_BITS = np.uint8(0xFC)  # of the pictures that are saved: two bits less a channel save a third of the file
+_KEPT_BITS = np.uint8(0xFC)  # of the saved images: dropping two bits per channel makes the files a third smaller
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Compare our pictures with MuJoCo's."""
+    """Compare our images with MuJoCo's."""
 
     size: int = 250
-    """Side of the pictures, pixels."""
+    """Side of the images in pixels."""
     tasks: tuple[str, ...] = tuple(TASKS)
-    """Tasks to compare; none leaves the Kitchen alone."""
+    """Tasks to compare; none compares only FrankaKitchen."""
     kitchen: bool = True
-    """Compare FrankaKitchen's start, too."""
+    """Whether FrankaKitchen's initial state is compared, too."""
     frame_stride: int = 4
-    """Control steps per frame: of 128 steps, 4 keeps 32 frames."""
+    """Control steps per kept frame; 4 keeps 32 frames of 128 steps."""
     shadows: Literal["both", "off", "on"] = "both"
-    """Whether both renderers cast shadows."""
+    """Whether both renderers draw shadows."""
     samples: int = 4
-    """Samples per pixel of both renderers; 1 draws without anti-aliasing."""
+    """Samples per pixel of both renderers; 1 draws without antialiasing."""
     embed: bool = True
-    """Compare S3D's embeddings, which takes a minute or two per task."""
+    """Whether S3D's embeddings are compared, which takes a minute or two per task."""
     out_dir: Path = Path("benchmarks/results/fidelity")
-    """Where the side-by-side pictures go."""
+    """Folder for the side-by-side images."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """File to which the result is written as JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A scene before a view, and the poses `[F G]` to compare it in."""
+    """A model, a view, and the poses `[F G]` in which it is compared."""
 
     name: str
     model: mujoco.MjModel
@@ -73,6 +76,7 @@ class Subject:
     episode_fixed_bodies: tuple[str, ...] = ()
 
     def scene(self, options: Options, shadows: bool) -> Scene:
+        """Builds the scene for our renderer."""
         return build_scene(
             self.model,
             view=self.view,
@@ -83,14 +87,15 @@ class Subject:
 
 
 def task_config(task: str, options: Options) -> TrainConfig:
-    """The paper's clips of this task, at the size and stride asked for; as many starts as calibration needs."""
+    """Returns the config of the paper's clips of a task, with as many initial states as calibration needs."""
     return TrainConfig(
         env=EnvConfig(task=task, bank_size=CALIBRATION_EPISODES),
         video=VideoConfig(size=options.size, frame_stride=options.frame_stride),
     )
 
 
-def task_subject(env: Any, env_params: Any, video: VideoConfig) -> Subject:
+def task_subject(env: SawyerEnv, env_params: EnvParams, video: VideoConfig) -> Subject:
+    """Returns the kept frames of the expert's episode."""
     poses = expert_poses(env, env_params, video.episode_length)
     kept = jax.tree.map(lambda x: x[:: video.frame_stride], poses)
     view = View(camera=env.camera, size=video.size)
@@ -98,7 +103,7 @@ def task_subject(env: Any, env_params: Any, video: VideoConfig) -> Subject:
 
 
 def kitchen_subject(size: int) -> Subject | None:
-    """FrankaKitchen's start; None, with a printed line, where gymnasium-robotics is not installed."""
+    """Returns FrankaKitchen's initial state, or prints a line and returns None without gymnasium-robotics."""
     path = kitchen.kitchen_path()
     if path is None:
         print("FrankaKitchen is left out: gymnasium-robotics is not installed (extra `bench`).")
@@ -108,49 +113,54 @@ def kitchen_subject(size: int) -> Subject | None:
 
 
 def our_frames(subject: Subject, scene: Scene) -> UInt8[np.ndarray, "F H W 3"]:
+    """Draws the subject with our renderer."""
     poses = jax.tree.map(lambda x: np.asarray(x, np.float32)[None], subject.poses)
     return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, poses))[0])
 
 
 def opengl_frames(subject: Subject, options: Options, shadows: bool) -> UInt8[np.ndarray, "F H W 3"]:
+    """Draws the subject with MuJoCo's OpenGL renderer."""
     with OpenGL(subject.model, subject.view, shadows=shadows, samples=options.samples) as renderer:
         return renderer.draw(subject.poses)
 
 
 def compare_frames(theirs: UInt8[np.ndarray, "F H W 3"], ours: UInt8[np.ndarray, "F H W 3"]) -> dict[str, float]:
-    """Mean and worst over the frames; edge distances in pixels, their 95th percentile over all edge pixels."""
+    """Returns the mean and the worst over the frames of PSNR, SSIM and the distance of edges in pixels.
+
+    The 95th percentile of the distance is over all edge pixels.
+    """
     pairs = list(zip(theirs, ours, strict=True))
-    noise = [metrics.psnr(a, b) for a, b in pairs]
-    structure = [metrics.ssim(a, b) for a, b in pairs]
+    psnrs = [metrics.psnr(a, b) for a, b in pairs]
+    ssims = [metrics.ssim(a, b) for a, b in pairs]
     distances = [metrics.edge_distances(a, b) for a, b in pairs]
     means = [float(d.mean()) if len(d) else 0.0 for d in distances]
-    every = np.concatenate(distances)
+    all_distances = np.concatenate(distances)
     return {
-        "psnr": float(np.mean(noise)),
-        "psnr_worst": min(noise),
-        "ssim": float(np.mean(structure)),
-        "ssim_worst": min(structure),
+        "psnr": float(np.mean(psnrs)),
+        "psnr_worst": min(psnrs),
+        "ssim": float(np.mean(ssims)),
+        "ssim_worst": min(ssims),
         "edge_px": float(np.mean(means)),
         "edge_px_worst": max(means),
-        "edge_px_p95": float(np.percentile(every, 95)) if len(every) else 0.0,
+        "edge_px_p95": float(np.percentile(all_distances, 95)) if len(all_distances) else 0.0,
     }
 
 
 def compare_embeddings(
     world: World, config: TrainConfig, theirs: UInt8[np.ndarray, "F H W 3"], ours: UInt8[np.ndarray, "F H W 3"]
 ) -> dict[str, float]:
-    """Cosine between both videos of the expert's episode, and as its scale those between different episodes.
+    """Returns the cosine between both videos of the expert's episode, and as a scale those of different episodes.
 
-    The latter are means over the expert's episodes from different starts, and of this one with an untrained policy's,
-    all in our pictures and none of them among those that the encoder is calibrated on. Calibration subtracts what all
-    episodes have in common, so that the little which tells them apart weighs all: `plain_` are the cosines with the
-    common part left in.
+    The latter are the mean over pairs of the expert's episodes from different initial states, and the mean over pairs
+    of this episode and one of an untrained policy. All are drawn by our renderer, and none of them is used to calibrate
+    the encoder. Calibration subtracts what all episodes have in common, so that the cosines depend only on the small
+    differences; the `plain_` cosines are without this subtraction.
     """
     encoder = calibrated_encoder(config, world)
     common = -np.asarray(encoder.params["video"]["fc"]["bias"])
     embed = jax.jit(embed_frames, static_argnums=2)
 
-    def embeddings(clips: Any) -> Float[np.ndarray, "n D"]:
+    def embeddings(clips: Iterable[np.ndarray]) -> Float[np.ndarray, "n D"]:
         return np.concatenate([np.asarray(embed(encoder.params, clip[None], config.video)) for clip in clips])
 
     theirs_z, ours_z = embeddings([theirs, ours])
@@ -168,7 +178,10 @@ def compare_embeddings(
 
 
 def expert_clips(world: World, config: TrainConfig) -> list[UInt8[np.ndarray, "F H W 3"]]:
-    """The expert's episodes from different starts; as many as calibration has, so that the step compiles once."""
+    """Returns the expert's episodes from different initial states.
+
+    There are as many as calibration has, so that the environment's step compiles once.
+    """
     starts = range(CALIBRATION_EPISODES)
     poses = run_expert(world.env, world.train_params, starts, config.video.episode_length).poses
     episodes = [jax.tree.map(lambda x, i=i: x[:, i], poses) for i in starts]
@@ -176,13 +189,13 @@ def expert_clips(world: World, config: TrainConfig) -> list[UInt8[np.ndarray, "F
 
 
 def side_by_side(theirs: UInt8[np.ndarray, "H W 3"], ours: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H w 3"]:
-    """OpenGL, ours, and four times their difference."""
+    """Joins OpenGL's image, ours, and four times their difference."""
     difference = np.minimum(4 * np.abs(theirs.astype(int) - ours), 255).astype(np.uint8)
     return np.concatenate([theirs, ours, difference], axis=1)
 
 
 def compare(options: Options) -> Iterator[dict[str, Any]]:
-    """One row for each scene and shadow setting; writes the pictures of each one's worst frame."""
+    """Yields one row for each scene and shadow setting, and writes an image of each one's worst frame."""
     settings = {"both": (False, True), "off": (False,), "on": (True,)}[options.shadows]
     for task in options.tasks:
         config = task_config(task, options)
@@ -206,7 +219,7 @@ def compare_subject(
     config: TrainConfig | None = None,
     world: World | None = None,
 ) -> dict[str, Any]:
-    """One row of the result; with embeddings where a world is given."""
+    """Returns one row of the result, with embeddings if a world is given."""
     theirs, ours = opengl_frames(subject, options, shadows), our_frames(subject, scene)
     row: dict[str, Any] = {
         "scene": subject.name,
@@ -219,12 +232,13 @@ def compare_subject(
     worst = int(np.argmin([metrics.psnr(a, b) for a, b in zip(theirs, ours, strict=True)]))
     options.out_dir.mkdir(parents=True, exist_ok=True)
     path = options.out_dir / f"{subject.name}-{'shadows' if shadows else 'plain'}-{options.size}.png"
-    picture = side_by_side(theirs[worst], ours[worst])
-    Image.fromarray(picture & _KEPT_BITS).save(path, optimize=True)
+    image = side_by_side(theirs[worst], ours[worst])
+    Image.fromarray(image & _KEPT_BITS).save(path, optimize=True)
     return row | {"picture": path.name}
 
 
 def report(options: Options) -> dict[str, Any]:
+    """Returns the result of all comparisons."""
     return {
         "jax": jax.__version__,
         "mujoco": mujoco.__version__,
@@ -239,8 +253,9 @@ def report(options: Options) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
+    """Returns the result as a Markdown table."""
     lines = [
-        f"{result['size']}x{result['size']}, {result['samples']} samples per pixel; in brackets the worst frame.",
+        f"{result['size']}x{result['size']}, {result['samples']} samples per pixel; the worst frame in brackets.",
         f"Goals: PSNR {GOALS['psnr']:.0f} dB, SSIM {GOALS['ssim']} (250x250, no shadows), cosine {GOALS['cosine']}.",
         "S3D's weights are random.",
         "",
@@ -267,6 +282,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _missed(row: dict[str, Any], measure: str) -> str:
+    """A note if a measure is below its goal."""
     return "" if row[measure] >= GOALS[measure] else " missed"
 
 

@@ -1,4 +1,4 @@
-"""A compiled program as XLA writes it down, taken apart: computations of instructions, and collectives among them."""
+"""Parses the HLO text of a compiled program into computations of instructions, and finds its collectives."""
 
 import dataclasses
 import math
@@ -13,9 +13,11 @@ _COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", 
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
+    """One HLO instruction. `line` is its text after the equals sign."""
+
     name: str
     opcode: str
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]  # element type and sizes of each array that comes out
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]  # element type and sizes of each output array
     operands: tuple[str, ...]
     line: str
 
@@ -25,7 +27,7 @@ class Instruction:
 
     @property
     def first_bytes(self) -> float:
-        """Of the first array that comes out."""
+        """The bytes of the first output array."""
         return dataclasses.replace(self, shapes=self.shapes[:1]).bytes
 
     @property
@@ -33,7 +35,7 @@ class Instruction:
         return math.prod(self.shapes[0][1]) if self.shapes else 0
 
     def called(self, role: str) -> str | None:
-        """The computation that the instruction names as its body, say."""
+        """Returns the computation that the instruction names for this role, such as `body` or `condition`."""
         found = re.search(rf"\b{role}=(%[\w.\-]+)", self.line)
         return None if found is None else found[1]
 
@@ -46,7 +48,7 @@ class Instruction:
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """`bytes` are what each device has of it afterwards; `source` is JAX's name of the operation."""
+    """A collective. `bytes` is the size of its result on each device, and `source` JAX's name of the operation."""
 
     kind: str
     bytes: float
@@ -54,7 +56,7 @@ class Collective:
 
 
 class Program:
-    """A compiled program's text, taken apart."""
+    """The computations of a compiled program, parsed from its HLO text. The main one has the name ENTRY."""
 
     def __init__(self, text: str):
         self.computations: dict[str, dict[str, Instruction]] = {}
@@ -68,15 +70,20 @@ class Program:
                 self.computations[name][instruction.name] = instruction
 
     def collectives(self) -> list[Collective]:
-        """The largest first. One that is spread over several fusions, to run beside them, counts once."""
+        """Returns the collectives, the largest first.
+
+        A collective that is spread over several fusions, so that it runs in parallel with them, counts once.
+        """
         found: dict[str, Collective] = {}
         for instruction in (i for body in self.computations.values() for i in body.values()):
             kind = instruction.opcode.removesuffix("-start")
             if kind in _COLLECTIVES:
                 channel = re.search(r"channel_id=\d+", instruction.line)
                 source = re.search(r'op_name="([^"]*)"', instruction.line)
-                begun = instruction.opcode.endswith("-start") and kind != "all-reduce"  # it gives its operands too
-                results = instruction.shapes[len(instruction.shapes) // 2 :] if begun else instruction.shapes
+                starts = (
+                    instruction.opcode.endswith("-start") and kind != "all-reduce"
+                )  # its shapes include the operands
+                results = instruction.shapes[len(instruction.shapes) // 2 :] if starts else instruction.shapes
                 n_bytes = dataclasses.replace(instruction, shapes=results).bytes
                 this = Collective(kind, n_bytes, source[1] if source else "")
                 found.setdefault(channel[0] if channel else instruction.name, this)
@@ -93,7 +100,7 @@ def _parse(name: str, rest: str) -> Instruction:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` closes."""
+    """Returns the index of the bracket that closes the one at `start`."""
     depth = 0
     for i in range(start, len(text)):
         depth += {"(": 1, ")": -1}.get(text[i], 0)

@@ -1,11 +1,13 @@
-"""The start of gymnasium-robotics' FrankaKitchen, as a second scene for the renderer.
+"""The initial state of gymnasium-robotics' FrankaKitchen, a second scene for the renderer.
 
-The scene is read from the installed package, which is not imported: its 1.4.2 does not run on MuJoCo 3.17. The start
-and the view are the numbers its `kitchen_env.py` and `franka_env.py` state.
+The scene is read from the installed package without importing it, since version 1.4.2 does not run on MuJoCo 3.17. The
+initial state and the view are copied from its `kitchen_env.py` and `franka_env.py`.
 """
 
 import importlib.util
 import pathlib
+from collections.abc import Sequence
+from typing import cast
 
 import mujoco
 import numpy as np
@@ -25,7 +27,7 @@ _START = np.array([*_ARM, *_FINGERS, *_KITCHEN, *_KETTLE])
 
 
 def kitchen_path() -> pathlib.Path | None:
-    """Where the installed gymnasium-robotics keeps the scene; None without the package."""
+    """Returns the path of the scene in the installed gymnasium-robotics, or None if it is not installed."""
     package = importlib.util.find_spec("gymnasium_robotics")
     if package is None or package.origin is None:
         return None
@@ -33,7 +35,7 @@ def kitchen_path() -> pathlib.Path | None:
 
 
 def kitchen_model(path: pathlib.Path) -> mujoco.MjModel:
-    """The scene with its official view as a camera named `CAMERA`."""
+    """Loads the scene, with its official view as a camera named `CAMERA`."""
     spec = mujoco.MjSpec.from_file(str(path))
     azimuth, elevation = np.radians([_AZIMUTH, _ELEVATION])
     forward = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
@@ -41,19 +43,22 @@ def kitchen_model(path: pathlib.Path) -> mujoco.MjModel:
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, np.stack([right, np.cross(right, forward), -forward], axis=1).reshape(-1))
     spec.worldbody.add_camera(
-        name=CAMERA, pos=_LOOK_AT - _DISTANCE * forward, quat=quat, fovy=float(spec.visual.global_.fovy)
+        name=CAMERA,
+        pos=cast(Sequence[float], _LOOK_AT - _DISTANCE * forward),
+        quat=cast(Sequence[float], quat),
+        fovy=float(spec.visual.global_.fovy),
     )
     return spec.compile()
 
 
 def kitchen_view(size: int) -> View:
-    """RoboCLIP's whole 250x250 picture, drawn with `size` pixels on a side."""
+    """Returns RoboCLIP's whole 250x250 image as a view, drawn with `size` pixels on a side."""
     return View(camera=CAMERA, frame_height=250, frame_width=250, crop=250, size=size)
 
 
 def start_poses(model: mujoco.MjModel) -> GeomPoses:
-    """Poses [1 G] of the state an episode starts from."""
+    """Returns the poses [1 G] of all geoms in the state from which an episode starts, as NumPy arrays."""
     data = mujoco.MjData(model)
     data.qpos[:] = _START
     mujoco.mj_forward(model, data)
-    return GeomPoses(pos=data.geom_xpos[None].copy(), mat=data.geom_xmat.reshape(1, -1, 3, 3).copy())
+    return GeomPoses.of_leaves(pos=data.geom_xpos[None].copy(), mat=data.geom_xmat.reshape(1, -1, 3, 3).copy())

@@ -1,19 +1,20 @@
-"""Speed of the whole loop and of its stages: env steps and video rewards a second, compile time apart.
+"""Times the whole loop and its stages: environment steps and video rewards per second, and compile times.
 
-Each stage is compiled and timed on its own, then the whole iteration as training runs it. Absolute times hold for
-the named device alone.
+Each stage is compiled and timed on its own, and then the whole iteration as training runs it. Absolute times hold only
+for the named device.
 """
 
 import dataclasses
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import tyro
 
-from benchmarks.report import compile_afresh, save
+from benchmarks.report import disable_compilation_cache, save
 from benchmarks.stages import Stage, benchmark_config, loop_stages
 from rcjax.embedding import activation_dtype
 from rcjax.micro_batch import choose_micro_batch
@@ -25,24 +26,24 @@ class Options:
     """Time the loop."""
 
     n_envs: int = 64
-    """Environments (episodes an iteration)."""
+    """Number of environments, which is the number of episodes in an iteration."""
     micro_batch: int | None = None
-    """Episodes rendered and embedded at a time."""
+    """Number of episodes that are rendered and embedded at a time; by default as many as training chooses."""
     size: int = 64
-    """Side of the frames, pixels."""
+    """Side of the square frames, in pixels."""
     frame_stride: int = 4
-    """Control steps per frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
+    """Control steps per frame: of 128 steps, 4 keeps 32 frames (as in the paper), and 8 keeps 16 (preset `demo`)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Activations of S3D."""
+    """Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere."""
     repeats: int = 5
-    """Timed runs of each stage, after one that is not counted."""
+    """Number of timed runs of each stage, after one that is not counted."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds. `run_s` is the median of the runs."""
+    """Times of one stage in seconds. `run_s` is the median of the runs."""
 
     stage: str
     trace_s: float
@@ -53,25 +54,26 @@ class Timing:
 
 
 def time_stage(stage: Stage, outputs: dict[str, Any], repeats: int) -> Timing:
-    """Times a stage, and adds its output to `outputs` for those after it."""
+    """Times a stage, and adds its output to `outputs` for later stages."""
     arguments = stage.arguments(outputs)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     lowered = jax.jit(stage.function).lower(*arguments)
     traced = time.perf_counter()
     compiled = lowered.compile()
     done = time.perf_counter()
     outputs[stage.name] = compiled(*arguments)
     runs = [_seconds(compiled, arguments) for _ in range(repeats + 1)][1:]
-    return Timing(stage.name, traced - begun, done - traced, statistics.median(runs), min(runs), max(runs))
+    return Timing(stage.name, traced - start, done - traced, statistics.median(runs), min(runs), max(runs))
 
 
-def _seconds(function, arguments) -> float:
-    begun = time.perf_counter()
+def _seconds(function: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
+    start = time.perf_counter()
     jax.block_until_ready(function(*arguments))
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
-def report(options: Options) -> dict:
+def report(options: Options) -> dict[str, Any]:
+    """Times all stages and returns the result that is saved."""
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
     outputs: dict[str, Any] = {}
     timings = [time_stage(stage, outputs, options.repeats) for stage in loop_stages(config, build_world(config))]
@@ -94,7 +96,7 @@ def report(options: Options) -> dict:
     }
 
 
-def table(result: dict) -> str:
+def table(result: dict[str, Any]) -> str:
     whole = result["stages"][-1]["run_s"]
     lines = [
         f"{result['device']} ({result['platform']}), jax {result['jax']}: {result['n_envs']} environments, "
@@ -115,7 +117,7 @@ def table(result: dict) -> str:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    compile_afresh()
+    disable_compilation_cache()
     result = report(options)
     print(table(result))
     save(result, options.out)

@@ -1,7 +1,7 @@
-"""How many episodes to draw and embed at a time: time and memory by the size of the micro-batch, in turns.
+"""Time and memory by the size of the micro-batch, the number of episodes that are drawn and embedded at a time.
 
-Memory is what XLA plans for temporary arrays, beside what `rcjax.embedding.episode_bytes` expects, by which training
-chooses (marked).
+Memory is what XLA plans for temporary arrays, beside the estimate of `rcjax.micro_batch.episode_bytes`, from which
+training chooses the size that is marked. The sizes take turns.
 """
 
 import dataclasses
@@ -28,27 +28,28 @@ class Options:
     """Time micro-batches."""
 
     episodes: int = 16
-    """Episodes of each run; every micro-batch has to divide them."""
+    """Number of episodes of each run; every micro-batch has to divide it."""
     micro_batches: tuple[int, ...] = (1, 2, 4, 8, 16)
-    """Episodes at a time."""
+    """Sizes of the micro-batch to compare, in episodes."""
     size: int = 250
-    """Side of the frames, pixels."""
+    """Side of the square frames, in pixels."""
     frame_stride: int = 4
-    """Control steps per frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
+    """Control steps per frame: of 128 steps, 4 keeps 32 frames (as in the paper), and 8 keeps 16 (preset `demo`)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Activations of S3D."""
+    """Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere."""
     repeats: int = 3
-    """Timed runs of each, in turns, after one that is not counted."""
+    """Number of timed runs of each size, after one that is not counted."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
 
 
 def measure(options: Options) -> list[dict[str, Any]]:
+    """Returns the times and the memory of each size."""
     config = benchmark_config(options.episodes, None, options.size, options.frame_stride, options.dtype)
     video, world = config.video, build_world(config)
     inputs = random_inputs(config, world)
-    whole = expert_poses(world.env, world.train_params, video.episode_length)
-    kept = jax.tree.map(lambda x: jnp.stack([jnp.asarray(x[:: video.frame_stride])] * options.episodes), whole)
+    episode = expert_poses(world.env, world.train_params, video.episode_length)
+    kept = jax.tree.map(lambda x: jnp.stack([jnp.asarray(x[:: video.frame_stride])] * options.episodes), episode)
     poses = take_poses(world.scene, kept)
     programs, memory = {}, {}
     for n in options.micro_batches:
@@ -57,7 +58,7 @@ def measure(options: Options) -> list[dict[str, Any]]:
         analysis = compiled.memory_analysis()
         memory[n] = None if analysis is None else analysis.temp_size_in_bytes
         programs[str(n)] = functools.partial(compiled, world.scene, inputs.encoder, poses)
-    runs = report.time_in_turns(programs, options.repeats)
+    runs = report.time_interleaved(programs, options.repeats)
     chosen = choose_micro_batch(None, options.episodes, video)
     return [
         {"micro_batch": n, "chosen": n == chosen, "runs_s": runs[str(n)], "temporary_bytes": memory[n],
@@ -73,8 +74,8 @@ def table(options: Options, rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         seconds = statistics.median(row["runs_s"]) / options.episodes
-        planned = "not told" if row["temporary_bytes"] is None else f"{row['temporary_bytes'] / 2**20:,.0f}"
-        mark = " (chosen)" * row["chosen"]
+        planned = "unknown" if row["temporary_bytes"] is None else f"{row['temporary_bytes'] / 2**20:,.0f}"
+        mark = " (chosen)" if row["chosen"] else ""
         expected = row["expected_bytes"] / 2**20
         lines.append(f"| {row['micro_batch']}{mark} | {seconds:.3f} | {planned} | {expected:,.0f} |")
     return "\n".join(lines)

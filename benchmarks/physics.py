@@ -1,9 +1,9 @@
-"""Speed of physics: env steps a second per task and batch size, of MJX's `jax` and `warp` backends beside C MuJoCo.
+"""Speed of physics: env steps per second of MJX's `jax` and `warp` backends and of C MuJoCo, by task and batch size.
 
-What is timed is a jitted rollout of 128 control steps (of five physics steps each) with observation and reward, under
-the actions of Metaworld's expert, from its own starts, so that hand and object do meet. C MuJoCo steps the same scene
-on one core, without observation and reward, and the official scene likewise. Ratios hold within one run; absolute
-times for the named device alone.
+A jitted rollout of 128 control steps (of five physics steps each) is timed, with observation and reward. It repeats the
+actions of Metaworld's expert from the expert's initial states, so that hand and object do touch. C MuJoCo steps the
+same scene on one core, without observation and reward, and likewise the official scene. Ratios are valid within one
+run; absolute times only for the device named.
 """
 
 import dataclasses
@@ -23,47 +23,48 @@ from benchmarks import report
 from benchmarks.official import make_official
 from rcjax import envs
 from rcjax.envs import experts, native
-from rcjax.envs.metaworld.sawyer import ACTION_SCALE
+from rcjax.envs.metaworld.sawyer import ACTION_SCALE, SawyerEnv
+from rcjax.envs.mjx_env import Backend, EnvParams, EnvState
 from rcjax.envs.warp_physics import contact_capacity
 
-EPISODES = 8  # recorded; a batch repeats them
+EPISODES = 8  # that are recorded; a batch repeats them
 STEPS = 128
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Time physics."""
+    """Time the physics."""
 
     tasks: tuple[str, ...] = envs.PAPER_TASKS
-    """Which tasks."""
+    """Names of the tasks."""
     batches: tuple[int, ...] = (64, 256)
-    """Numbers of environments."""
+    """Batch sizes: numbers of environments."""
     backends: tuple[Literal["jax", "warp"], ...] = ("jax",)
-    """Of MJX."""
+    """Backends of MJX."""
     repeats: int = 3
-    """Timed runs, after one that is not counted."""
+    """Number of timed runs, after one that is not counted."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
 
 
-def record_actions(env: Any, params: Any) -> np.ndarray:
-    """The expert's actions [STEPS, EPISODES, 4]."""
-    return experts.run_expert(env, params, range(EPISODES), STEPS, native.c_step).action
+def record_actions(env: SawyerEnv, params: EnvParams) -> np.ndarray:
+    """Returns the expert's actions [STEPS, EPISODES, 4]."""
+    return experts.run_expert(env, params, range(EPISODES), STEPS, native.make_c_step).action
 
 
 def seconds_of(function: Callable[[], Any], repeats: int) -> float:
-    """Median over the repeats, after one that is not counted."""
+    """Returns the median duration over the repeats, after a call that is not counted."""
     function()
     runs = []
     for _ in range(repeats):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         function()
-        runs.append(time.perf_counter() - begun)
+        runs.append(time.perf_counter() - started)
     return statistics.median(runs)
 
 
-def rollout(env: Any, params: Any, state: Any, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns and whether there was a success, per environment."""
+def rollout(env: SawyerEnv, params: EnvParams, state: EnvState, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Computes for each environment the return, and whether there was a success."""
 
     def step(state, action):
         _, state, reward, _, info = jax.vmap(env.step_env, in_axes=(None, 0, 0, None))(
@@ -75,13 +76,13 @@ def rollout(env: Any, params: Any, state: Any, actions: jax.Array) -> tuple[jax.
     return reward.sum(0) * (diverged.sum(0) == 0), success.any(0)
 
 
-def time_mjx(task: str, backend: str, batch: int, actions: np.ndarray, repeats: int) -> dict[str, Any]:
-    """Compile time (trace, then XLA) and rate of a 128-step rollout of `batch` environments."""
+def time_mjx(task: str, backend: Backend, batch: int, actions: np.ndarray, repeats: int) -> dict[str, Any]:
+    """Measures compile times (tracing, then XLA) and rate of a 128-step rollout of `batch` environments."""
     env, params = envs.make(task, seeds=range(EPISODES), backend=backend)
     rows = jnp.arange(batch) % EPISODES
     state = jax.tree.map(lambda leaf: leaf[rows], params.bank)
     tiled = jnp.asarray(actions[:, np.asarray(rows)])
-    begun = time.perf_counter()
+    started = time.perf_counter()
     lowered = jax.jit(lambda params, state, actions: rollout(env, params, state, actions)).lower(params, state, tiled)
     traced = time.perf_counter()
     compiled = lowered.compile()
@@ -89,19 +90,19 @@ def time_mjx(task: str, backend: str, batch: int, actions: np.ndarray, repeats: 
     run_s = seconds_of(lambda: jax.block_until_ready(compiled(params, state, tiled)), repeats)
     succeeded = float(compiled(params, state, tiled)[1].mean())
     return {
-        "backend": backend, "batch": batch, "trace_s": traced - begun, "compile_s": done - traced, "run_s": run_s,
+        "backend": backend, "batch": batch, "trace_s": traced - started, "compile_s": done - traced, "run_s": run_s,
         "env_steps_per_s": batch * STEPS / run_s, "succeeded": succeeded,
     }  # fmt: skip
 
 
-def time_c(env: Any, params: Any, actions: np.ndarray, repeats: int) -> float:
-    """Env steps a second of C MuJoCo on our scene, one core."""
+def time_c(env: SawyerEnv, params: EnvParams, actions: np.ndarray, repeats: int) -> float:
+    """Returns env steps per second of C MuJoCo on our scene, on one core."""
     model, data, hand = env.mj_model, mujoco.MjData(env.mj_model), env.mocap_id("mocap")
     starts = [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), params.bank.physics) for i in range(EPISODES)]
 
     def episodes():
         for i, start in enumerate(starts):
-            native.load(model, data, start)
+            native.load_state(model, data, start)
             for action in actions[:, i]:
                 target = data.mocap_pos[hand] + ACTION_SCALE * action[:3]
                 data.mocap_pos[hand] = np.clip(target, env.mocap_low, env.mocap_high)
@@ -111,8 +112,8 @@ def time_c(env: Any, params: Any, actions: np.ndarray, repeats: int) -> float:
     return EPISODES * STEPS / seconds_of(episodes, repeats)
 
 
-def time_official(env: Any, actions: np.ndarray, repeats: int) -> float:
-    """Env steps a second of C MuJoCo on the official scene, one core, without observation and reward."""
+def time_official(env: SawyerEnv, actions: np.ndarray, repeats: int) -> float:
+    """Returns env steps per second of C MuJoCo on the official scene, on one core, without observation and reward."""
     official = make_official(env.task, 0)
     official.reset()
 
@@ -167,7 +168,7 @@ def table_rows(result: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    report.compile_afresh()
+    report.disable_compilation_cache()
     print(report.machine(), HEAD, sep="\n", flush=True)
     results = []
     for task in options.tasks:

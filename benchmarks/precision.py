@@ -1,13 +1,14 @@
-"""What bfloat16 does to the reward: rank correlation of episodes' video rewards with those of float32.
+"""The effect of bfloat16 on the reward: the rank correlation of episodes' video rewards with those in float32.
 
-Half of the episodes are of random actions, which look much alike; the other half blend the task's expert with random
-actions, from none of the expert to all of it. Each is embedded with S3D's activations in float32 and in bfloat16.
+Half of the episodes have random actions and look much alike. The other half blend the actions of the task's expert with
+random ones, from only random to only the expert's. Each episode is embedded with S3D's activations in float32 and in
+bfloat16.
 """
 
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ from rcjax.embedding import draw_clips, embed_frames
 from rcjax.envs.experts import expert_policy, run_policy
 from rcjax.render import take_poses
 from rcjax.reward import video_similarity
+from rcjax.s3d import Encoder
 from rcjax.taskspec import embed_clip
 from rcjax.types import GeomPoses
 from rcjax.world import World, build_world
@@ -34,14 +36,15 @@ class Options:
     """Compare rewards in bfloat16 and float32."""
 
     task: str = "drawer-close"
+    """Metaworld task of the episodes."""
     episodes: int = 100
-    """Half of random actions, half blended with the expert's."""
+    """Number of episodes, of which half have random actions, and half have actions blended with the expert's."""
     size: int = 250
-    """Side of the frames, pixels."""
+    """Side of the square frames, in pixels."""
     micro_batch: int = 2
-    """Episodes drawn and embedded together."""
+    """Number of episodes that are drawn and embedded at a time; it has to divide the number of episodes."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
 
 
 def benchmark_config(options: Options) -> TrainConfig:
@@ -54,13 +57,13 @@ def benchmark_config(options: Options) -> TrainConfig:
 
 
 def blended_poses(options: Options, config: TrainConfig, world: World) -> GeomPoses:
-    """Poses [N F G] of the kept frames: of random actions, then of more and more of the expert."""
-    half, random = options.episodes // 2, np.random.default_rng(0)
+    """Returns the poses [N F G] of the kept frames: first of random actions, then with more and more of the expert."""
+    half, rng = options.episodes // 2, np.random.default_rng(0)
     share = np.concatenate([np.zeros(options.episodes - half), np.linspace(0, 1, half)])[:, None]
     expert = expert_policy(world.env.name)
 
     def policy(obs: np.ndarray) -> np.ndarray:
-        noise = random.uniform(-1, 1, (options.episodes, 4))
+        noise = rng.uniform(-1, 1, (options.episodes, 4))
         return share * expert(obs) + (1 - share) * noise
 
     rows = (np.arange(options.episodes) % world.train_params.bank_size).tolist()
@@ -69,23 +72,30 @@ def blended_poses(options: Options, config: TrainConfig, world: World) -> GeomPo
     return take_poses(world.scene, kept)
 
 
-def rewards(config: TrainConfig, encoder: Any, target: jax.Array, clips: Iterator[jax.Array]) -> dict[str, np.ndarray]:
-    """Video rewards [N] of the same clips in either precision."""
+def rewards(
+    config: TrainConfig, encoder: Encoder, target: jax.Array, clips: Iterator[jax.Array]
+) -> dict[str, np.ndarray]:
+    """Returns the video rewards [N] of the same clips in both data types."""
 
-    def similarity(params: Any, clips: jax.Array, dtype: str) -> Float[jax.Array, " n"]:
+    def similarity(
+        params: dict[str, Any], clips: jax.Array, dtype: Literal["float32", "bfloat16"]
+    ) -> Float[jax.Array, " n"]:
         video = dataclasses.replace(config.video, dtype=dtype)
         return video_similarity(embed_frames(params, clips, video), target)
 
     similarity_jit = jax.jit(similarity, static_argnums=2)
-    rows = [[np.asarray(similarity_jit(encoder.params, some, d)) for d in ("float32", "bfloat16")] for some in clips]
+    dtypes = ("float32", "bfloat16")
+    rows = [[np.asarray(similarity_jit(encoder.params, batch, dtype)) for dtype in dtypes] for batch in clips]
     exact, rounded = (np.concatenate(part) for part in zip(*rows, strict=True))
     return {"float32": exact, "bfloat16": rounded}
 
 
 def compare(exact: np.ndarray, rounded: np.ndarray) -> dict[str, float]:
+    """Returns the statistics of the rewards in float32 and in bfloat16."""
+    correlation: Any = spearmanr(exact, rounded)  # SciPy does not annotate the result
     return {
         "episodes": len(exact),
-        "spearman": float(spearmanr(exact, rounded).statistic),
+        "spearman": float(correlation.statistic),
         "spread": float(exact.std()),
         "mean_difference": float((rounded - exact).mean()),
         "spread_of_differences": float((rounded - exact).std()),
@@ -93,6 +103,7 @@ def compare(exact: np.ndarray, rounded: np.ndarray) -> dict[str, float]:
 
 
 def measure(options: Options) -> dict[str, Any]:
+    """Returns the statistics of each group of episodes, and all rewards."""
     config = benchmark_config(options)
     world = build_world(config)
     encoder = calibrated_encoder(config, world)
@@ -101,10 +112,10 @@ def measure(options: Options) -> dict[str, Any]:
     poses = blended_poses(options, config, world)
     draw = jax.jit(draw_clips)
     starts = range(0, options.episodes, options.micro_batch)
-    micro = (jax.tree.map(lambda x, i=i: jnp.asarray(x[i : i + options.micro_batch]), poses) for i in starts)
-    both = rewards(config, encoder, target, (draw(world.scene, some) for some in micro))
-    random = options.episodes - options.episodes // 2
-    groups = {"all": slice(None), "random actions": slice(random), "blended with the expert": slice(random, None)}
+    batches = (jax.tree.map(lambda x, i=i: jnp.asarray(x[i : i + options.micro_batch]), poses) for i in starts)
+    both = rewards(config, encoder, target, (draw(world.scene, batch) for batch in batches))
+    n_random = options.episodes - options.episodes // 2
+    groups = {"all": slice(None), "random actions": slice(n_random), "blended with the expert": slice(n_random, None)}
     rows = {name: compare(both["float32"][part], both["bfloat16"][part]) for name, part in groups.items()}
     return {"groups": rows, "rewards": {name: x.tolist() for name, x in both.items()}}
 

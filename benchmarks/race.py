@@ -1,8 +1,8 @@
-"""The race: RoboCLIP's original pipeline, a generous version of it, and ours, one after the other on one machine.
+"""Times RoboCLIP's original pipeline, a generous version of it, and ours, one after the other on one machine.
 
-Same task, same S3D weights, same frames (32 of 250x250 out of 128 steps), same PPO, at the numbers of the `release`
-preset; ours with as many environments as the machine wants (`--n-envs`). Each contestant runs in a process of its own
-and is timed over whole iterations of training, after one that is not counted. Needs the extra `parity` and OpenGL:
+Task, S3D weights, frames (32 of 250x250 out of 128 steps) and PPO are the same, with the numbers of the `release`
+preset; only ours has as many environments as suit the machine (`--n-envs`). Each contestant runs in its own process and
+is timed over whole iterations of training, after one that is not counted. Needs the extra `parity` and OpenGL:
 MUJOCO_GL=osmesa python -m benchmarks.race
 """
 
@@ -30,18 +30,19 @@ class Options:
     """Run the race."""
 
     contestants: tuple[Contestant, ...] = ("original", "generous", "ours")
-    """Who takes part."""
+    """The pipelines to time."""
     task: str = "drawer-close"
+    """Name of the task."""
     n_envs: int = 16
-    """Environments of ours; the reference has the release's 8."""
+    """Number of environments of our pipeline; the reference has 8, as the release."""
     reference_iterations: int = 1
-    """Timed iterations of the reference, 8 episodes each."""
+    """Number of timed iterations of the reference, of 8 episodes each."""
     iterations: int = 3
-    """Timed iterations of ours."""
+    """Number of timed iterations of our pipeline."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
     alone: tuple[Contestant, Path] | None = None
-    """For the processes that the race starts: who, and the folder with weights and target."""
+    """Used by the processes that the race starts: the contestant, and the folder with weights and target."""
 
 
 def race_config(options: Options, n_envs: int) -> configs.TrainConfig:
@@ -56,7 +57,7 @@ def race_config(options: Options, n_envs: int) -> configs.TrainConfig:
 
 
 def make_weights(folder: Path) -> None:
-    """One S3D for all: PyTorch's own random initialisation, as its state dict."""
+    """Writes the weights of one S3D for all contestants, with PyTorch's random initialisation, and a random target."""
     import torch
 
     from benchmarks.torch_s3d import S3D
@@ -88,11 +89,11 @@ def run_ours(options: Options, folder: Path) -> dict[str, Any]:
     state, metrics, _ = program.step(program.initial_state())
     as_rows(metrics)
     with EnergyMeter() as meter:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(options.iterations):
             state, metrics, _ = program.step(state)
         as_rows(metrics)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
     return {
         "seconds": seconds, "episodes": options.iterations * config.n_envs, "n_envs": config.n_envs,
         "micro_batch": program.micro_batch, "joules": meter.joules, "energy_from": meter.source,
@@ -106,7 +107,7 @@ def run_alone(options: Options) -> dict[str, Any]:
 
 
 def start(options: Options, who: Contestant, folder: Path) -> dict[str, Any]:
-    """Runs one contestant in a process of its own; its rates."""
+    """Runs one contestant in its own process and returns its rates."""
     command = [sys.executable, "-m", "benchmarks.race", "--task", options.task, "--n-envs", str(options.n_envs)]
     command += ["--iterations", str(options.iterations), "--reference-iterations", str(options.reference_iterations)]
     done = subprocess.run([*command, "--alone", who, str(folder)], stdout=subprocess.PIPE, text=True, check=False)
@@ -124,7 +125,7 @@ def table(results: list[dict[str, Any]]) -> str:
     ]
     first = results[0]["rewards_per_s"]
     for row in results:
-        joules = "not told" if row.get("joules") is None else f"{row['joules'] / row['episodes']:.2f}"
+        joules = "unknown" if row.get("joules") is None else f"{row['joules'] / row['episodes']:.2f}"
         lines.append(
             f"| {row['contestant']} | {row['n_envs']} | {row['env_steps_per_s']:,.1f} | {row['rewards_per_s']:.3f} "
             f"| {1000 / row['rewards_per_s']:,.0f} | {joules} | {row['rewards_per_s'] / first:.1f} |"

@@ -1,11 +1,11 @@
-"""The original pipeline as RoboCLIP's users run it, and a generous version of it: what `benchmarks.race` races.
+"""The original pipeline as RoboCLIP's users run it, and a generous version of it, for `benchmarks.race`.
 
-The original: Stable-Baselines3's PPO over environments in processes of their own. Each steps the official Metaworld,
-draws every step at 640x480 by OpenGL, cuts out the centre, and at the end of its episode takes every fourth frame and
-embeds them with a PyTorch S3D of its own, one clip at a time. Source: github sumedh7/RoboCLIP at 2d3f779.
+The original runs Stable-Baselines3's PPO with each environment in its own process. That process steps the official
+Metaworld, draws every step at 640x480 by OpenGL and cuts out the centre. At the end of an episode it takes every fourth
+frame and embeds them with its own PyTorch S3D, one clip at a time. Source: github sumedh7/RoboCLIP at 2d3f779.
 
-The generous version draws the kept frames only, and embeds all environments' clips together in the
-main process, channels last, on the GPU (bfloat16) if there is one.
+The generous version only draws the frames that are kept, and embeds the clips of all environments together in the main
+process, channels last, on the GPU (in bfloat16) if there is one.
 
 Needs the extra `parity` (torch, stable-baselines3) and OpenGL: set MUJOCO_GL=egl or osmesa.
 """
@@ -13,6 +13,7 @@ Needs the extra `parity` (torch, stable-baselines3) and OpenGL: set MUJOCO_GL=eg
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ Variant = Literal["original", "generous"]
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What both versions run. `weights` is a file of the S3D's state dict; `target` [512]."""
+    """What both versions run. `weights` is a file with S3D's state dict, `target` the target embedding [512]."""
 
     config: TrainConfig
     weights: Path
@@ -42,10 +43,10 @@ class Setup:
 
 
 class ReferenceEnv(gymnasium.Env):
-    """The official environment with the video reward on an episode's last step.
+    """The official environment with the video reward in the last step of an episode.
 
-    The observation is the official one with the goal hidden, then time / episode length. In the generous version
-    the reward is left at 0 and the clip is in the last step's info: `VideoRewards` pays.
+    The observation is the official one with the goal hidden, followed by time / episode length. In the generous version
+    the reward stays 0 and the last step's info has the clip, for which `VideoRewards` computes the reward.
     """
 
     def __init__(self, setup: Setup, seed: int, variant: Variant):
@@ -53,7 +54,7 @@ class ReferenceEnv(gymnasium.Env):
         self.video, self.generous = config.video, variant == "generous"
         self.env = make_official(config.env.task, seed, goal_hidden=config.env.goal_hidden)
         self.env.reset()
-        view = View(camera="corner2", mirror=config.video.mirror)  # 640x480, of which the centre is cut out
+        view = View(camera="corner2", mirror=config.video.mirror)  # 640x480; the centre is cut out
         self.renderer = OpenGL(self.env.model, view, shadows=True)
         self.embed = None if self.generous else Embedder(setup)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (40,), np.float64)
@@ -69,7 +70,7 @@ class ReferenceEnv(gymnasium.Env):
     def step(self, action: np.ndarray):
         obs, _, _, _, info = self.env.step(action)
         if not self.generous or self.time % self.video.frame_stride == 0:
-            self.frames.append(self.renderer.picture(self.env.data.geom_xpos, self.env.data.geom_xmat))
+            self.frames.append(self.renderer.draw_frame(self.env.data.geom_xpos, self.env.data.geom_xmat))
         self.time += 1
         last, reward = self.time == self.video.episode_length, 0.0
         info = {"success": info["success"]}
@@ -86,7 +87,7 @@ class ReferenceEnv(gymnasium.Env):
 
 
 class Embedder:
-    """Clips [n F H W 3] to similarities [n], by the PyTorch model."""
+    """Maps clips [n F H W 3] to similarities [n] with the target, by the PyTorch model."""
 
     def __init__(self, setup: Setup, generous: bool = False):
         self.scale = setup.config.video.pixel_scale
@@ -107,7 +108,7 @@ class Embedder:
 
 
 class VideoRewards(VecEnvWrapper):
-    """Pays the video rewards of all environments' clips, embedded together: they end their episodes together."""
+    """Adds the video rewards, embedding the clips of all environments together, as their episodes end together."""
 
     def __init__(self, venv: VecEnv, embed: Embedder):
         super().__init__(venv)
@@ -124,13 +125,16 @@ class VideoRewards(VecEnvWrapper):
 
 
 def make_environments(setup: Setup, variant: Variant) -> VecEnv:
-    makers = [functools.partial(ReferenceEnv, setup, seed, variant) for seed in range(setup.config.n_envs)]
-    environments = SubprocVecEnv(makers, start_method="spawn")  # pyright: ignore[reportArgumentType]
+    """Returns the environments of one version, each in its own process."""
+    makers: list[Callable[[], gymnasium.Env]] = [
+        functools.partial(ReferenceEnv, setup, seed, variant) for seed in range(setup.config.n_envs)
+    ]
+    environments = SubprocVecEnv(makers, start_method="spawn")
     return VideoRewards(environments, Embedder(setup, generous=True)) if variant == "generous" else environments
 
 
 def run(setup: Setup, variant: Variant, iterations: int) -> dict[str, Any]:
-    """Times `iterations` iterations of training, after one that is not counted."""
+    """Times this many iterations of training, after one that is not counted."""
     config, ppo = setup.config, setup.config.ppo
     environments = make_environments(setup, variant)
     learner = PPO(
@@ -140,9 +144,9 @@ def run(setup: Setup, variant: Variant, iterations: int) -> dict[str, Any]:
     )  # fmt: skip
     learner.learn(config.steps_per_iteration)
     with EnergyMeter() as meter:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         learner.learn(iterations * config.steps_per_iteration, reset_num_timesteps=False)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - started
     environments.close()
     return {
         "seconds": seconds, "episodes": iterations * config.n_envs, "n_envs": config.n_envs,

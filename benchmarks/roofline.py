@@ -1,8 +1,8 @@
-"""What bounds each stage: its FLOPs and bytes against the device's measured peaks.
+"""A roofline of each stage: its FLOPs and bytes against the measured peaks of the device.
 
-FLOPs and bytes are read from the compiled program (`benchmarks.work`), loops counted as often as they run; MJX's solver
-is counted at its limit of iterations. Bytes are those that would move if every XLA kernel read its operands from memory
-and wrote its results there: what stays in a cache makes a stage faster than that bound.
+FLOPs and bytes are read from the compiled program (`benchmarks.work`). Loops count as often as they run, and MJX's
+solver at its limit of iterations. Bytes are those that would move if every XLA kernel read its operands from memory and
+wrote its results there, so a stage whose data stays in a cache is faster than that bound.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ import tyro
 from benchmarks import peaks, report
 from benchmarks.hlo import Program
 from benchmarks.stages import benchmark_config, loop_stages
-from benchmarks.turns import physics_turns, rendering_turns
+from benchmarks.turns import physics_trip_counts, rendering_trip_counts
 from benchmarks.work import Work, count_work
 from rcjax.embedding import activation_dtype
 from rcjax.micro_batch import choose_micro_batch
@@ -27,26 +27,26 @@ from rcjax.world import build_world
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Compare each stage with what the device could do."""
+    """Compare the time of each stage with the bounds of the device."""
 
     n_envs: int = 16
-    """Environments (episodes an iteration)."""
+    """Number of environments, which is the number of episodes in an iteration."""
     micro_batch: int | None = None
-    """Episodes rendered and embedded at a time; none: as training chooses."""
+    """Number of episodes that are rendered and embedded at a time; by default as many as training chooses."""
     size: int = 250
-    """Side of the frames, pixels."""
+    """Side of the square frames, in pixels."""
     frame_stride: int = 4
-    """Control steps per frame: of 128 steps, 4 keeps 32 frames (the paper), 8 keeps 16 (`demo`)."""
+    """Control steps per frame: of 128 steps, 4 keeps 32 frames (as in the paper), and 8 keeps 16 (preset `demo`)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Activations of S3D."""
+    """Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere."""
     repeats: int = 3
-    """Timed runs of each stage, after one that is not counted."""
+    """Number of timed runs of each stage, after one that is not counted."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
 
 
 def bounds(work: Work, measured: dict[str, float], stage: str) -> dict[str, float]:
-    """The least seconds that each of the device's limits allows. Only S3D has other activations than float32."""
+    """Returns the shortest seconds that each limit of the device allows. All stages except S3D compute in float32."""
     matrix = measured["matrix_flops" if stage == "embedding" else "matrix_flops_float32"]
     return {
         "matrix": work.matrix_flops / matrix,
@@ -56,6 +56,7 @@ def bounds(work: Work, measured: dict[str, float], stage: str) -> dict[str, floa
 
 
 def measure(options: Options) -> dict[str, Any]:
+    """Returns the peaks of the device, and the work, times and bounds of each stage."""
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
     measured = {
         "matrix_flops": peaks.matrix_flops(activation_dtype(config.video)),
@@ -70,11 +71,14 @@ def measure(options: Options) -> dict[str, Any]:
         arguments = stage.arguments(outputs)
         compiled = jax.jit(stage.function).lower(*arguments).compile()
         outputs[stage.name] = compiled(*arguments)
-        runs = report.time_in_turns({"": lambda a=arguments, c=compiled: c(*a)}, options.repeats)[""]
-        turns = {"physics": lambda: physics_turns(world.env), "rendering": lambda a=arguments: rendering_turns(*a)}
+        runs = report.time_interleaved({"": lambda a=arguments, c=compiled: c(*a)}, options.repeats)[""]
+        trip_counts = {
+            "physics": lambda: physics_trip_counts(world.env),
+            "rendering": lambda a=arguments: rendering_trip_counts(*a),
+        }
         try:
-            work = count_work(Program(str(compiled.as_text())), turns.get(stage.name, dict)())
-        except ValueError as error:  # a loop that this backend alone has: the time still counts
+            work = count_work(Program(str(compiled.as_text())), trip_counts.get(stage.name, dict)())
+        except ValueError as error:  # the program has a loop that only this backend makes; its time still counts
             print(f"{stage.name}: {error}", file=sys.stderr)
             work = Work()
         rows.append({"stage": stage.name, "runs_s": runs, "work": dataclasses.asdict(work),
@@ -84,13 +88,14 @@ def measure(options: Options) -> dict[str, Any]:
 
 
 def table(options: Options, result: dict[str, Any]) -> str:
-    of = result["peaks"]
+    measured = result["peaks"]
     lines = [
-        f"Peaks: {of['matrix_flops'] / 1e9:,.0f} GFLOP/s in S3D's matrix products, "
-        f"{of['matrix_flops_float32'] / 1e9:,.0f} in float32 ones, {of['vector_flops'] / 1e9:,.0f} outside, "
-        f"{of['copy_bytes'] / 1e9:,.1f} GB/s. {options.n_envs} episodes of {options.size}x{options.size}:",
+        f"Peaks: {measured['matrix_flops'] / 1e9:,.0f} GFLOP/s in S3D's matrix products, "
+        f"{measured['matrix_flops_float32'] / 1e9:,.0f} in float32 ones, "
+        f"{measured['vector_flops'] / 1e9:,.0f} outside, {measured['copy_bytes'] / 1e9:,.1f} GB/s. "
+        f"{options.n_envs} episodes of {options.size}x{options.size}:",
         "",
-        "| stage | matrix GFLOP | other GFLOP | GB | least s: matrix / vector / memory | bound by | s | of the bound |",
+        "| stage | matrix GFLOP | other GFLOP | GB | shortest s: matrix / vector / memory | bound by | s | of bound |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["stages"]:

@@ -1,13 +1,14 @@
-"""A sweep of seeds in one program beside one seed with as many environments: what keeping policies apart costs.
+"""Times a sweep of seeds in one program, and one seed with as many environments: the cost of separate policies.
 
-Both run the same number of episodes an iteration. Also timed: the sweep with the whole iteration vmapped over its
-seeds, instead of all seeds' environments stepped, drawn and embedded as one batch, which is what training does.
+Both run the same number of episodes in an iteration. Training steps, draws and embeds the environments of all seeds as
+one batch. The sweep is also timed with the whole iteration vmapped over its seeds instead.
 """
 
 import dataclasses
 import functools
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ import tyro
 from benchmarks import report
 from benchmarks.stages import benchmark_config, random_inputs
 from rcjax.config import TrainConfig
-from rcjax.loop import initial_state, iterate, train_mode
+from rcjax.loop import Inputs, TrainState, initial_state, iterate, train_mode
 from rcjax.micro_batch import choose_micro_batch
-from rcjax.world import build_world
+from rcjax.ppo import PPOState
+from rcjax.world import World, build_world
+
+Iteration = Callable[[TrainState, Inputs], TrainState]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,72 +31,72 @@ class Options:
     """Time a sweep."""
 
     seeds: int = 16
-    """Seeds of the sweep."""
+    """Number of seeds of the sweep."""
     n_envs: int = 8
-    """Environments of each seed; the one seed has `seeds` times as many."""
+    """Number of environments of each seed; the single seed has `seeds` times as many."""
     size: int = 48
-    """Side of the frames, pixels."""
+    """Side of the square frames, in pixels."""
     frame_stride: int = 8
-    """Control steps per frame."""
+    """Number of control steps per frame."""
     repeats: int = 3
-    """Timed iterations of each, in turns, after one that is not counted."""
+    """Number of timed iterations of each variant, which take turns, after one that is not counted."""
     vmapped: bool = True
     """Also time the iteration vmapped over seeds."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
 
 
-def folded(config: TrainConfig, world: Any, micro_batch: int) -> Any:
-    """The iteration as training runs it: (state, inputs) -> state."""
+def batched_iteration(config: TrainConfig, world: World, micro_batch: int) -> Iteration:
+    """Returns the iteration as training runs it, with all seeds' environments in one batch."""
     step = functools.partial(iterate, env=world.env, config=config, micro_batch=micro_batch, mesh=None)
     return lambda state, inputs: step(state, inputs, train_mode(config))[0]
 
 
-def vmapped(config: TrainConfig, world: Any, micro_batch: int) -> Any:
-    """The same sweep as a vmap of one seed's iteration."""
-    alone = dataclasses.replace(config, seeds=1, micro_batch=None)
-    step = functools.partial(iterate, env=world.env, config=alone, micro_batch=micro_batch, mesh=None)
+def vmapped_iteration(config: TrainConfig, world: World, micro_batch: int) -> Iteration:
+    """Returns the same sweep as a vmap of the iteration of one seed."""
+    single = dataclasses.replace(config, seeds=1, micro_batch=None)
+    step = functools.partial(iterate, env=world.env, config=single, micro_batch=micro_batch, mesh=None)
 
-    def of_seed(ppo_state: Any, key: jax.Array, state: Any, inputs: Any):
-        one = state.replace(ppo=jax.tree.map(lambda x: x[None], ppo_state), key=key[None])
-        return step(one, inputs, train_mode(config))[0]
+    def iterate_seed(ppo_state: PPOState, key: jax.Array, state: TrainState, inputs: Inputs) -> TrainState:
+        seed_state = state.replace(ppo=jax.tree.map(lambda x: x[None], ppo_state), key=key[None])
+        return step(seed_state, inputs, train_mode(config))[0]
 
-    def sweep(state: Any, inputs: Any):
-        after = jax.vmap(of_seed, in_axes=(0, 0, None, None))(state.ppo, state.key, state, inputs)
+    def sweep(state: TrainState, inputs: Inputs) -> TrainState:
+        after = jax.vmap(iterate_seed, in_axes=(0, 0, None, None))(state.ppo, state.key, state, inputs)
         ppo_state, key = jax.tree.map(lambda x: x[:, 0], (after.ppo, after.key))
         return state.replace(ppo=ppo_state, key=key, iteration=after.iteration[0])
 
     return sweep
 
 
-def contestants(options: Options) -> tuple[dict[str, tuple[TrainConfig, Any]], Any, Any]:
-    """Each config with the function of (state, inputs) that is its iteration; the world; the inputs of all."""
+def make_variants(options: Options) -> tuple[dict[str, tuple[TrainConfig, Iteration]], World, Inputs]:
+    """Returns the config and the iteration of each variant, and the world and the inputs of all variants."""
     total = options.seeds * options.n_envs
-    alone = benchmark_config(total, None, options.size, options.frame_stride, "auto")
-    # As many minibatches an update as the one seed has, so each is smaller.
-    smaller = dataclasses.replace(alone.ppo, batch_size=alone.ppo.batch_size // options.seeds)
-    sweep = dataclasses.replace(alone, seeds=options.seeds, n_envs=options.n_envs, ppo=smaller)
-    world = build_world(alone)
-    micro_batch = choose_micro_batch(None, total, alone.video)
-    these = {"one seed": (alone, folded(alone, world, micro_batch))}
-    these["seeds, one batch"] = (sweep, folded(sweep, world, micro_batch))
+    single = benchmark_config(total, None, options.size, options.frame_stride, "auto")
+    # An update has as many minibatches as that of the single seed, so each of them is smaller.
+    ppo = dataclasses.replace(single.ppo, batch_size=single.ppo.batch_size // options.seeds)
+    sweep = dataclasses.replace(single, seeds=options.seeds, n_envs=options.n_envs, ppo=ppo)
+    world = build_world(single)
+    micro_batch = choose_micro_batch(None, total, single.video)
+    variants = {"one seed": (single, batched_iteration(single, world, micro_batch))}
+    variants["seeds, one batch"] = (sweep, batched_iteration(sweep, world, micro_batch))
     if options.vmapped:
-        share = choose_micro_batch(None, options.n_envs, alone.video)
-        these["seeds, vmapped"] = (sweep, vmapped(sweep, world, max(1, share // options.seeds)))
-    return these, world, random_inputs(alone, world)
+        share = choose_micro_batch(None, options.n_envs, single.video)
+        variants["seeds, vmapped"] = (sweep, vmapped_iteration(sweep, world, max(1, share // options.seeds)))
+    return variants, world, random_inputs(single, world)
 
 
 def time_iterations(options: Options) -> dict[str, dict[str, Any]]:
-    """Seconds of compiling and of each iteration, the contestants taking turns."""
-    these, world, inputs = contestants(options)
+    """Returns the seconds of compilation and of each iteration. The variants take turns."""
+    variants, world, inputs = make_variants(options)
     rows, programs = {}, {}
-    for name, (config, function) in these.items():
+    for name, (config, function) in variants.items():
         state = initial_state(config, world.env)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         compiled = jax.jit(function).lower(state, inputs).compile()
-        rows[name] = {"compile_s": time.perf_counter() - begun}
+        rows[name] = {"compile_s": time.perf_counter() - start}
         programs[name] = functools.partial(compiled, state, inputs)
-    for name, runs in report.time_in_turns(programs, options.repeats).items():
+    for name, runs in report.time_interleaved(programs, options.repeats).items():
         rows[name]["runs_s"] = runs
     return rows
 
@@ -111,7 +115,7 @@ def table(options: Options, rows: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    report.compile_afresh()
+    report.disable_compilation_cache()
     rows = time_iterations(options)
     print(table(options, rows))
     report.save_run(options, rows=rows)

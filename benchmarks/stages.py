@@ -1,4 +1,4 @@
-"""The loop's stages as functions of their own, each doing what it does inside the iteration and nothing else."""
+"""The stages of the loop as separate functions, each of which does the same work as inside the iteration."""
 
 import dataclasses
 import functools
@@ -14,15 +14,16 @@ from rcjax.config import TaskSpec, TrainConfig, demo
 from rcjax.embedding import draw_clips, embed_frames
 from rcjax.loop import Inputs, TrainState, actor, initial_state, iterate, train_mode
 from rcjax.micro_batch import choose_micro_batch
-from rcjax.render import take_poses
+from rcjax.render import Scene, WarpScene, take_poses
 from rcjax.rollout import run_episodes
 from rcjax.s3d import EMBEDDING_SIZE, random_encoder
+from rcjax.types import GeomPoses, Rollout
 from rcjax.world import World
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A function to be compiled, and the arguments to time it with, made from earlier stages' outputs by name."""
+    """A function to compile and time. `arguments` makes its arguments from the outputs of earlier stages, by name."""
 
     name: str
     function: Callable[..., Any]
@@ -30,7 +31,7 @@ class Stage:
 
 
 def benchmark_config(n_envs: int, micro_batch: int | None, size: int, frame_stride: int, dtype: str) -> TrainConfig:
-    """The `demo` preset at another scale; its minibatches keep their share of the batch."""
+    """Returns the `demo` preset at another scale. Its minibatches keep their share of the batch."""
     config = demo()
     steps = n_envs * config.video.episode_length
     share = config.ppo.batch_size / config.steps_per_iteration
@@ -46,7 +47,7 @@ def benchmark_config(n_envs: int, micro_batch: int | None, size: int, frame_stri
 
 
 def random_inputs(config: TrainConfig, world: World) -> Inputs:
-    """What an iteration reads, with S3D weights and a target that mean nothing: speed does not depend on them."""
+    """Returns the inputs of an iteration, with a random S3D and an arbitrary target: speed does not depend on them."""
     noise = np.random.default_rng(0).integers(0, 256, (2, 8, 32, 32, 3), np.uint8)
     encoder = random_encoder(jax.random.key(0), noise)
     return Inputs(
@@ -58,7 +59,7 @@ def random_inputs(config: TrainConfig, world: World) -> Inputs:
 
 
 def loop_stages(config: TrainConfig, world: World) -> list[Stage]:
-    """Physics, rendering, embedding, update, and the whole iteration, for this config; one seed, one device."""
+    """Returns physics, rendering, embedding, update, and the whole iteration, for one seed on one device."""
     micro_batch = choose_micro_batch(config.micro_batch, config.n_envs, config.video)
     inputs, state = random_inputs(config, world), initial_state(config, world.env)
     mode, env_ids = train_mode(config), jnp.arange(config.n_envs)
@@ -70,25 +71,25 @@ def loop_stages(config: TrainConfig, world: World) -> list[Stage]:
             take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
         )  # fmt: skip
 
-    def micro_batches(outputs: dict[str, Any]) -> Any:
+    def micro_batches(outputs: dict[str, Any]) -> GeomPoses:
         return jax.tree.map(lambda x: x.reshape(-1, micro_batch, *x.shape[1:]), outputs["physics"].poses)
 
-    def rendering(scene: Any, micro_batches: Any):
-        """A sum of every frame, as frames of all episodes are never held at once."""
+    def rendering(scene: Scene | WarpScene, micro_batches: GeomPoses) -> jax.Array:
+        """Returns sums of pixels, because training never keeps the frames of all episodes at once."""
         return jax.lax.map(lambda poses: draw_clips(scene, poses).sum(dtype=jnp.uint32), micro_batches)
 
     def clips(outputs: dict[str, Any]) -> jax.Array:
         return jax.jit(draw_clips)(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)))
 
-    def embedding(encoder: Any, clips: jax.Array):
-        """The same micro-batch again and again, a shade brighter each time so that no pass can be left out."""
+    def embedding(encoder: dict[str, Any], clips: jax.Array) -> jax.Array:
+        """Embeds the same micro-batch several times, brighter each time so that XLA cannot leave a pass out."""
         shades = jnp.arange(config.n_envs // micro_batch, dtype=jnp.uint8)
         return jax.lax.map(lambda shade: embed_frames(encoder, clips + shade, config.video), shades)
 
-    def update(state: TrainState, rollout: Any, key: jax.Array):
+    def update(state: TrainState, rollout: Rollout, key: jax.Array):
         reward = jnp.zeros_like(rollout.value).at[-1].set(jnp.arange(config.n_envs, dtype=jnp.float32))
-        of_seed = jax.tree.map(lambda x: x[0], state.ppo)
-        return ppo.update(of_seed, ppo.make_batch(rollout, reward, config.ppo), key, config.ppo)
+        ppo_state = jax.tree.map(lambda x: x[0], state.ppo)
+        return ppo.update(ppo_state, ppo.make_batch(rollout, reward, config.ppo), key, config.ppo)
 
     iteration = functools.partial(iterate, env=world.env, config=config, micro_batch=micro_batch, mesh=None)
     return [

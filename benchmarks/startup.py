@@ -1,7 +1,8 @@
-"""Time to the first update: from `rcjax train` typed to the first iteration's metrics, cold and then warm.
+"""Times the start of a run, from the call of `rcjax train` to the metrics of its first iteration, cold and then warm.
 
-Cold: no demonstration, decimated mesh or compiled program is cached, as on a new machine. Warm: the same command once
-more. Phases end with the lines that the command prints. The run is stopped after its first iteration.
+Cold means that no demonstration, decimated mesh or compiled program is cached, as on a new machine. Warm means that the
+same command is run a second time. The lines that the command prints end the phases. The run is stopped after its first
+iteration.
 """
 
 import contextlib
@@ -14,19 +15,21 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import tyro
 
 from benchmarks import report
 
-PHASES = {  # the beginning of the line that ends it
+PHASES = {  # the start of the printed line that ends the phase
     "imports, environment, scene": "Recording an episode",
     "demonstration": "No converted S3D weights",
     "encoder, target, run folder": "Compiling (",
     "compilation": "Compiled in",
 }
 FIRST_ITERATION = "first iteration"
+Starts = dict[str, list[dict[str, float]]]
+"""The seconds of each phase of every start, cold and warm."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +37,19 @@ class Options:
     """Time the start of a run."""
 
     arguments: tuple[str, ...] = ()
-    """Arguments of `rcjax train`; none: what the README's command runs."""
+    """Arguments of `rcjax train`; by default there are none, as in the README."""
     repeats: int = 1
-    """Cold and warm starts each."""
+    """Number of cold starts, and of warm starts."""
     out: Path | None = None
-    """Also write the result here, as JSON."""
+    """Also write the result to this JSON file."""
 
 
 def start_once(arguments: tuple[str, ...], folder: Path, cache: Path) -> dict[str, float]:
-    """Seconds of each phase of one start, with what `cache` holds. The process is killed after its first iteration."""
+    """Starts a run with this cache folder, kills it after its first iteration, and returns each phase's seconds."""
     environment = os.environ | {"RCJAX_CACHE": str(cache), "PYTHONUNBUFFERED": "1"}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     command = [sys.executable, "-m", "rcjax.cli", "train", "--runs", str(folder), *arguments]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     assert process.stdout is not None
     try:
@@ -54,12 +57,12 @@ def start_once(arguments: tuple[str, ...], folder: Path, cache: Path) -> dict[st
     finally:
         process.kill()
         process.wait()
-    times = [begun, *ends.values()]
+    times = [start, *ends.values()]
     return {name: end - start for name, start, end in zip(ends, times, times[1:], strict=False)}
 
 
 def _phase_ends(stdout: IO[str], process: subprocess.Popen, folder: Path) -> dict[str, float]:
-    """When each phase ended. Raises SystemExit if the run ends before its first iteration does."""
+    """Returns the time at which each phase ended. Raises SystemExit if the run ends before its first iteration does."""
     lines: queue.Queue[tuple[float, str]] = queue.Queue()
     threading.Thread(target=lambda: [lines.put((time.perf_counter(), line)) for line in stdout], daemon=True).start()
     ends: dict[str, float] = {}
@@ -72,8 +75,9 @@ def _phase_ends(stdout: IO[str], process: subprocess.Popen, folder: Path) -> dic
     raise SystemExit(f"benchmarks.startup: the run ended with exit code {process.returncode} before its first update.")
 
 
-def measure(options: Options) -> dict[str, list[dict[str, float]]]:
-    rows: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
+def measure(options: Options) -> Starts:
+    """Starts a run cold and then warm, `repeats` times."""
+    rows: Starts = {"cold": [], "warm": []}
     for _ in range(options.repeats):
         with tempfile.TemporaryDirectory() as folder:
             for state, starts in rows.items():
@@ -81,8 +85,8 @@ def measure(options: Options) -> dict[str, list[dict[str, float]]]:
     return rows
 
 
-def table(rows: dict[str, list[dict[str, float]]]) -> str:
-    """Seconds; of several starts, the quickest."""
+def table(rows: Starts) -> str:
+    """Returns the seconds of the fastest start as a Markdown table."""
     best = {state: min(starts, key=lambda phases: sum(phases.values())) for state, starts in rows.items()}
     lines = ["| | " + " | ".join(best) + " |", "| --- | --- | --- |"]
     for phase in best["cold"]:
@@ -93,7 +97,7 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    rows: Any = measure(options)
+    rows = measure(options)
     print(table(rows))
     report.save_run(options, starts_s=rows)
 

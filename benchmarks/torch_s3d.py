@@ -1,8 +1,7 @@
-"""The oracle: HowTo100M's S3D in PyTorch, written from the description of the model, module by module.
+"""The reference implementation: HowTo100M's S3D in PyTorch, written from the description of the model.
 
-Names, shapes and order of the parameters are those of s3d_howto100m.pth. Nothing here is shared with
-`rcjax.s3d`: channels come first, batch norm is not folded, no convolution is merged, pads are spelled as
-the model states them.
+Names, shapes and order of the parameters are those of s3d_howto100m.pth. No code is shared with `rcjax.s3d`: channels
+come first, batch norm is not folded, no convolutions are merged, and padding is written as the model states it.
 """
 
 from collections import OrderedDict
@@ -25,7 +24,7 @@ BLOCKS = [
 
 
 class ConvNorm(nn.Module):
-    """conv, batch norm, ReLU; twice (space, then time) if `separable`."""
+    """Convolution, batch norm and ReLU; twice (over space, then over time) if `separable`."""
 
     def __init__(self, inputs, outputs, kernel, padding: int | tuple[int, int, int] = 0, separable=False):
         super().__init__()
@@ -45,6 +44,8 @@ class ConvNorm(nn.Module):
 
 
 class Gating(nn.Module):
+    """Multiplies each channel by a sigmoid of a linear map of the channels' means."""
+
     def __init__(self, channels):
         super().__init__()
         self.fc = nn.Linear(channels, channels)
@@ -55,7 +56,7 @@ class Gating(nn.Module):
 
 
 def ceil_pool(x, kernel, stride):
-    """Zero pads of max(k - s, 0), the smaller half first, then a ceil-mode max pool."""
+    """Pads with max(k - s, 0) zeros, the smaller half first, and max-pools in ceil mode."""
     pads = []
     for k, s in reversed(list(zip(kernel, stride, strict=True))):
         total = max(k - s, 0)
@@ -64,6 +65,8 @@ def ceil_pool(x, kernel, stride):
 
 
 class Block(nn.Module):
+    """The inception block, with a gate for each branch."""
+
     def __init__(self, inputs, b0, b1_a, b1_b, b2_a, b2_b, b3_b):
         super().__init__()
         self.conv_b0 = ConvNorm(inputs, b0, 1)
@@ -86,6 +89,8 @@ class Block(nn.Module):
 
 
 class TextModule(nn.Module):
+    """The text tower; `forward` returns every named layer of token ids [n 16]."""
+
     def __init__(self, words):
         super().__init__()
         self.word_embd = nn.Embedding(words, 300)
@@ -93,14 +98,16 @@ class TextModule(nn.Module):
         self.fc2 = nn.Linear(2048, 512)
 
     def forward(self, ids):
-        seen = OrderedDict(word_embd=self.word_embd(ids))
-        seen["fc1"] = F.relu(self.fc1(seen["word_embd"]))
-        seen["max"] = torch.max(seen["fc1"], dim=1)[0]
-        seen["fc2"] = self.fc2(seen["max"])
-        return seen
+        layers = OrderedDict(word_embd=self.word_embd(ids))
+        layers["fc1"] = F.relu(self.fc1(layers["word_embd"]))
+        layers["max"] = torch.max(layers["fc1"], dim=1)[0]
+        layers["fc2"] = self.fc2(layers["max"])
+        return layers
 
 
 class S3D(nn.Module):
+    """The whole model. `words` is the number of rows of the word table."""
+
     def __init__(self, words=66250):
         super().__init__()
         self.conv1 = ConvNorm(24, 64, (2, 4, 4), padding=(1, 2, 2))
@@ -113,31 +120,31 @@ class S3D(nn.Module):
         self.text_module = TextModule(words)
 
     def video_layers(self, clips):
-        """Every named layer of clips [n 3 T H W] in [0, 1], channels first."""
+        """Returns every named layer of clips [n 3 T H W] in [0, 1], channels first."""
         n, c, t, h, w = clips.shape
         x = clips.view(n, c, t // 2, 2, h // 2, 2, w // 2, 2)
         x = x.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(n, 24, t // 2, h // 2, w // 2)
-        seen = OrderedDict()
-        seen["conv1"] = self.conv1(x)[:, :, 1:, 1:, 1:]
-        seen["maxpool_2a"] = ceil_pool(seen["conv1"], (1, 3, 3), (1, 2, 2))
-        seen["conv_2b"] = self.conv_2b(seen["maxpool_2a"])
-        seen["conv_2c"] = self.conv_2c(seen["conv_2b"])
-        seen["gating"] = self.gating(seen["conv_2c"])
-        x = seen["maxpool_3a"] = ceil_pool(seen["gating"], (1, 3, 3), (1, 2, 2))
+        layers = OrderedDict()
+        layers["conv1"] = self.conv1(x)[:, :, 1:, 1:, 1:]
+        layers["maxpool_2a"] = ceil_pool(layers["conv1"], (1, 3, 3), (1, 2, 2))
+        layers["conv_2b"] = self.conv_2b(layers["maxpool_2a"])
+        layers["conv_2c"] = self.conv_2c(layers["conv_2b"])
+        layers["gating"] = self.gating(layers["conv_2c"])
+        x = layers["maxpool_3a"] = ceil_pool(layers["gating"], (1, 3, 3), (1, 2, 2))
         for name, *_ in BLOCKS:
             if name == "mixed_4b":
-                x = seen["maxpool_4a"] = ceil_pool(x, (3, 3, 3), (2, 2, 2))
+                x = layers["maxpool_4a"] = ceil_pool(x, (3, 3, 3), (2, 2, 2))
             if name == "mixed_5b":
-                x = seen["maxpool_5a"] = ceil_pool(x, (2, 2, 2), (2, 2, 2))
-            x = seen[name] = getattr(self, name)(x)
-        seen["pooled"] = x.mean(dim=[2, 3, 4])
-        seen["embedding"] = self.fc(seen["pooled"])
-        return seen
+                x = layers["maxpool_5a"] = ceil_pool(x, (2, 2, 2), (2, 2, 2))
+            x = layers[name] = getattr(self, name)(x)
+        layers["pooled"] = x.mean(dim=[2, 3, 4])
+        layers["embedding"] = self.fc(layers["pooled"])
+        return layers
 
 
 @torch.no_grad()
 def calibrate_batch_norm(model, clips):
-    """Sets each batch norm's running statistics to those of its input over `clips`, in one forward pass."""
+    """Sets the running statistics of each batch norm to those of its input over `clips`, in one forward pass."""
 
     def set_statistics(module, inputs):
         module.running_mean.copy_(inputs[0].mean(dim=[0, 2, 3, 4]))
@@ -152,5 +159,5 @@ def calibrate_batch_norm(model, clips):
 
 
 def channels_first(clips_u8):
-    """NumPy uint8 [n T H W 3] to a torch float [n 3 T H W] in [0, 1]."""
+    """Converts NumPy uint8 [n T H W 3] to torch floats [n 3 T H W] in [0, 1]."""
     return torch.tensor(clips_u8).permute(0, 4, 1, 2, 3).float() / 255

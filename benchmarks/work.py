@@ -1,7 +1,7 @@
-"""What a compiled program does in one run: FLOPs, bytes moved, and the cycles that the TPU compiler estimates.
+"""Counts what a compiled program does in one run: FLOPs, bytes moved, and the cycles that the TPU compiler estimates.
 
-XLA's own cost analysis counts a loop's body once. Here a loop counts as often as it runs: the text says how often a
-counted loop does, the caller (`Turns`) how often a loop does that depends on data.
+XLA's own cost analysis counts the body of a loop once. Here it counts as often as the loop runs: the HLO text states
+the trip count of a counted loop, and the caller (`TripCounts`) that of a loop that depends on data.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.hlo import Instruction, Program
 
-Turns = dict[tuple[int, ...], float]
-"""How often loops that depend on data run: (1, 0) is the first such loop inside the second one, as the program goes"""
+TripCounts = dict[tuple[int, ...], float]
+"""Trip counts of loops that depend on data, in program order: (1, 0) is the first such loop inside the second one."""
 
 _MOVES_NOTHING = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "iota", "partition-id"}
 _NO_ARITHMETIC = _MOVES_NOTHING | {
@@ -29,7 +29,7 @@ _NO_ARITHMETIC = _MOVES_NOTHING | {
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a program does in one run. `matrix_flops` are those of matrix products and convolutions."""
+    """The work of one run. `matrix_flops` counts matrix products and convolutions, `other_flops` everything else."""
 
     matrix_flops: float = 0.0
     other_flops: float = 0.0
@@ -43,41 +43,45 @@ class Work:
         return Work(*(factor * a for a in dataclasses.astuple(self)))
 
 
-def count_work(program: Program, turns: Turns | None = None) -> Work:
-    """Raises ValueError for a loop that depends on data and is not in `turns`."""
-    return _Count(program).of_computation("ENTRY", turns or {}, (), itertools.count())
+def count_work(program: Program, trip_counts: TripCounts | None = None) -> Work:
+    """Returns the work of one run. Raises ValueError for a loop that depends on data and is not in `trip_counts`."""
+    return _WorkCounter(program).computation_work("ENTRY", trip_counts or {}, (), itertools.count())
 
 
-class _Count:
+class _WorkCounter:
     def __init__(self, program: Program):
         self.computations = program.computations
 
-    def of_computation(self, computation: str, turns: Turns, path: tuple[int, ...], loops: Iterator[int]) -> Work:
+    def computation_work(
+        self, computation: str, trip_counts: TripCounts, path: tuple[int, ...], loops: Iterator[int]
+    ) -> Work:
         body, total = self.computations[computation], Work()
         for instruction in body.values():
             if instruction.opcode == "while":
-                total += self._loop(instruction, turns, path, loops)
+                total += self._loop_work(instruction, trip_counts, path, loops)
             elif instruction.opcode == "conditional":
-                branches = [self.of_computation(branch, turns, path, loops) for branch in instruction.branches]
+                branches = [self.computation_work(branch, trip_counts, path, loops) for branch in instruction.branches]
                 total += max(branches, key=lambda work: work.matrix_flops + work.other_flops + work.bytes)
             elif instruction.opcode == "call":
-                total += self.of_computation(instruction.called("to_apply") or "", turns, path, loops)
+                total += self.computation_work(instruction.called("to_apply") or "", trip_counts, path, loops)
             else:
                 total += self._own_work(instruction, body)
         return total
 
-    def _loop(self, loop: Instruction, turns: Turns, path: tuple[int, ...], loops: Iterator[int]) -> Work:
+    def _loop_work(
+        self, loop: Instruction, trip_counts: TripCounts, path: tuple[int, ...], loops: Iterator[int]
+    ) -> Work:
         inside = loop.called("body") or ""
-        known = self._counted_turns(loop)
-        if known is not None:
-            return self.of_computation(inside, turns, path, loops).times(known)
+        trip_count = self._known_trip_count(loop)
+        if trip_count is not None:
+            return self.computation_work(inside, trip_counts, path, loops).times(trip_count)
         path = (*path, next(loops))
-        if path not in turns:
-            raise ValueError(f"nothing says how often the loop {path} runs: {loop.line.strip()[-200:]}")
-        return self.of_computation(inside, turns, path, itertools.count()).times(turns[path])
+        if path not in trip_counts:
+            raise ValueError(f"the trip count of loop {path} is unknown: {loop.line.strip()[-200:]}")
+        return self.computation_work(inside, trip_counts, path, itertools.count()).times(trip_counts[path])
 
-    def _counted_turns(self, loop: Instruction) -> float | None:
-        """As XLA wrote it down or, where it does not, as the condition says: a counter from 0 below a constant."""
+    def _known_trip_count(self, loop: Instruction) -> float | None:
+        """Returns the trip count that XLA states, or else that of a counter from 0 below a constant, or else None."""
         written = re.search(r"known_trip_count\W+n\W+(\d+)", loop.line)
         if written:
             return float(written[1])
@@ -95,7 +99,7 @@ class _Count:
         return Work(matrix, other, self._bytes(instruction, body), cycles)
 
     def _flops(self, instruction: Instruction, body: dict[str, Instruction]) -> tuple[float, float]:
-        """Those of matrix products, and all others."""
+        """Returns the FLOPs of matrix products, and all other FLOPs."""
         products = _product_flops(instruction, body)
         if products is not None:
             return products, 0.0
@@ -112,7 +116,10 @@ class _Count:
         return 0.0, float(instruction.elements)
 
     def _bytes(self, instruction: Instruction, body: dict[str, Instruction]) -> float:
-        """Read and written, where every instruction reads its operands from memory; a slice reads what it takes."""
+        """Returns the bytes read and written if every instruction reads its operands from memory.
+
+        A slice only reads the part that it takes.
+        """
         operands = [body[name] for name in instruction.operands if name in body]
         match instruction.opcode:
             case opcode if opcode in _MOVES_NOTHING or opcode.endswith("-done"):
@@ -121,7 +128,7 @@ class _Count:
                 return 2 * instruction.bytes
             case "dynamic-update-slice":
                 return 2 * operands[1].bytes
-            case "custom-call":  # a GPU library's workspace comes out too
+            case "custom-call":  # the workspace of a GPU library is an output too
                 return instruction.first_bytes + sum(operand.bytes for operand in operands)
             case "scatter":
                 return 3 * operands[-1].bytes
@@ -132,13 +139,19 @@ class _Count:
     def _fusion_bytes(self, fusion: Instruction, operands: list[Instruction]) -> float:
         inner = self.computations[fusion.called("calls") or ""]
         parameters = [i for i in inner.values() if i.opcode == "parameter"]
-        parameters.sort(key=lambda i: int(re.search(r"parameter\((\d+)\)", i.line)[1]))  # pyright: ignore
+        parameters.sort(key=_parameter_number)
         total = fusion.bytes
         for parameter, operand in zip(parameters, operands, strict=False):
-            total += _read_of(parameter, operand, inner)
+            total += _bytes_read(parameter, operand, inner)
         for update in (i for i in inner.values() if i.opcode == "dynamic-update-slice"):
-            total -= update.bytes - inner[update.operands[1]].bytes  # written in place
+            total -= update.bytes - inner[update.operands[1]].bytes  # it is written in place
         return max(total, 0.0)
+
+
+def _parameter_number(parameter: Instruction) -> int:
+    found = re.search(r"parameter\((\d+)\)", parameter.line)
+    assert found is not None
+    return int(found[1])
 
 
 def _window(instruction: Instruction) -> list[int]:
@@ -147,7 +160,7 @@ def _window(instruction: Instruction) -> list[int]:
 
 
 def _product_flops(instruction: Instruction, body: dict[str, Instruction]) -> float | None:
-    """Of a matrix product or convolution, also one that a GPU's library does; None for anything else."""
+    """Returns the FLOPs of a matrix product or convolution, also by a GPU library, and None for anything else."""
     line = instruction.line
     if instruction.opcode == "convolution" or "__cudnn$conv" in line:
         return _convolution_flops(instruction, body)
@@ -160,9 +173,9 @@ def _product_flops(instruction: Instruction, body: dict[str, Instruction]) -> fl
 
 
 def _convolution_flops(instruction: Instruction, body: dict[str, Instruction]) -> float:
-    """Two for every product of an entry of the kernel and one of the input; none with padding or what dilation leaves.
+    """Returns two FLOPs for each product of a kernel entry and an input entry, without padding and dilation holes.
 
-    The TPU compiler writes batched matrix products as such convolutions, the batch being a dilated dimension.
+    The TPU compiler writes batched matrix products as such convolutions, with the batch as a dilated dimension.
     """
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.line)
     assert labels is not None
@@ -173,20 +186,22 @@ def _convolution_flops(instruction: Instruction, body: dict[str, Instruction]) -
     taps = 1.0
     for dim in sorted(set(labels[2]) - {"i", "o"}):
         default = {"size": "1", "stride": "1", "pad": "0_0", "lhs_dilate": "1", "rhs_dilate": "1"} | given
-        of_dim = {name: text.split("x")[min(int(dim), text.count("x"))] for name, text in default.items()}
-        numbers = (int(of_dim[name]) for name in ("size", "stride", "lhs_dilate", "rhs_dilate"))
+        dim_window = {name: text.split("x")[min(int(dim), text.count("x"))] for name, text in default.items()}
+        numbers = (int(dim_window[name]) for name in ("size", "stride", "lhs_dilate", "rhs_dilate"))
         sizes = (x[labels[1].index(dim)], out[labels[3].index(dim)])
-        taps *= _taps(*sizes, *numbers, int(of_dim["pad"].split("_")[0]))
+        taps *= _taps(*sizes, *numbers, int(dim_window["pad"].split("_")[0]))
     features = kernel[labels[2].index("i")] * out[labels[3].index("f")]
     return 2.0 * out[labels[3].index("b")] * features * taps
 
 
 @functools.cache
 def _taps(inputs: int, outputs: int, size: int, stride: int, input_step: int, kernel_step: int, pad: int) -> int:
-    """Pairs of an output and a kernel's entry, along one dimension, that meet an input."""
-    reach = pad - np.arange(size, dtype=np.int64) * kernel_step  # output * stride - reach is the place in the input
+    """Counts the pairs of an output and a kernel entry, along one dimension, that fall on an input."""
+    reach = (
+        pad - np.arange(size, dtype=np.int64) * kernel_step
+    )  # the position in the dilated input is output * stride - reach
     common = math.gcd(stride, input_step)
-    period = input_step // common  # every so many outputs one meets an input, not what dilation put between
+    period = input_step // common  # one of so many outputs falls on an input instead of a dilation hole
     first = reach // common * pow(stride // common, -1, period) % period
     low = np.maximum(-(-reach // stride), 0)
     high = np.minimum((inputs * input_step - 1 + reach) // stride, outputs - 1)
@@ -194,8 +209,8 @@ def _taps(inputs: int, outputs: int, size: int, stride: int, input_step: int, ke
     return int(met[(reach % common == 0) & (high >= low)].sum())
 
 
-def _read_of(parameter: Instruction, operand: Instruction, inner: dict[str, Instruction]) -> float:
-    """What a fusion reads of an operand: all of it, or what slices take, or nothing of an array updated in place."""
+def _bytes_read(parameter: Instruction, operand: Instruction, inner: dict[str, Instruction]) -> float:
+    """Returns the bytes that a fusion reads of an operand: all, the parts in slices, or none if updated in place."""
     read = 0.0
     for user in _users(parameter, inner):
         if user.opcode in ("dynamic-slice", "slice", "gather"):
@@ -206,7 +221,7 @@ def _read_of(parameter: Instruction, operand: Instruction, inner: dict[str, Inst
 
 
 def _users(of: Instruction, inner: dict[str, Instruction]) -> Iterator[Instruction]:
-    """Through bitcasts."""
+    """Yields the users of an instruction, and looks through bitcasts."""
     for user in inner.values():
         if of.name in user.operands:
             if user.opcode == "bitcast":

@@ -13,10 +13,10 @@ CALIBRATION_EPISODES = 8
 
 
 def calibrated_encoder(config: TrainConfig, world: World) -> Encoder:
-    """A randomly initialised S3D, drawn with the config's encoder_seed.
+    """Returns a randomly initialised S3D, drawn with the config's `encoder_seed`.
 
-    Its weights are calibrated on an untrained policy's episodes of this very task, so that the embedding tells
-    such episodes apart instead of showing what all of them have in common.
+    Its weights are calibrated on episodes of an untrained policy in the same task, so that the embedding shows how
+    such episodes differ instead of what they have in common.
     """
     key_encoder, key_actions = jax.random.split(jax.random.key(config.encoder_seed))
     clips = untrained_clips(world, config.video, key_actions)
@@ -25,7 +25,7 @@ def calibrated_encoder(config: TrainConfig, world: World) -> Encoder:
 
 
 def untrained_clips(world: World, video: VideoConfig, key: jax.Array) -> np.ndarray:
-    """Clips `[n F H W 3]` of episodes whose actions are drawn from a standard normal, as a new policy's are."""
+    """Returns clips [n F H W 3] of episodes whose actions are standard normal, as those of an untrained policy are."""
     seed = np.asarray(jax.random.key_data(key)).tolist()
     draw = np.random.default_rng(seed)
     episodes = run_policy(

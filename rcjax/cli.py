@@ -1,182 +1,220 @@
 """The command line: `rcjax train | eval | reward | record`.
 
-Bad input ends in one line on standard error and exit code 2, with nothing written.
+Invalid input ends the program with one line on standard error and exit code 2, before anything is written.
 """
 
 import contextlib
 import dataclasses
 import io
-import itertools
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 try:
     import jax
-except ValueError as error:  # of a variable such as JAX_ENABLE_X64 that has a value which JAX does not take
+except ValueError as error:  # a variable such as JAX_ENABLE_X64 has a value that JAX rejects
     print(f"rcjax: error: {error}; correct the variable or unset it.", file=sys.stderr)
     raise SystemExit(2) from None
 import tyro
 
-from rcjax.checks import shown
+from rcjax.checks import short_repr
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, VideoConfig, preset
 from rcjax.devices import join_processes
-from rcjax.files import require_writable_folder, said_of
-from rcjax.startup import discard_output, open_closed_streams, require_devices, settle_environment
+from rcjax.files import describe_os_error, require_writable_folder
+from rcjax.startup import discard_output, open_closed_streams, prepare_environment, require_devices
 from rcjax.video_io import require_writable
 
-# What a command needs is imported by it: environments compile as they are imported, and before that a process has to
-# join the others (--distributed).
+# Each command imports the modules that it needs. Importing environments compiles programs, and before that, a process
+# of a distributed run has to join the others.
+
+DESCRIPTION = """Train robot policies with RoboCLIP, where one demonstration is the only reward.
+
+The options of a command are listed by `rcjax COMMAND --help`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Train:
     """Learn a task from one demonstration: a sentence or a video is the only reward.
 
-    With no options: drawer-close from an episode of Metaworld's expert, preset `demo`. Writes runs/<name>/ with
-    config.json, metrics.jsonl, TensorBoard events, checkpoints, curve.png and policy.mp4. Ctrl-C stops after the
-    iteration under way; --resume runs/<name> continues.
+    Without options, this learns drawer-close from an episode of Metaworld's expert policy, with the preset `demo`. It
+    writes the folder runs/<name>/ with config.json, metrics.jsonl, TensorBoard events, checkpoints, curve.png and
+    policy.mp4. Ctrl-C stops training after the current iteration, and --resume runs/<name> continues it.
     """
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    # Use this sentence as the demonstration, e.g. "robot closing green drawer"; it needs --encoder.
     text: str | None = None
-    """The demonstration as a sentence, e.g. "robot closing green drawer" (needs --encoder)."""
+    # Use this video as the demonstration: a GIF, an MP4, a folder of frames, or the word expert for an episode of
+    # Metaworld's expert policy (the default if there is no --text).
     video: str | None = None
-    """The demonstration as a GIF, MP4 or folder of frames; `expert`: an episode of Metaworld's expert policy."""
+    # Name of the run's folder; by default <task>-<preset>-seed<seed>.
     name: str | None = None
-    """Name of the run's folder; default <task>-<preset>-seed<seed>."""
+    # Folder in which the run's folder is made.
     runs: Path = Path("runs")
-    """Where run folders are."""
+    # Continue the run in this folder with the config that it was started with. The only options that may be given
+    # beside it are --devices, --distributed, --coordinator, --processes and --process-id.
     resume: Path | None = None
-    """Continue this run, with its own config; of other options only those that follow may be given."""
+    # Number of devices to use; by default as many of the available ones as can share the work evenly.
     devices: int | None = None
-    """How many of the devices to use; default: as many of all there are as can share the run evenly."""
+    # Run as one of several processes, on one or several hosts, that are all started with the same command. SLURM, Open
+    # MPI, Kubernetes (GKE) and TPU pods are detected. All processes must see the run's folder.
     distributed: bool = False
-    """Run as one of many processes (hosts), started alike; SLURM, Open MPI, GKE and TPU pods are detected. All of them
-    must see the run's folder."""
+    # Address HOST:PORT of the first process; --distributed needs it where nothing is detected.
     coordinator: str | None = None
-    """With --distributed, where nothing is detected: HOST:PORT of the first process."""
+    # Number of processes; --distributed needs it where nothing is detected.
     processes: int | None = None
-    """With --distributed, where nothing is detected: how many processes there are."""
+    # Index of this process, counted from 0; --distributed needs it where nothing is detected.
     process_id: int | None = None
-    """With --distributed, where nothing is detected: which one this is, from 0."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Eval:
-    """Evaluate a run's newest policy: deterministic episodes from starts it did not train on."""
+    """Evaluate a run's newest policy: deterministic episodes from starts that it was not trained on."""
 
+    # Folder of the run.
     run: Annotated[Path, tyro.conf.Positional]
-    """The run's folder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reward:
-    """Print the similarity of a video with a task specification: what an episode that looks like it is paid."""
+    """Print the similarity of a video with a demonstration: the video reward of an episode that looks like the video.
 
+    The demonstration is either a sentence (--text) or a video (--demonstration).
+    """
+
+    # Video to compare with the demonstration: a GIF, an MP4 or a folder of frames.
     video: Path
-    """The video that is judged: GIF, MP4 or a folder of frames."""
+    # Folder of S3D weights: those that `python -m weights_convert` wrote, or the folder `encoder` of a run.
     encoder: Path
-    """Converted S3D weights, or the `encoder` folder of a run."""
+    # Use this sentence as the demonstration.
     text: str | None = None
-    """The task as a sentence."""
+    # Use this video as the demonstration: a GIF, an MP4 or a folder of frames.
     demonstration: str | None = None
-    """The task as a video: GIF, MP4 or a folder of frames."""
+    # Side of the square frames that S3D sees, in pixels (the paper uses 250).
     size: int = 250
-    """Side of the frames that S3D sees, pixels."""
+    # Number of frames that S3D sees of each video (the paper uses 32).
     frames: int = 32
-    """Number of frames that S3D sees."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """Record one episode to GIF or MP4: of Metaworld's expert policy, or (--run) of a run's policy."""
+    """Record one episode of Metaworld's expert policy, or of a run's policy (--run), as GIF or MP4."""
 
+    # File to write; its name ends in .gif or .mp4.
     out: Path
-    """The file to write, .gif or .mp4."""
+    # Metaworld task that the expert solves, e.g. drawer-close.
     task: str = "drawer-close"
+    # Record the newest policy of the run in this folder instead of the expert.
     run: Path | None = None
-    """Record this run's newest policy instead of the expert."""
+    # Length of the expert's episode, in control steps (the paper and the release use 128).
     episode_length: int = 128
-    """Control steps of the expert's episode."""
 
 
 Command = Train | Eval | Reward | Record
-LONGEST_NAME = 200  # bytes; file systems take 255, of which temporary names need some
+MAX_NAME_BYTES = 200  # file systems allow 255, but temporary names add some to it
 MACHINE_OPTIONS = ("--devices", "--distributed", "--coordinator", "--processes", "--process-id")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns the process's exit code."""
+    """Runs one command with these arguments (None: those of the process), and returns the exit code."""
     open_closed_streams()
     try:
         code = run_command(parse(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()  # here, where an error can be said, and not as the process ends
+        sys.stdout.flush()  # an error of it can be reported here, but not when the process exits
         return code
-    except BrokenPipeError:  # as of `rcjax train | head`: nobody reads on
+    except BrokenPipeError:  # as in `rcjax train | head`, where nobody reads on
         discard_output()
         return 128 + signal.SIGPIPE
     except ValueError as error:
-        complain(str(error))
+        print_error(str(error))
     except OSError as error:
-        complain(said_of(error, "name a place that can be read and written"))
+        print_error(describe_os_error(error, "name a place that can be read and written"))
     except MemoryError:
-        complain("there is not enough memory; lower --n-envs, --seeds, --size or --episode-length.")
+        print_error("there is not enough memory; lower --n-envs, --seeds, --size or --episode-length.")
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        complain(f"{str(error).splitlines()[0]}; lower --micro-batch, --n-envs, --seeds or --size.")
+        print_error(f"{str(error).splitlines()[0]}; lower --micro-batch, --n-envs, --seeds or --size.")
     except KeyboardInterrupt:
-        complain("interrupted", label="")
+        print_error("interrupted", label="")
         return 130
     return 2
 
 
-def complain(message: str, label: str = "error: ") -> None:
+def print_error(message: str, label: str = "error: ") -> None:
+    """Prints a message in one line on standard error."""
     with contextlib.suppress(OSError):  # standard error may be closed or full
         print(f"rcjax: {label}{' '.join(message.split())}", file=sys.stderr)
 
 
 def run_command(command: Command) -> int:
-    """Bad input that is cheap to see is refused first, before anything is imported or started."""
+    """Runs the command and returns the exit code. Checks that take no time come before any import or other work."""
     check_paths(command)
-    settle_environment()
+    prepare_environment()
     if isinstance(command, Train):
-        join_others(command)
+        join_distributed(command)
     require_devices()
     return HANDLERS[type(command)](command)
 
 
 def parse(arguments: list[str]) -> Command:
-    """The command that the arguments name. Raises ValueError on bad ones, in one line; exits for --help."""
+    """Returns the command that the arguments name.
+
+    Raises ValueError for invalid arguments, with a message of one line, and SystemExit for --help.
+    """
     if any(not argument.strip() or re.fullmatch(r"--[^=]*=\s*", argument) for argument in arguments):
-        raise ValueError(f"an argument is empty, in: {shown(arguments)}; give it a value or leave the option out.")
+        raise ValueError(f"an argument is empty, in: {short_repr(arguments)}; give it a value or leave the option out.")
     _refuse_options_beside_resume(arguments)
-    default = Train(config=preset(_option(arguments, "--preset") or "demo"))
-    kind = (
+    default = Train(config=preset(_option_value(arguments, "--preset") or "demo"))
+    commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=default)]
         | Annotated[Eval, tyro.conf.subcommand("eval")]
         | Annotated[Reward, tyro.conf.subcommand("reward")]
         | Annotated[Record, tyro.conf.subcommand("record")]
     )
-    complaint = io.StringIO()
+
+    def run_parser() -> Command:
+        return tyro.cli(
+            commands, args=arguments, prog="rcjax", description=DESCRIPTION, config=(tyro.conf.OmitArgPrefixes,)
+        )
+
     try:
-        with contextlib.redirect_stderr(complaint):
-            command = tyro.cli(
-                kind, args=arguments, prog="rcjax", description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
-            )
-        return _with_goal_by_name(command, arguments)
+        with contextlib.redirect_stderr(io.StringIO()):
+            command = run_parser()
     except SystemExit as exit:
-        if not exit.code:
+        if not exit.code:  # --help
             raise
-        raise ValueError(_one_line(complaint.getvalue())) from None
+        raise ValueError(_parser_error(run_parser)) from None
+    return _apply_goal_suffix(command, arguments)
 
 
-def _with_goal_by_name(command: Command, arguments: list[str]) -> Command:
-    """`--task drawer-close-v3-goal-observable` shows the goal, unless an option says that it is hidden."""
-    if not isinstance(command, Train) or {"--goal-hidden", "--no-goal-hidden"} & _options(arguments):
+def _parser_error(run_parser: Callable[[], Command]) -> str:
+    """Runs the parser once more and returns its error message in one line.
+
+    The parser prints a box with a title, the message and hints, which are separated by rules. If standard output is no
+    terminal, as here, the box has neither colours nor borders, and its rules are lines of "-".
+    """
+    printed = io.StringIO()
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(printed),
+        contextlib.suppress(SystemExit),
+    ):
+        run_parser()
+    lines = [line.strip() for line in printed.getvalue().splitlines()]
+    first, second, *_ = (i for i, line in enumerate(lines) if line and not line.strip("-"))
+    message = " ".join(" ".join(lines[first + 1 : second]).split())
+    if "__tyro-dummy-inner__" in message:  # tyro's name for the field whose dataclass raised ValueError
+        message = message.split(": ", 1)[1]
+    return f"{message} (see rcjax --help)"
+
+
+def _apply_goal_suffix(command: Command, arguments: list[str]) -> Command:
+    """Shows the goal if --task ends in "-goal-observable", unless an option says whether it is hidden."""
+    if not isinstance(command, Train) or {"--goal-hidden", "--no-goal-hidden"} & _given_options(arguments):
         return command
     env = command.config.env
     if not env.task.strip().lower().replace("_", "-").endswith("-goal-observable"):
@@ -185,13 +223,13 @@ def _with_goal_by_name(command: Command, arguments: list[str]) -> Command:
     return dataclasses.replace(command, config=config)
 
 
-def _options(arguments: list[str]) -> set[str]:
-    """The options that are given, as --help spells them."""
+def _given_options(arguments: list[str]) -> set[str]:
+    """Returns the names of the given options as --help spells them."""
     return {argument.split("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")}
 
 
 def _refuse_options_beside_resume(arguments: list[str]) -> None:
-    given = _options(arguments)
+    given = _given_options(arguments)
     refused = sorted(given - {"--resume", *MACHINE_OPTIONS}) if "--resume" in given else []
     if refused:
         raise ValueError(
@@ -200,8 +238,11 @@ def _refuse_options_beside_resume(arguments: list[str]) -> None:
         )
 
 
-def _option(arguments: list[str], name: str) -> str | None:
-    """The value of `--name value` or `--name=value`, before the parser has run: presets decide its defaults."""
+def _option_value(arguments: list[str], name: str) -> str | None:
+    """Returns the value of `--name value` or `--name=value`.
+
+    This is for the preset, which has to be known before the parser runs, because it gives the parser its defaults.
+    """
     for i, argument in enumerate(arguments):
         if argument == name and i + 1 < len(arguments):
             return arguments[i + 1]
@@ -210,46 +251,37 @@ def _option(arguments: list[str], name: str) -> str | None:
     return None
 
 
-def _one_line(box: str) -> str:
-    """The parser's message without the frame it draws around it, which is of ASCII where the terminal's text is."""
-    lines = [re.sub(r"^\s*[│|]|[│|]\s*$", "", line).strip() for line in box.splitlines()]
-    rules = [i for i, line in enumerate(lines) if re.search(r"[─-]{6}", line)]
-    first = rules[0] + 1 if rules else 0
-    message = itertools.takewhile(lambda line: not re.search(r"[─-]{6}", line), lines[first:])
-    text = " ".join(line for line in message if line)
-    return re.sub(r"Error parsing __tyro-dummy-inner__\S*: ", "", text) + " (see rcjax --help)"
-
-
 def check_paths(command: Command) -> None:
-    """Raises ValueError for options that name nothing that can be read or written."""
+    """Raises ValueError for options whose text is not printable, and for files that cannot be written."""
     for field in dataclasses.fields(command):
         value = getattr(command, field.name)
         if isinstance(value, str | Path):
-            require_text(f"--{field.name.replace('_', '-')}", str(value))
+            require_printable(f"--{field.name.replace('_', '-')}", str(value))
     if isinstance(command, Train):
-        require_text("--encoder", command.config.encoder or "none")
+        require_printable("--encoder", command.config.encoder or "none")
         if command.name is not None:
-            require_name(command.name)
+            require_folder_name(command.name)
     if isinstance(command, Record):
         require_writable(command.out)
         require_writable_folder(command.out.parent, command.out.name, 1 << 20, "choose another --out")
         if command.out.exists() and not command.out.is_file():
-            raise ValueError(f"--out {command.out} is no file that could be replaced; choose another.")
+            raise ValueError(f"--out {command.out} is not a regular file, so it cannot be replaced; choose another.")
 
 
-def require_text(option: str, value: str) -> None:
-    """Raises ValueError for what is empty or holds bytes that are no text: files and pictures name it."""
+def require_printable(option: str, value: str) -> None:
+    """Raises ValueError for a value that is empty or not printable, because files and pictures will contain it."""
     if not value.strip() or not value.replace("\n", " ").replace("\t", " ").isprintable():
         raise ValueError(
-            f"{option} {shown(value)} is empty, or has characters that cannot be printed; give plain text."
+            f"{option} {short_repr(value)} is empty, or has characters that cannot be printed; give plain text."
         )
 
 
-def require_name(name: str) -> None:
-    if name in (".", "..") or not name.isprintable() or Path(name).name != name or len(name.encode()) > LONGEST_NAME:
+def require_folder_name(name: str) -> None:
+    """Raises ValueError if `name` cannot be the name of a run's folder."""
+    if name in (".", "..") or not name.isprintable() or Path(name).name != name or len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(
-            f"--name {shown(name)} is no name of a folder: it has a slash, or more than {LONGEST_NAME} bytes; --runs "
-            "says where the run's folder is."
+            f"--name {short_repr(name)} cannot be the name of a folder: it has a slash, or more than {MAX_NAME_BYTES} "
+            "bytes; use --runs to choose where the run's folder is made."
         )
 
 
@@ -264,12 +296,13 @@ def train_command(command: Train) -> int:
             name = command.name or f"{config.env.task}-{config.preset}-{config.seeds_text.replace(' ', '')}"
             train.start(config, command.runs / name, devices=command.devices)
     except train.Stopped as stopped:
-        complain(str(stopped), label="")
+        print_error(str(stopped), label="")
         return stopped.exit_code
     return 0
 
 
-def join_others(command: Train) -> None:
+def join_distributed(command: Train) -> None:
+    """Joins the other processes if --distributed is given."""
     if command.distributed:
         join_processes(command.coordinator, command.processes, command.process_id)
     elif (command.coordinator, command.processes, command.process_id) != (None, None, None):
@@ -277,7 +310,7 @@ def join_others(command: Train) -> None:
 
 
 def training_config(command: Train) -> TrainConfig:
-    """The config with the demonstration that --text or --video names; Metaworld's expert if neither does.
+    """Returns the config with the demonstration of --text or --video, or else Metaworld's expert.
 
     Paths become absolute, so that the run can be resumed from any folder.
     """
@@ -334,7 +367,7 @@ def record_command(command: Record) -> int:
     return 0
 
 
-HANDLERS: dict[type, Any] = {
+HANDLERS: dict[type[Command], Callable[[Any], int]] = {
     Train: train_command, Eval: eval_command, Reward: reward_command, Record: record_command,
 }  # fmt: skip
 

@@ -1,8 +1,11 @@
-"""What a run is: frozen dataclasses, checked on construction, to and from JSON; presets `paper`, `release`, `demo`.
+"""The configuration of a run: frozen dataclasses that are checked on construction and convert to and from JSON.
 
-The paper states its method but few numbers; its release states numbers and does some things otherwise. Hence
-two presets: `paper` keeps to the text and takes the release's numbers only where the text is silent, `release`
-does what the code does. `demo` is small enough to learn on two CPU cores.
+The paper states its method but few numbers. Its released code states the numbers, and does some things differently.
+Hence there are two presets: `paper` follows the text of the paper and takes numbers from the release only where the
+text is silent, and `release` does what the released code does. The preset `demo` is small enough to learn on two CPU
+cores.
+
+The comment above a field is its help text on the command line.
 """
 
 import dataclasses
@@ -15,35 +18,46 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from rcjax.checks import INT32_MAX, UINT32_MAX, refuse, require_range, require_types
+from rcjax.checks import INT32_MAX, UINT32_MAX, raise_invalid, require_range, require_types
 from rcjax.ppo.config import PPOConfig
 
-EXPERT = "expert"  # as a task specification's video: an episode of Metaworld's expert policy
-CONTROL_RATE = 80  # Metaworld's control steps a second: 5 physics steps of 2.5 ms
-LARGEST_BANK = 100_000  # starts; each takes some milliseconds to prepare and five kilobytes
-LONGEST_TEXT = 1000  # characters; the encoder reads sixteen words
-LARGEST_PIXEL_SCALE = 255.0
-SMALLEST_PIXEL_SCALE = 1e-6
+EXPERT = "expert"  # as the video of a TaskSpec: an episode of Metaworld's expert policy
+CONTROL_FREQUENCY = 80  # Hz; a control step of Metaworld is 5 physics steps of 2.5 ms
+MAX_BANK_SIZE = 100_000  # each start takes some milliseconds to prepare and five kilobytes of memory
+MAX_TEXT_LENGTH = 1000  # characters; the encoder reads only sixteen words
+MAX_PIXEL_SCALE = 255.0
+MIN_PIXEL_SCALE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class EnvConfig:
-    """Which task, what the policy sees, and how episodes begin."""
+    """The task, what the policy observes, and how episodes begin."""
 
+    # Metaworld task to learn, e.g. drawer-close or drawer-close-v3; a wrong name lists the nearest ones.
     task: str = "drawer-close"
-    goal_hidden: bool = True  # the observation's goal reads zeros, as in the release's training
-    time_in_obs: bool = True  # t / episode_length appended to the observation, as in the release
-    bank_size: int = 256  # starts that episodes are drawn from: seeds train_seed, train_seed + 1, ...
+    # Replace the goal in the observation by zeros, as the release does in training.
+    goal_hidden: bool = True
+    # Append t / episode_length to the observation, as the release does.
+    time_in_obs: bool = True
+    # Number of starts that training episodes are drawn from, those of the seeds train_seed, train_seed + 1, ...;
+    # evaluation has as many starts of its own (the release has 8).
+    bank_size: int = 256
+    # Seed of the first start of the training bank (the release uses 0).
     train_seed: int = 0
-    random_source: Literal["metaworld", "release"] = "metaworld"  # whose seeding turns a seed into a start
-    eval_seed: int = 1000  # evaluation's starts have a bank of their own
-    reward_version: Literal["v1", "v2"] = "v2"  # of Metaworld's dense reward, which is only reported
-    backend: Literal["jax", "warp"] = "jax"  # of physics; warp: MJX-Warp (extra `warp`), for NVIDIA GPUs
-    frozen_resets: bool = False  # environment i always starts from entry i of the bank (release: 8 frozen resets)
+    # How a seed is turned into a start: as Metaworld 3 does, or as the release's fork of Metaworld from 2022 does.
+    random_source: Literal["metaworld", "release"] = "metaworld"
+    # Seed of the first start of the evaluation bank, which is separate from the training bank (the release uses 10).
+    eval_seed: int = 1000
+    # Version of Metaworld's dense reward, which is reported as the true return and never trained on.
+    reward_version: Literal["v1", "v2"] = "v2"
+    # Physics engine: MJX's own (jax), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of the same name).
+    backend: Literal["jax", "warp"] = "jax"
+    # Start environment i from start i of the bank in every episode, instead of drawing a start (as the release does).
+    frozen_resets: bool = False
 
     def __post_init__(self):
         require_types(self)
-        require_range("bank_size", self.bank_size, 1, LARGEST_BANK)
+        require_range("bank_size", self.bank_size, 1, MAX_BANK_SIZE)
         for name in ("train_seed", "eval_seed"):
             require_range(name, getattr(self, name), 0, UINT32_MAX - self.bank_size + 1)
 
@@ -58,26 +72,39 @@ class EnvConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VideoConfig:
-    """How an episode becomes the clip that the encoder sees. Defaults: section 3 of the paper."""
+    """How an episode is turned into the clip that the encoder sees. Section 3 of the paper states the frames."""
 
-    episode_length: int = 128  # control steps
-    frame_stride: int = 4  # control steps per kept frame: 32 frames
-    size: int = 250  # side of the square frames, pixels; always the centre 250x250 view of 640x480
-    mirror: bool = False  # left and right swapped, as the release's old offscreen renderer did
-    samples: Literal[1, 4, 9, 16] = 1  # of a pixel, averaged; MuJoCo's own renderer takes 4
-    shadows: bool = False  # of the lights that cast them, as MuJoCo's own renderer draws
-    renderer: Literal["jax", "warp"] = "jax"  # warp: MJX-Warp's ray tracer (extra `warp`), for comparison
-    pixel_scale: float = 1 / 255  # frames are multiplied by it; S3D was trained on [0, 1], the release feeds 0-255
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # activations of S3D; auto: float32 on a CPU
-    graph: Literal["auto", "native", "cpu"] = "auto"  # how S3D's layers are computed; auto: by the default backend
+    # Length of an episode, in control steps (the paper and the release use 128).
+    episode_length: int = 128
+    # Control steps per frame of the clip: of 128 steps, 4 keeps the paper's 32 frames.
+    frame_stride: int = 4
+    # Side of the square frames, in pixels; they always show the central 250x250 pixels of a view of 640x480.
+    size: int = 250
+    # Swap left and right, as the release's old offscreen renderer did.
+    mirror: bool = False
+    # Number of samples that are averaged for each pixel; MuJoCo's own renderer uses 4.
+    samples: Literal[1, 4, 9, 16] = 1
+    # Draw the shadows of the lights that cast them, as MuJoCo's own renderer does.
+    shadows: bool = False
+    # Renderer: the package's own (jax), or for comparison MJX-Warp's ray tracer (warp, which needs the extra of the
+    # same name).
+    renderer: Literal["jax", "warp"] = "jax"
+    # Factor by which pixel values from 0 to 255 are multiplied for S3D. S3D was trained on values from 0 to 1 (a factor
+    # of 1/255); the release feeds it values from 0 to 255 (a factor of 1).
+    pixel_scale: float = 1 / 255
+    # Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere.
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    # How S3D's layers are computed: with 3-D convolutions (native), or with 2-D ones, which are faster on a CPU (cpu).
+    # Their results are equal up to rounding; auto chooses by JAX's default backend.
+    graph: Literal["auto", "native", "cpu"] = "auto"
 
     def __post_init__(self):
         require_types(self)
         for name in ("episode_length", "frame_stride", "size"):
             require_range(name, getattr(self, name), 1)
-        if not SMALLEST_PIXEL_SCALE <= self.pixel_scale <= LARGEST_PIXEL_SCALE:
-            expected = f"a number from {SMALLEST_PIXEL_SCALE} to {LARGEST_PIXEL_SCALE}; 1/255 scales pixels to [0, 1]"
-            refuse("pixel_scale", self.pixel_scale, expected)
+        if not MIN_PIXEL_SCALE <= self.pixel_scale <= MAX_PIXEL_SCALE:
+            expected = f"a number from {MIN_PIXEL_SCALE} to {MAX_PIXEL_SCALE}; 1/255 scales pixels to [0, 1]"
+            raise_invalid("pixel_scale", self.pixel_scale, expected)
         if self.episode_length % self.frame_stride:
             raise ValueError(
                 f"episode_length={self.episode_length} is not a multiple of frame_stride={self.frame_stride}; "
@@ -96,17 +123,18 @@ class VideoConfig:
 
     @property
     def n_frames(self) -> int:
+        """Number of frames of a clip."""
         return self.episode_length // self.frame_stride
 
     @property
     def frames_per_second(self) -> float:
-        """Real time."""
-        return CONTROL_RATE / self.frame_stride
+        """Frame rate at which videos play in real time."""
+        return CONTROL_FREQUENCY / self.frame_stride
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
-    """The one demonstration: a sentence, or a video (a file, a folder of frames, or `expert`)."""
+    """The only demonstration: either a sentence, or a video (a file, a folder of frames, or `expert`)."""
 
     text: str | None = None
     video: str | None = None
@@ -118,30 +146,46 @@ class TaskSpec:
                 f"got text={self.text!r} and video={self.video!r}; exactly one of them is the demonstration: "
                 'give either --text "..." or --video FILE (or --video expert).'
             )
-        if self.text is not None and not (re.search(r"\w", self.text) and len(self.text) <= LONGEST_TEXT):
-            refuse("text", self.text, f"a sentence: at least one word, and at most {LONGEST_TEXT} characters")
+        if self.text is not None and not (re.search(r"\w", self.text) and len(self.text) <= MAX_TEXT_LENGTH):
+            raise_invalid(
+                "text", self.text, f"a sentence of at least one word and at most {MAX_TEXT_LENGTH} characters"
+            )
         if self.video == "":
-            refuse("video", self.video, "a GIF, a video file or a folder of pictures")
+            raise_invalid("video", self.video, "a GIF, a video file or a folder of pictures")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """One training run. Defaults: the `paper` preset.
+    """One training run. The defaults are those of the `paper` preset.
 
-    An iteration is one episode of every environment followed by one PPO update, so Stable-Baselines3's
-    `n_steps` is `video.episode_length`.
+    An iteration is one episode of every environment followed by one PPO update. So `n_steps` of Stable-Baselines3 is
+    `video.episode_length` here.
     """
 
-    preset: str = "paper"  # demo: learns on two CPU cores; paper: the paper's text; release: what its code runs
+    # Preset that gives all options below their defaults: demo learns on two CPU cores in minutes, paper follows the
+    # paper's text, and release runs what the released code runs.
+    preset: str = "paper"
+    # Seed of the networks' initial weights, and of all random draws in training.
     seed: int = 0
-    seeds: int = 1  # policies learnt side by side, from the seeds seed, seed + 1, ...; each has all that follows
-    total_env_steps: int = 5_000_000  # release
-    n_envs: int = 8  # release
-    micro_batch: int | None = None  # episodes that a device renders and embeds at a time; None: as memory allows
-    encoder_seed: int = 0  # of random weights, where there is no `encoder`
-    encoder: str | None = None  # folder written by `python -m weights_convert`; None: random weights
-    eval_every: int = 50  # iterations between deterministic evaluations; 0: only at the end
-    checkpoint_every: int = 10  # iterations
+    # Number of policies that are trained side by side, from the seeds seed, seed + 1, ...; each of them has the number
+    # of environments and steps that other options state.
+    seeds: int = 1
+    # Number of control steps to train each seed for, over all its environments, rounded down to whole iterations (the
+    # release uses 5,000,000).
+    total_env_steps: int = 5_000_000
+    # Number of environments of each seed that are stepped in parallel (the release uses 8).
+    n_envs: int = 8
+    # Number of episodes that a device renders and embeds at a time; by default as many as fit in its memory.
+    micro_batch: int | None = None
+    # Seed of S3D's random weights, which are used where --encoder is not given.
+    encoder_seed: int = 0
+    # Folder of S3D weights that `python -m weights_convert` wrote; by default the weights are random.
+    encoder: str | None = None
+    # Number of iterations between evaluations of the policy's mean; 0 evaluates only after the last iteration.
+    eval_every: int = 50
+    # Number of iterations between checkpoints.
+    checkpoint_every: int = 10
+
     spec: Annotated[TaskSpec, tyro.conf.Suppress] = dataclasses.field(default_factory=lambda: TaskSpec(video="expert"))
     env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
@@ -153,7 +197,7 @@ class TrainConfig:
             require_range(name, getattr(self, name), 1)
         require_range("seed", self.seed, 0, INT32_MAX - self.seeds + 1)
         require_range("encoder_seed", self.encoder_seed, 0)
-        require_range("eval_every", self.eval_every, 0)  # 0: only at the end
+        require_range("eval_every", self.eval_every, 0)
         if self.micro_batch is not None:
             require_range("micro_batch", self.micro_batch, 1)
         if self.ppo.n_epochs * self.seeds * self.steps_per_iteration > INT32_MAX:
@@ -185,30 +229,35 @@ class TrainConfig:
 
     @property
     def steps_per_iteration(self) -> int:
-        """Of each seed."""
+        """Control steps of one iteration of one seed, over all its environments."""
         return self.n_envs * self.video.episode_length
 
     @property
     def seeds_text(self) -> str:
-        """For titles: "seed 0", "seeds 0-15"."""
+        """The seeds as titles name them: "seed 0" or "seeds 0-15"."""
         return f"seed {self.seed}" if self.seeds == 1 else f"seeds {self.seed}-{self.seed + self.seeds - 1}"
 
     @property
     def n_iterations(self) -> int:
+        """Number of iterations: `total_env_steps` rounded down to whole iterations."""
         return self.total_env_steps // self.steps_per_iteration
 
 
-# Stable-Baselines3's defaults but for these, as the release calls it.
+# The release calls PPO of Stable-Baselines3 with these arguments, and leaves the others at their defaults.
 RELEASE_PPO = PPOConfig(n_epochs=1, batch_size=1024, ent_coef=0.5)
 
 
 def paper() -> TrainConfig:
-    """The method as the paper's text states it; the release's numbers where the text is silent."""
+    """Returns the method as the paper's text states it, with the release's numbers where the text is silent."""
     return TrainConfig()
 
 
 def release() -> TrainConfig:
-    """What the release runs: frames in 0-255, mirrored, as MuJoCo draws them; 8 frozen resets (seeds 0-7; 10-17)."""
+    """Returns what the released code runs.
+
+    Frames are mirrored, drawn as MuJoCo draws them, and have values from 0 to 255. There are 8 frozen resets, with the
+    seeds 0 to 7 in training and 10 to 17 in evaluation.
+    """
     return TrainConfig(
         preset="release",
         env=EnvConfig(bank_size=8, train_seed=0, eval_seed=10, frozen_resets=True, random_source="release"),
@@ -217,18 +266,19 @@ def release() -> TrainConfig:
 
 
 def demo() -> TrainConfig:
-    """Small frames and a quick learner: drawer-close on two CPU cores in minutes."""
+    """Returns small frames and faster learning, which solve drawer-close on two CPU cores in minutes."""
     return TrainConfig(
         preset="demo",
         total_env_steps=60 * 64 * 128,
         n_envs=64,
         eval_every=10,
-        # Whether a random encoder guides depends on its draw. Of the seeds 0 to 43 this one was chosen by true success:
-        # ranked by how rewards of episodes of a learning policy go with their success, then trained with. 22 shuts the
-        # drawer in every evaluation episode, 19 in seven of ten, 4, 6 and 9 lead away from it.
+        # Whether the rewards of a random encoder guide the policy depends on the seed of its weights. This seed was
+        # chosen from 0 to 43 by true success: the seeds were ranked by how well their rewards agree with the success of
+        # a learning policy's episodes, and then used in training. Seed 22 shuts the drawer in every evaluation episode,
+        # 19 in seven of ten; 4, 6 and 9 lead away from it.
         encoder_seed=22,
         video=VideoConfig(size=48, frame_stride=8),
-        # The reward comes once an episode: nearly undiscounted, and credit over the whole of it.
+        # The reward comes only at the end of an episode, so it is hardly discounted and credited to the whole episode.
         ppo=PPOConfig(learning_rate=1e-3, n_epochs=10, batch_size=1024, gamma=0.999, gae_lambda=0.99),
     )
 
@@ -237,6 +287,7 @@ PRESETS: dict[str, Callable[[], TrainConfig]] = {"demo": demo, "paper": paper, "
 
 
 def preset(name: str) -> TrainConfig:
+    """Returns the preset of this name. Raises ValueError for an unknown name."""
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -245,33 +296,33 @@ def preset(name: str) -> TrainConfig:
 
 
 def to_json(config: TrainConfig) -> str:
-    """Numbers of NumPy's become Python's."""
+    """Returns the config as JSON. NumPy numbers become Python numbers."""
     return json.dumps(dataclasses.asdict(config), indent=2, default=lambda number: number.item()) + "\n"
 
 
 def from_json(text: str) -> TrainConfig:
-    """The config that `to_json` wrote. Raises ValueError on text that is not one."""
+    """Returns the config that `to_json` wrote. Raises ValueError if the text is no JSON or no valid config."""
     try:
         values = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"config is not JSON ({error}); expected the config.json of a run.") from error
-    return _build(TrainConfig, values, "config")
+    return _from_dict(TrainConfig, values, "config")
 
 
-def _build(cls: type, values: Any, where: str) -> Any:
-    """`cls` from a dictionary, dataclass fields recursively, lists as tuples where the field is one."""
+def _from_dict(cls: type, values: Any, where: str) -> Any:
+    """Returns an instance of the dataclass `cls`, whose fields may be dataclasses too. Lists become tuples."""
     if not isinstance(values, dict):
         raise ValueError(f"{where} is {type(values).__name__}, expected an object of {cls.__name__}'s fields.")
     types = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(types))
     if unknown:
         raise ValueError(f"{where} has unknown fields {unknown}; {cls.__name__} has {sorted(types)}.")
-    return cls(**{name: _field(types[name], value, f"{where}.{name}") for name, value in values.items()})
+    return cls(**{name: _from_json_value(types[name], value, f"{where}.{name}") for name, value in values.items()})
 
 
-def _field(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _build(typing.cast(type, kind), value, where)
+def _from_json_value(annotation: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(annotation):
+        return _from_dict(typing.cast(type, annotation), value, where)
     if isinstance(value, list):
         return tuple(value)
     return value

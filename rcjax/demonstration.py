@@ -24,14 +24,14 @@ from rcjax.types import GeomPoses
 from rcjax.video_io import read_clip
 
 OFFICIAL_EPISODE = 500  # control steps of Metaworld's own episodes
-AFTERMATH = 10  # control steps that a demonstration goes on after the expert's success
+AFTERMATH = 10  # control steps that a demonstration continues after the expert's success
 
 
 def given_clip(spec: TaskSpec, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"] | None:
-    """The demonstration's clip if it is a file: any length and size, brought to the encoder's frames and size.
+    """Returns the clip of a demonstration that is a file, resampled to the encoder's number of frames and size.
 
-    None for a sentence, and for the expert's video, which has to be recorded (`expert_clip`). Raises ValueError
-    on a file that is missing or unreadable.
+    Returns None for a sentence, and for the expert's video, which has to be recorded (`expert_clip`). Raises
+    ValueError for a file that is missing or unreadable.
     """
     if spec.video is None or spec.video == EXPERT:
         return None
@@ -41,21 +41,22 @@ def given_clip(spec: TaskSpec, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3
 def expert_clip(
     env: SawyerEnv, env_params: EnvParams, scene: Scene | WarpScene, video: VideoConfig
 ) -> UInt8[np.ndarray, "F H W 3"]:
-    """An episode of Metaworld's own expert policy in our environment, as `scene` shows it."""
+    """Returns the clip of an episode of Metaworld's expert policy in this environment, drawn in `scene`."""
     return draw_episode(scene, expert_poses(env, env_params, video.episode_length), video)
 
 
 def draw_episode(scene: Scene | WarpScene, poses: GeomPoses, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:
-    """The kept frames of one episode whose poses `[T G ...]` hold every control step and every geom."""
+    """Draws the kept frames of one episode, given the poses [T G ...] of every geom after every control step."""
     kept = jax.tree.map(lambda x: jnp.asarray(x)[None, :: video.frame_stride], poses)
     return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, kept))[0])
 
 
 def expert_poses(env: SawyerEnv, env_params: EnvParams, episode_length: int, n_tries: int = 8) -> GeomPoses:
-    """Poses `[T G ...]` of an episode in which Metaworld's expert policy succeeds, recorded once and cached.
+    """Returns the poses [T G ...] of an episode in which Metaworld's expert policy succeeds, recorded once and cached.
 
-    The first success among the first `n_tries` starts of the bank. Some experts need more than `episode_length`
-    steps: theirs is shown in fast motion, up to a little after its success. Raises ValueError if there is none.
+    This is the first success among the first `n_tries` starts of the bank. An expert that needs more than
+    `episode_length` control steps is shown in fast motion, up to shortly after its success. Raises ValueError if no
+    episode succeeds.
     """
     path = cache_folder() / "experts" / f"{env.name}-{_fingerprint(env, env_params, episode_length)}.npz"
     stored = _load(path)
@@ -76,13 +77,13 @@ def expert_poses(env: SawyerEnv, env_params: EnvParams, episode_length: int, n_t
     end = min(steps, max(episode_length, int(np.argmax(episodes.success[:, first])) + AFTERMATH))
     shown = np.linspace(0, end - 1, episode_length).round().astype(int)
     poses = jax.tree.map(lambda x: np.asarray(x[shown, first]), episodes.poses)
-    with contextlib.suppress(OSError):  # a folder that cannot be written costs time, no more
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         write_atomically(path, lambda part: _save(part, poses))
     return poses
 
 
 def _fingerprint(env: SawyerEnv, env_params: EnvParams, episode_length: int) -> str:
-    """Names all that the recorded episode depends on."""
+    """Returns a digest of everything that the recorded episode depends on."""
     versions = [__version__] + [version(name) for name in ("mujoco", "mujoco-mjx", "metaworld")]
     bank = [hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for x in jax.tree.leaves(env_params.bank)]
     text = json.dumps([env.name, episode_length, env.mj_model.ngeom, versions, bank])
@@ -90,7 +91,7 @@ def _fingerprint(env: SawyerEnv, env_params: EnvParams, episode_length: int) -> 
 
 
 def _load(path: Path) -> GeomPoses | None:
-    """None if the file is missing or spoilt."""
+    """Returns None if the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return GeomPoses(pos=stored["pos"], mat=stored["mat"])

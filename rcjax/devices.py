@@ -1,11 +1,11 @@
-"""Which devices share a run, and how: a mesh of seeds by environments, over one process or many."""
+"""The devices that share a run: a mesh of seeds by environments, over one or several processes."""
 
 import dataclasses
 import math
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import numpy as np
@@ -15,14 +15,17 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXES = ("seed", "env")
-COORDINATOR_TIMEOUT_S = 300  # that a process waits for the first one to be started
-PREPARATION_TIMEOUT_S = 3600  # that processes wait for the first one to prepare a run
-_FAILED = -1  # what the first process tells the others
+COORDINATOR_TIMEOUT_S = 300  # how long a process waits for the first one to be started
+PREPARATION_TIMEOUT_S = 3600  # how long processes wait for the first one to prepare a run
+_FAILED = -1  # sent by the first process to the others
+
+Device: TypeAlias = Any  # jax.Device, which type checkers do not accept as a type
+Tree = TypeVar("Tree")
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How arrays lie on the mesh: the same on every device, or each seed's on the seed's devices."""
+    """Shardings over the mesh: arrays are replicated on all devices, or split by seed over the devices of the seeds."""
 
     mesh: Mesh
 
@@ -38,36 +41,37 @@ class Layout:
     def n_devices(self) -> int:
         return self.mesh.size
 
-    def replicate(self, tree: Any) -> Any:
-        """Host or device arrays, the same in every process, on every device of the mesh."""
+    def replicate(self, tree: Tree) -> Tree:
+        """Puts a tree of arrays on every device of the mesh. They may be on the host or on a device.
+
+        With several processes, all of them have to give the same arrays.
+        """
         if jax.process_count() == 1:
             return jax.device_put(tree, self.replicated)
 
-        def everywhere(x: Any) -> jax.Array:
+        def replicate_leaf(x: Any) -> jax.Array:
             x = np.asarray(x)
             return jax.make_array_from_process_local_data(self.replicated, x, x.shape)
 
-        return jax.tree.map(everywhere, tree)
+        return jax.tree.map(replicate_leaf, tree)
 
 
-def make_layout(seeds: int, n_envs: int, devices: Sequence[Any]) -> Layout:
-    """A mesh over `devices`.
+def make_layout(seeds: int, n_envs: int, devices: Sequence[Device]) -> Layout:
+    """Returns a mesh over `devices`.
 
-    Seeds are dealt out first, as they have nothing to tell each other; what devices are left share a seed's
-    environments.
-
-    Raises ValueError where seeds and environments cannot be dealt out evenly.
+    Seeds are distributed first, because they do not communicate. If devices are left, they share the environments of a
+    seed. Raises ValueError if seeds and environments cannot be distributed evenly.
     """
     shape = mesh_shape(seeds, n_envs, len(devices))
     return Layout(Mesh(np.array(devices).reshape(shape), AXES))
 
 
 def mesh_shape(seeds: int, n_envs: int, n_devices: int) -> tuple[int, int]:
-    """Devices along the axes `seed` and `env`."""
+    """Returns the number of devices along the axes `seed` and `env`. Raises ValueError as `make_layout` does."""
     along_seeds = math.gcd(seeds, n_devices)
     along_envs = n_devices // along_seeds
     if n_envs % along_envs:
-        usable = largest_usable(seeds, n_envs, n_devices)
+        usable = max_usable_devices(seeds, n_envs, n_devices)
         raise ValueError(
             f"{n_devices} devices cannot share {seeds} seed(s) of n_envs={n_envs} environments evenly; use "
             f"--devices {usable}, or an n_envs that is a multiple of {along_envs}."
@@ -75,31 +79,40 @@ def mesh_shape(seeds: int, n_envs: int, n_devices: int) -> tuple[int, int]:
     return along_seeds, along_envs
 
 
-def largest_usable(seeds: int, n_envs: int, n_devices: int) -> int:
-    """The most devices, up to `n_devices`, that can share the work evenly."""
+def max_usable_devices(seeds: int, n_envs: int, n_devices: int) -> int:
+    """Returns the largest number of devices, up to `n_devices`, that can share the work evenly."""
     return max(n for n in range(1, n_devices + 1) if n_envs % (n // math.gcd(seeds, n)) == 0)
 
 
-def choose_devices(seeds: int, n_envs: int, wanted: int | None) -> list[Any]:
-    """`wanted` devices, or (None) as many of all there are as can share the work evenly.
+def choose_devices(seeds: int, n_envs: int, requested: int | None) -> list[Device]:
+    """Returns `requested` devices, or if that is None, as many of the available ones as can share the work evenly.
 
-    Raises ValueError if there are fewer than wanted, or if several processes cannot all take part.
+    Raises ValueError if fewer devices are available, or if a run of several processes does not use all devices.
     """
     devices = jax.devices()
-    if wanted is not None and not 1 <= wanted <= len(devices):
-        raise ValueError(f"--devices {wanted}: there are {len(devices)} ({devices[0].device_kind}).")
+    if requested is not None and not 1 <= requested <= len(devices):
+        raise ValueError(f"--devices {requested}: there are {len(devices)} ({devices[0].device_kind}).")
     if jax.process_count() > 1:
-        if wanted not in (None, len(devices)):
-            raise ValueError(f"--devices {wanted} with --distributed: every one of the {len(devices)} takes part.")
+        if requested not in (None, len(devices)):
+            raise ValueError(
+                f"--devices {requested} with --distributed: the run has to use all {len(devices)} devices."
+            )
         return devices
-    return devices[: wanted or largest_usable(seeds, n_envs, len(devices))]
+    return devices[: requested or max_usable_devices(seeds, n_envs, len(devices))]
 
 
 def join_processes(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
-    """Makes this process one of a run's many; before anything else asks JAX for devices.
+    """Makes this process one of several that share a run. It has to be called before anything asks JAX for devices.
 
-    With no arguments they are read off SLURM, Open MPI, Kubernetes (GKE) or a TPU pod. Raises ValueError where nothing
-    is found, or the others do not answer.
+    If all arguments are None, they are detected under SLURM, Open MPI, Kubernetes (GKE) and on TPU pods.
+
+    Args:
+        coordinator: The address HOST:PORT of the first process.
+        processes: The number of processes.
+        process_id: The index of this process, from 0.
+
+    Raises:
+        ValueError: Nothing is detected, an argument is invalid, or the other processes do not answer.
     """
     _check_addresses(coordinator, processes, process_id)
     if coordinator is not None and process_id:
@@ -108,13 +121,13 @@ def join_processes(coordinator: str | None, processes: int | None, process_id: i
         jax.distributed.initialize(coordinator, processes, process_id)
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"--distributed could not start: {str(error).splitlines()[0]} Under SLURM, Open MPI, Kubernetes or on a "
-            "TPU pod all is detected; elsewhere give --coordinator HOST:PORT, --processes N and --process-id I."
+            f"--distributed could not start: {str(error).splitlines()[0]} The processes are detected under SLURM, Open "
+            "MPI, Kubernetes or on a TPU pod; elsewhere give --coordinator HOST:PORT, --processes N and --process-id I."
         ) from error
 
 
 def _check_addresses(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
-    """Raises ValueError for what no process could connect to, as JAX would try for minutes and then abort."""
+    """Raises ValueError for arguments with which no process could connect. JAX would try for minutes and then abort."""
     given = (coordinator, processes, process_id)
     if given == (None, None, None):
         return
@@ -134,7 +147,7 @@ def _check_addresses(coordinator: str | None, processes: int | None, process_id:
 
 
 def _wait_for_coordinator(coordinator: str) -> None:
-    """Until the first process listens. Raises ValueError if it does not, where JAX would abort the process."""
+    """Waits until the first process listens. Raises ValueError if it does not; JAX would abort the process."""
     host, _, port = coordinator.rpartition(":")
     deadline = time.monotonic() + COORDINATOR_TIMEOUT_S
     while True:
@@ -150,40 +163,44 @@ def _wait_for_coordinator(coordinator: str) -> None:
         time.sleep(1)
 
 
-def wait_for_all(what: str) -> None:
-    """Until all processes have come here, once in a program's life for each `what`."""
+def wait_for_all_processes(what: str) -> None:
+    """Waits until all processes have called this. `what` names the barrier, and each name can be used only once."""
     if jax.process_count() > 1:
-        everyone = set(range(jax.process_count()))  # named, so that they wait on the host, not in a collective
-        ocp.multihost.sync_global_processes(what, timeout=PREPARATION_TIMEOUT_S, processes=everyone)
+        # With the processes named, they wait on the host and not in a collective operation.
+        processes = set(range(jax.process_count()))
+        ocp.multihost.sync_global_processes(what, timeout=PREPARATION_TIMEOUT_S, processes=processes)
 
 
-def of_all_processes(number: int) -> list[int]:
-    """This number of each process, in their order; all have to call it."""
+def gather_from_processes(number: int) -> list[int]:
+    """Returns the numbers of all processes, in their order. All processes have to call this."""
     if jax.process_count() == 1:
         return [number]
     return multihost_utils.process_allgather(np.array(number)).tolist()
 
 
-def of_first_process(work: Callable[[], int], what: str) -> int:
-    """What `work`, which only the first process does, gives there; its error ends all of them. `what` as for
-    `wait_for_all`."""
+def run_on_first_process(work: Callable[[], int], what: str) -> int:
+    """Calls `work` in the first process only, and returns its result in all processes.
+
+    The result must not be negative. An error of `work` is raised in the first process, and ValueError in the others.
+    `what` names the barrier at which the others wait, as in `wait_for_all_processes`.
+    """
     if jax.process_count() == 1:
         return work()
     number, failure = _FAILED, None
-    if is_writer():
+    if is_first_process():
         try:
             number = work()
         except BaseException as error:
             failure = error
-    wait_for_all(what)
-    number = of_all_processes(number)[0]
+    wait_for_all_processes(what)
+    number = gather_from_processes(number)[0]
     if failure is not None:
         raise failure
     if number == _FAILED:
-        raise ValueError("the first process could not begin; it has said why.")
+        raise ValueError("the first process could not start the run; its own message says why.")
     return number
 
 
-def is_writer() -> bool:
-    """Whether this process writes the run's files and talks to people: the first one does."""
+def is_first_process() -> bool:
+    """Returns whether this is the first process, which alone writes the run's files and prints messages."""
     return jax.process_index() == 0

@@ -1,9 +1,9 @@
-"""What a trained policy does, and what a video is worth."""
+"""Evaluation of a trained policy, and the similarity of video files with a task specification."""
 
 import sys
 from pathlib import Path
 
-from rcjax.checkpoints import checkpoints_path, newest_intact, refuse_misfit, restored
+from rcjax.checkpoints import checkpoints_path, load_newest_intact, require_matching_state, restore_state
 from rcjax.config import TaskSpec, VideoConfig
 from rcjax.loop import ScoredEpisodes, state_shapes
 from rcjax.program import Program, Rows, require_machine
@@ -16,21 +16,27 @@ from rcjax.world import build_world
 
 
 def evaluate_run(run: RunFolder) -> tuple[Program, Rows, ScoredEpisodes]:
-    """The newest policies' deterministic episodes, one of each seed from each of the first `n_envs` evaluation starts.
+    """Runs the mean of each seed's newest policy from each of the first `n_envs` evaluation starts.
 
-    The run may be trained meanwhile: nothing is written. Raises ValueError if it has no checkpoint, none that is
-    intact and fits its config, or a policy whose episodes have numbers that are not finite.
+    Nothing is written, so another process may train the run at the same time.
+
+    Returns:
+        The program, the metrics of each seed with the prefix `eval_`, and the episodes.
+
+    Raises:
+        ValueError: The run has no checkpoint or no intact one, the checkpoint does not fit the config, or the episodes
+            have numbers that are not finite.
     """
     require_machine(run.config, None)
-    checkpoint = newest_intact(run, _warn)
+    checkpoint = load_newest_intact(run, _warn)
     if checkpoint is None:
         raise ValueError(
-            f"{checkpoints_path(run)} holds no checkpoint; the run stopped before its first one, train anew."
+            f"{checkpoints_path(run)} has no checkpoint, because the run stopped before its first one; train a new run."
         )
     target, encoder, world = run.target(), run.encoder(), build_world(run.config)
-    refuse_misfit(run, *checkpoint, like=state_shapes(run.config, world.env))
+    require_matching_state(run, *checkpoint, like=state_shapes(run.config, world.env))
     program = Program(run.config, world, encoder, target)
-    _, rows, scored = program.evaluate(restored(checkpoint[1], program.initial_state()))
+    _, rows, scored = program.evaluate(restore_state(checkpoint[1], program.initial_state()))
     return program, rows, scored
 
 
@@ -39,9 +45,16 @@ def _warn(message: str) -> None:
 
 
 def similarity_of_files(path: Path, spec: TaskSpec, encoder: Encoder, video: VideoConfig) -> float:
-    """The video reward of an episode that looks like the video at `path`.
+    """Returns the video reward of an episode that looks like the video at `path`.
 
-    Raises ValueError on unreadable input, and where an embedding or their product is not finite.
+    Args:
+        path: A GIF, a video file or a folder of pictures.
+        spec: The demonstration to compare it with.
+        encoder: The video encoder.
+        video: The number and size of the frames that the encoder sees.
+
+    Raises:
+        ValueError: A file is unreadable, or an embedding or the product of the two is not finite.
     """
     clip = read_clip(path, video.n_frames, video.size)
     demonstration = read_clip(spec.video, video.n_frames, video.size) if spec.video else None

@@ -1,5 +1,4 @@
-"""Files that are complete or absent, whether they were changed, where they can be written, and the folder for what is
-kept between runs."""
+"""Atomic writes, digests of files, checks that a folder is writable, and the cache folder."""
 
 import contextlib
 import errno
@@ -14,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_WAYS_OUT = {
+_HINTS = {  # by the error number of the operating system
     errno.ENOSPC: "make room on that disk",
     errno.EDQUOT: "make room in your quota",
     errno.ENAMETOOLONG: "choose a shorter name",
@@ -22,21 +21,22 @@ _WAYS_OUT = {
 
 
 def cache_folder() -> Path:
-    """Where demonstrations, decimated meshes and compiled programs are kept: $RCJAX_CACHE, or ~/.cache/rcjax.
+    """Returns the folder for demonstrations, decimated meshes and compiled programs.
 
-    $XDG_CACHE_HOME stands for ~/.cache. A variable that is empty counts as unset, and so does an $XDG_CACHE_HOME that
-    is relative, as the XDG Base Directory Specification has it. Raises ValueError where there is no home either.
+    This is $RCJAX_CACHE, or else $XDG_CACHE_HOME/rcjax, or else ~/.cache/rcjax. An empty variable counts as unset, and
+    so does a relative $XDG_CACHE_HOME, as the XDG Base Directory Specification demands. Raises ValueError if there is
+    no home directory either.
     """
     own, base = os.environ.get("RCJAX_CACHE", ""), os.environ.get("XDG_CACHE_HOME", "")
     if own:
-        return _expanded(own).absolute()
+        return _expand_user(own).absolute()
     if os.path.isabs(base):
         return Path(base) / "rcjax"
     return _home() / ".cache" / "rcjax"
 
 
-def _expanded(path: str) -> Path:
-    """`~` replaced by the home, which is looked up for nothing else."""
+def _expand_user(path: str) -> Path:
+    """Replaces `~` by the home directory, which is looked up only if it is needed."""
     first, *others = Path(path).parts
     if first == "~":
         return _home().joinpath(*others)
@@ -47,62 +47,71 @@ def _expanded(path: str) -> Path:
 
 
 def _home() -> Path:
-    """$HOME unless it is empty, or what the system has for the user."""
+    """Returns $HOME, or the system's home directory of the user if $HOME is empty or unset."""
     if os.environ.get("HOME"):
         return Path(os.environ["HOME"]).absolute()
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
         raise ValueError(
-            "HOME is not set and the system knows no home of this user, so there is no folder for the cache; set "
-            "RCJAX_CACHE to a folder that can be written."
+            "HOME is not set and the system knows no home directory of this user, so there is no folder for the cache; "
+            "set RCJAX_CACHE to a writable folder."
         ) from None
 
 
-def require_writable_folder(folder: Path, name: str = "", room: int = 4096, way_out: str = "choose another") -> None:
-    """Raises ValueError unless files can be written to `folder`, or to one that can be made at its path.
+def require_writable_folder(folder: Path, name: str = "", room: int = 4096, hint: str = "choose another") -> None:
+    """Raises ValueError unless files can be written to `folder`, which need not exist yet.
 
-    `name` is what will be made in it, `room` the bytes that it will take. Tries with a folder of a like name in the
-    nearest one that exists, and leaves nothing.
+    The check makes a temporary folder in the nearest parent that exists, and removes it.
+
+    Args:
+        folder: The folder to write to.
+        name: The file or folder that will be made in it.
+        room: The number of bytes that have to be free.
+        hint: What the user can do if the folder is not writable; it ends the error message.
     """
     try:
-        os.lstat(folder / name)  # the whole path may be too long, or lead through a file
+        os.lstat(folder / name)  # fails if the path is too long or leads through a file
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise ValueError(said_of(error, way_out)) from error
+        raise ValueError(describe_os_error(error, hint)) from error
     nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(parent))
     try:
-        trial = tempfile.mkdtemp(prefix=f".{name}-", dir=nearest)
+        temporary = tempfile.mkdtemp(prefix=f".{name}-", dir=nearest)
         try:
-            Path(trial, "part").write_bytes(bytes(min(room, 4096)))
+            Path(temporary, "part").write_bytes(bytes(min(room, 4096)))
         finally:
-            shutil.rmtree(trial, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
         free = shutil.disk_usage(nearest).free
     except OSError as error:
-        bare = OSError(error.errno, error.strerror)  # without the trial's name
-        raise ValueError(f"{_cut(folder)} cannot be written: {said_of(bare, way_out)}") from error
+        unnamed = OSError(error.errno, error.strerror)  # without the name of the temporary folder
+        raise ValueError(f"{_truncate(folder)} cannot be written: {describe_os_error(unnamed, hint)}") from error
     if free < room:
         raise ValueError(
-            f"{folder} has {free / 2**20:.1f} MiB free, and {room / 2**20:.0f} MiB are needed; make room, or {way_out}."
+            f"{folder} has {free / 2**20:.1f} MiB free, and {room / 2**20:.0f} MiB are needed; make room, or {hint}."
         )
 
 
-def said_of(error: OSError, way_out: str = "") -> str:
-    """One line: the file, what the system says, and the way out."""
+def describe_os_error(error: OSError, hint: str = "") -> str:
+    """Returns one line with the file, the system's message, and a hint.
+
+    `hint` is used for errors that have no hint of their own, as a full disk has.
+    """
     what = error.strerror or str(error)
-    where = f"{_cut(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes | os.PathLike) else ""
-    way_out = _WAYS_OUT.get(error.errno or 0, way_out)
-    return f"{where}{what}{'; ' * bool(way_out)}{way_out}."
+    named = isinstance(error.filename, str | bytes | os.PathLike)
+    where = f"{_truncate(os.fsdecode(error.filename))}: " if named else ""
+    hint = _HINTS.get(error.errno or 0, hint)
+    return f"{where}{what}; {hint}." if hint else f"{where}{what}."
 
 
-def _cut(path: str | Path) -> str:
+def _truncate(path: str | Path) -> str:
     return str(path) if len(str(path)) <= 200 else f"{str(path)[:200]}..."
 
 
 @contextlib.contextmanager
-def os_errors(path: Path) -> Iterator[None]:
-    """Within it, TensorStore's errors that come from the system are raised as OSErrors of `path`."""
+def translate_tensorstore_errors(path: Path) -> Iterator[None]:
+    """Raises errors of TensorStore that come from the operating system as OSErrors with the file name `path`."""
     try:
         yield
     except OSError:
@@ -115,10 +124,13 @@ def os_errors(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Replace the file by what `write` puts at the path it is given, in one step.
+    """Replaces the file at `path` in one step, and makes its folder if necessary.
 
-    A kill leaves the old file or the new one, and of several processes that write at once the last one's remains. The
-    folder is made if need be.
+    `write` is called with a temporary path, where it has to write the new file. If the process is killed, either the
+    old file or the new one is there. If several processes write at the same time, the file of the last one remains.
+
+    Example:
+        write_atomically(path, lambda part: part.write_text("..."))
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -132,7 +144,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file below `folder`, by its path there."""
+    """Returns the SHA-256 of each file below `folder`, by its path relative to it."""
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -140,8 +152,11 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def refuse_changed(folder: Path, written: Path) -> None:
-    """Raises ValueError, with the reason alone, unless `folder` still has the files whose digests `written` holds."""
+def require_unchanged(folder: Path, written: Path) -> None:
+    """Raises ValueError unless `folder` still has the files whose digests the file `written` lists.
+
+    The message is the reason alone.
+    """
     try:
         expected, found = json.loads(written.read_bytes()), digests(folder)
     except (OSError, ValueError, RecursionError) as error:

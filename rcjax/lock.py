@@ -1,4 +1,4 @@
-"""One process at a time trains a run: a lock that the operating system lets go of, however its holder ends."""
+"""A lock that lets one process at a time train a run. The operating system releases it however its holder ends."""
 
 import errno
 import os
@@ -12,42 +12,48 @@ try:
 except ImportError:  # Windows has no flock
     fcntl = None
 
-NO_LOCKS = "See to it that no other process does the same: there are no locks here"
+NO_LOCKS = "There are no locks here, so make sure yourself that no other process does the same"
 UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # file systems without locks
 
 
 @contextmanager
-def hold(path: Path, doing: str, log: Callable[[str], None]) -> Iterator[None]:
-    """Holds the lock file `path`, which is made and removed again, for as long as the block runs.
+def hold_lock(path: Path, activity: str, log: Callable[[str], None]) -> Iterator[None]:
+    """Holds a lock while the block runs.
 
-    Raises ValueError where another process holds it, as one that is `doing` something ("runs/a is being trained"), or
-    where the file cannot be made. Where the file system knows no locks (some network file systems, and Windows), it is
-    said that nothing keeps a second process out, and the block runs all the same.
+    Some network file systems, and Windows, have no locks. There the block runs without one, and `log` gets a warning.
+
+    Args:
+        path: The lock file. It is made with its folder, and removed at the end.
+        activity: What the holder of the lock does ("runs/a is being trained"), for the error message.
+        log: Takes one line of text for the user.
+
+    Raises:
+        ValueError: Another process holds the lock, or the file cannot be made.
     """
     missing = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _lock(path, doing, log)
+        file = _open_locked(path, activity, log)
     except OSError as error:
         _remove_empty(missing)
         raise ValueError(
-            f"{path.parent} cannot be written to ({error.strerror or error}); free it, or choose another folder."
+            f"{path.parent} cannot be written to ({error.strerror or error}); make it writable or choose another one."
         ) from error
     try:
         yield
     finally:
         with suppress(OSError):
-            path.unlink()  # while it is still held, so that nobody's new file is removed
+            path.unlink()  # while the lock is held, so that no other process's new file is removed
         os.close(file)
         _remove_empty(missing)
 
 
-def _lock(path: Path, doing: str, log: Callable[[str], None]) -> int:
-    """A descriptor of the locked file, with this process's name in it."""
+def _open_locked(path: Path, activity: str, log: Callable[[str], None]) -> int:
+    """Returns a descriptor of the locked file, which names this process."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _take(file, doing, log)
+            _acquire(file, activity, log)
             if _is_file_at(path, file):
                 os.truncate(file, 0)
                 os.write(file, f"process {os.getpid()} on {socket.gethostname()}".encode())
@@ -55,10 +61,10 @@ def _lock(path: Path, doing: str, log: Callable[[str], None]) -> int:
         except BaseException:
             os.close(file)
             raise
-        os.close(file)  # the holder before us removed it between our opening and locking it
+        os.close(file)  # the previous holder removed the file after we opened it, before we locked it
 
 
-def _take(file: int, doing: str, log: Callable[[str], None]) -> None:
+def _acquire(file: int, activity: str, log: Callable[[str], None]) -> None:
     if fcntl is None:
         return log(f"{NO_LOCKS}.")
     try:
@@ -68,7 +74,7 @@ def _take(file: int, doing: str, log: Callable[[str], None]) -> None:
             log(f"{NO_LOCKS} ({error.strerror}).")
         elif error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES):
             holder = os.pread(file, 300, 0).decode(errors="replace") or "another process"
-            raise ValueError(f"{doing} by {holder}; wait for it to end, or stop it.") from error
+            raise ValueError(f"{activity} by {holder}; wait for it to end, or stop it.") from error
         else:
             raise
 
@@ -80,7 +86,7 @@ def _is_file_at(path: Path, file: int) -> bool:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Removes what was made for the lock alone, innermost first."""
+    """Removes the folders that are empty, innermost first."""
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()

@@ -1,6 +1,6 @@
-"""One iteration of the loop, from the policy's parameters to better ones: the function that is compiled.
+"""One training iteration, the function that is compiled.
 
-rollout -> poses -> frames -> embedding -> reward -> PPO update, all arrays, no host in between.
+Rollout -> poses -> frames -> embedding -> reward -> PPO update. Everything is an array, and nothing leaves the device.
 """
 
 import functools
@@ -27,9 +27,9 @@ from rcjax.types import GeomPoses, Rollout
 
 
 class TrainState(PyTree):
-    """All that an iteration changes; with the run's config and inputs it decides everything that follows.
+    """Everything that an iteration changes. Together with the config and the inputs it determines the rest of the run.
 
-    All of `ppo` and `key` have a leading axis S: each seed learns a policy of its own from a key of its own.
+    All arrays of `ppo`, and `key`, have a leading axis S: each seed has a policy and a random key of its own.
     """
 
     ppo: ppo.PPOState
@@ -38,7 +38,10 @@ class TrainState(PyTree):
 
 
 class Inputs(PyTree):
-    """All that an iteration reads and leaves as it is. Arguments, so that no array becomes a constant."""
+    """Everything that an iteration reads and does not change.
+
+    These are arguments of the compiled function: an array that it closed over would become a constant of the program.
+    """
 
     env_params: EnvParams
     scene: Scene | WarpScene
@@ -47,14 +50,14 @@ class Inputs(PyTree):
 
 
 class ScoredEpisodes(PyTree):
-    """Episodes and what their videos were worth. All arrays of `episodes` have a leading axis S too."""
+    """Episodes and the video reward of each. All arrays of `episodes` have a leading axis S as well."""
 
     episodes: Episodes
     video_reward: Float[Array, "S N"]
 
 
 class Mode(PyTree):
-    """Traced switches, so that training and evaluation are one compiled program."""
+    """Switches that are traced, so that one compiled program both trains and evaluates."""
 
     learn: Bool[Array, ""]  # update the policy
     deterministic: Bool[Array, ""]  # act by the policy's mean
@@ -62,15 +65,18 @@ class Mode(PyTree):
 
 
 def train_mode(config: TrainConfig) -> Mode:
+    """Returns the switches of a training iteration: sample actions, and update the policy."""
     return Mode(learn=jnp.array(True), deterministic=jnp.array(False), frozen=jnp.array(config.env.frozen_resets))
 
 
 def eval_mode() -> Mode:
+    """Returns the switches of an evaluation: the policy's mean actions, from fixed starts, without an update."""
     return Mode(learn=jnp.array(False), deterministic=jnp.array(True), frozen=jnp.array(True))
 
 
 @in_32_bits
 def initial_state(config: TrainConfig, env: MjxEnv) -> TrainState:
+    """Returns the state that training begins with: freshly initialised networks and a random key for each seed."""
     n_obs = env.observation_space().shape[0] + config.env.time_in_obs
 
     def init_seed(seed: Int[Array, ""]):
@@ -92,12 +98,21 @@ def iterate(
     micro_batch: int,
     mesh: Mesh | None,
 ) -> tuple[TrainState, dict[str, Float[Array, " S"]], ScoredEpisodes]:
-    """One episode of every environment of every seed, its video reward, and (if `mode.learn`) one PPO update a seed.
+    """Runs one episode in every environment of every seed, rewards it, and updates each seed's policy by PPO.
 
-    Returns the next state, metrics of each seed, and the episodes with the video reward they were paid. Where
-    `mode.learn` is off, or an episode's or an update's numbers are not all finite, the next state is the same one.
-    Pure; the caller compiles it, with the keywords closed over. With a `mesh` (axes `seed` and `env`), each device
-    runs, draws and embeds its own share, `micro_batch` episodes at a time; a seed's update sees all of the seed's.
+    Args:
+        state: The state to start from.
+        inputs: What the iteration reads.
+        mode: Whether to update the policy, to act by its mean, and to start from fixed states.
+        env: The environment. It and the arguments below are closed over when the caller compiles this function.
+        config: The run's configuration.
+        micro_batch: How many episodes a device draws and embeds at a time; it divides the device's episodes.
+        mesh: Devices with axes `seed` and `env`, or None for one device. Each device runs, draws and embeds its own
+            share of the episodes; the update of a seed uses all episodes of the seed.
+
+    Returns:
+        The next state, each seed's metrics, and the episodes with their video rewards. The next state equals `state`
+        if `mode.learn` is false, or if a number of any seed's episodes or update is not finite.
     """
     keys = jax.vmap(lambda key: jax.random.split(key, 3))(state.key)
     score = functools.partial(score_episodes, env=env, config=config, micro_batch=micro_batch)
@@ -114,7 +129,7 @@ def iterate(
     learn = mode.learn & jnp.all(metrics["nonfinite_reward"] + metrics["nonfinite_episodes"] == 0)
     ppo_state, losses = _update_each_seed(state.ppo, scored, keys[:, 2], learn, config, mesh)
     nonfinite = jnp.where(learn, jax.vmap(count_nonfinite)(ppo_state, losses), 0.0)
-    learnt = learn & jnp.all(nonfinite == 0)  # of all seeds: they stay in step
+    learnt = learn & jnp.all(nonfinite == 0)  # one seed's failure holds all seeds back, so that they stay in step
     following = TrainState(
         ppo=jax.tree.map(lambda new, old: jnp.where(learnt, new, old), ppo_state, state.ppo),
         key=jnp.where(learnt, keys[:, 0], state.key),
@@ -124,10 +139,10 @@ def iterate(
 
 
 def count_nonfinite(state: ppo.PPOState, losses: dict[str, Float[Array, ""]]) -> Float[Array, ""]:
-    """How many of a seed's parameters, of Adam's moments and of an update's losses are not finite.
+    """Counts the numbers that are not finite among a seed's parameters, Adam's moments and an update's losses.
 
-    The losses have the norm of the gradients among them. The explained variance is left out: it is NaN, and rightly,
-    where all returns are the same.
+    The losses include the norm of the gradients. The explained variance is left out: it is rightly NaN where all
+    returns are equal.
     """
     losses = {name: loss for name, loss in losses.items() if name != "explained_variance"}
     counts = [jnp.sum(~jnp.isfinite(x), dtype=jnp.float32) for x in jax.tree.leaves((state, losses))]
@@ -142,10 +157,11 @@ def _update_each_seed(
     config: TrainConfig,
     mesh: Mesh | None,
 ) -> tuple[ppo.PPOState, dict[str, Float[Array, " S"]]]:
-    """A PPO update of each seed and its losses; without `learn` the same state, and losses that are not numbers.
+    """Returns each seed's state after a PPO update, and its losses. Without `learn`, the state is the same and the
+    losses are NaN.
 
-    With a mesh, every device of a seed does all of the seed's update: the networks are small, and gathering a rollout
-    once takes less than adding up gradients after every minibatch.
+    With a mesh, every device of a seed computes the seed's whole update: the networks are small, and gathering the
+    rollout once takes less time than summing gradients after every minibatch.
     """
 
     def update(state: ppo.PPOState, scored: ScoredEpisodes, key: Array):
@@ -181,11 +197,11 @@ def score_episodes(
     config: TrainConfig,
     micro_batch: int,
 ) -> ScoredEpisodes:
-    """Episodes of each seed's policy in the environments `env_ids`, and their video rewards.
+    """Runs each seed's policy for one episode in each of the environments `env_ids`, and scores the episodes' videos.
 
-    `params` and `key` [S] have a leading axis S. All seeds' environments are stepped, drawn and embedded as one batch.
-    An environment's chance comes from its seed's key and its id alone, so a batch may be split over devices without
-    changing an episode.
+    The arrays of `params`, and `key`, have a leading axis S. The environments of all seeds are stepped, drawn and
+    embedded as one batch. The randomness of an environment comes only from its seed's key and its own id, so splitting
+    the batch over devices does not change an episode.
     """
     n_seeds = key.shape[0]
     keys = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(None, 0)), in_axes=(0, None))(key, env_ids)
@@ -206,7 +222,7 @@ def _split_seeds(x: Array, spec: P, n_seeds: int) -> Array:
 
 
 def _specs() -> ScoredEpisodes:
-    """How the arrays lie on a mesh: the seeds first, and the environments behind the time steps where there are any."""
+    """Returns how each array lies on a mesh: seeds first, then time steps where there are any, then environments."""
     env_major, time_major = P("seed", "env"), P("seed", None, "env")
     rollout = Rollout.of_leaves(
         obs=time_major,
@@ -233,7 +249,7 @@ def _env_axis(spec: P) -> int:
 
 
 def actor(params: networks.Params, mode: Mode) -> Act:
-    """Acts by each seed's policy in the seed's share of the environments: a draw, or the policy's mean."""
+    """Returns a function that acts with each seed's policy in that seed's environments, by its mean or by sampling."""
 
     def act_with_seed(params: networks.Params, keys: Array, obs: Array):
         mean, log_std, value = ppo.policy_value(params, obs)
@@ -265,7 +281,7 @@ def _episode_metrics(scored: ScoredEpisodes) -> dict[str, Float[Array, ""]]:
 
 
 def _finite_episodes(episodes: Episodes) -> Bool[Array, " N"]:
-    """Which of one seed's episodes have only finite observations, actions, values, poses and true returns."""
+    """Returns which of one seed's episodes have only finite observations, actions, values, poses and true returns."""
 
     def finite(x: Array, spec: P) -> Bool[Array, " N"]:
         axis = _env_axis(spec)
@@ -276,5 +292,5 @@ def _finite_episodes(episodes: Episodes) -> Bool[Array, " N"]:
 
 
 def state_shapes(config: TrainConfig, env: MjxEnv) -> TrainState:
-    """`initial_state` as shapes and types alone."""
+    """Returns the shapes and dtypes of `initial_state`, without computing it."""
     return jax.eval_shape(functools.partial(initial_state, config, env))

@@ -1,39 +1,40 @@
-"""Names and texts of unknown origin, made fit for an error message of one short line."""
+"""Makes names and texts of unknown origin fit into an error message of one short line."""
 
 from collections.abc import Sequence
 
-Spec = dict[str, tuple[tuple[int, ...], str]]  # name -> shape, dtype
+ArraySpecs = dict[str, tuple[tuple[int, ...], str]]
+"""The shape and dtype of arrays by their name."""
 
 
-def escape(text: str, most: int = 60) -> str:
-    """`text` with what cannot be printed escaped, and if it has over `most` characters, cut there, with its length."""
-    escaped = repr(text[:most])[1:-1]
-    return escaped if len(text) <= most else f"{escaped}... ({len(text)} characters)"
+def escape(text: str, max_length: int = 60) -> str:
+    """Returns `text` with unprintable characters escaped. A longer text is truncated, and its length is added."""
+    escaped = repr(text[:max_length])[1:-1]
+    return escaped if len(text) <= max_length else f"{escaped}... ({len(text)} characters)"
 
 
-def quote(name: str, most: int = 60) -> str:
-    """`escape`, in quotation marks."""
-    cut = repr(name[:most])
-    return cut if len(name) <= most else f"{cut}... ({len(name)} characters)"
+def quote(name: str, max_length: int = 60) -> str:
+    """Returns `escape(name)` in quotation marks."""
+    quoted = repr(name[:max_length])
+    return quoted if len(name) <= max_length else f"{quoted}... ({len(name)} characters)"
 
 
-def enumerate_names(names: Sequence[str], most: int = 3) -> str:
-    """The first `most` names and how many more there are: "a, b, c and 531 more"."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def enumerate_names(names: Sequence[str], max_names: int = 3) -> str:
+    """Returns the first `max_names` names and how many more there are: "a, b, c and 531 more"."""
+    more = f" and {len(names) - max_names} more" if len(names) > max_names else ""
+    return ", ".join(names[:max_names]) + more
 
 
-def one_line(text: str, most: int = 500) -> str:
-    """`text` with its white space joined and what cannot be printed escaped; a longer one loses its middle."""
-    if len(text) > 100 * most:  # what is thrown away need not be looked at
-        text = f"{text[: 50 * most]} {text[-50 * most :]}"
+def one_line(text: str, max_length: int = 500) -> str:
+    """Returns `text` in one line, with unprintable characters escaped. The middle of a longer text is left out."""
+    if len(text) > 100 * max_length:  # saves time: most of it would be left out below
+        text = f"{text[: 50 * max_length]} {text[-50 * max_length :]}"
     words = " ".join(text.split())
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
-    return line if len(line) <= most else f"{line[: most * 2 // 3]} ... {line[-most // 3 :]}"
+    return line if len(line) <= max_length else f"{line[: max_length * 2 // 3]} ... {line[-max_length // 3 :]}"
 
 
-def describe_differences(found: Spec, expected: Spec) -> str:
-    """What of `expected` is missing, what is too much, and what has another shape or dtype; "" if all is equal."""
+def describe_differences(found: ArraySpecs, expected: ArraySpecs) -> str:
+    """Returns which arrays are missing, not expected, or of another shape or dtype; "" if there is no difference."""
     missing = sorted(expected.keys() - found.keys())
     extra = [quote(name, 30) for name in sorted(found.keys() - expected.keys())]
     other = [
@@ -43,7 +44,9 @@ def describe_differences(found: Spec, expected: Spec) -> str:
     ]
     kinds = {"missing": (missing, 3), "not expected": (extra, 2), "of another shape or dtype": (other, 2)}
     return "; ".join(
-        f"{len(names)} {kind}: {enumerate_names(names, most)}" for kind, (names, most) in kinds.items() if names
+        f"{len(names)} {kind}: {enumerate_names(names, max_names)}"
+        for kind, (names, max_names) in kinds.items()
+        if names
     )
 
 

@@ -1,7 +1,7 @@
-"""The iteration, compiled once for a run and its devices, to train and to evaluate with."""
+"""The compiled iteration of a run, which both trains and evaluates."""
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -19,26 +19,34 @@ from rcjax.world import World
 
 
 class NotFinite(ValueError):
-    """Episodes, or an update, have numbers that are not finite: there is no going on from them."""
+    """Raised when numbers of an episode or of an update are not finite, so that training cannot go on."""
 
 
 Row = dict[str, float]
 Rows = list[Row]
-"""A seed's metrics each"""
+"""The metrics of each seed."""
 
 
 class Program:
-    """The compiled iteration of a run, for training and evaluation alike.
+    """The iteration of a run, compiled once for its devices.
 
-    `step` and `evaluate` give the memory of the state they are given to the one they return: go on with that.
+    `step` and `evaluate` donate the memory of the state that they are given, so use only the state they return.
     """
 
     def __init__(
         self, config: TrainConfig, world: World, encoder: Encoder, target: np.ndarray, devices: int | None = None
     ):
-        """On `devices` of the devices there are; None: as many as can share the work evenly.
+        """Places the inputs on the devices and traces the iteration.
 
-        Raises ValueError for a number of devices or a micro-batch that does not divide the work.
+        Args:
+            config: The run's configuration.
+            world: The environment, its banks of starts, and its scene.
+            encoder: The video encoder.
+            target: The embedding of the demonstration, [D].
+            devices: How many devices to use; None uses as many as can share the work evenly.
+
+        Raises:
+            ValueError: The number of devices or the micro-batch does not divide the work.
         """
         self.config = config
         self.world = world
@@ -57,26 +65,27 @@ class Program:
         self.lowered = iteration.lower(self.initial_state(), self.inputs, self.modes[0])
 
     def initial_state(self) -> TrainState:
-        """What training begins with, a new one at every call."""
+        """Returns the state that training begins with, a new copy at every call."""
         return self._make_state()
 
     @functools.cached_property
-    def _make_state(self) -> Any:
+    def _make_state(self) -> Callable[[], TrainState]:
         make = functools.partial(initial_state, self.config, self.world.env)
         return jax.jit(make, out_shardings=state_shardings(self.layout))
 
     @functools.cached_property
-    def compiled(self) -> Any:
+    def compiled(self) -> jax.stages.Compiled:
         return self.lowered.compile()
 
     def step(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array], ScoredEpisodes]:
-        """One iteration of training, under way as this returns: the metrics are each seed's [S], see `as_rows`."""
+        """Starts one training iteration and returns before it is done. Every metric is an array [S]; see `as_rows`."""
         return self.compiled(state, self.inputs, self.modes[0])
 
     def evaluate(self, state: TrainState) -> tuple[TrainState, Rows, ScoredEpisodes]:
-        """One deterministic episode from each of the first `n_envs` evaluation starts; the state is the same after.
+        """Runs the policy's mean from each of the first `n_envs` evaluation starts.
 
-        Raises NotFinite if the episodes have numbers that are not finite.
+        Returns the unchanged state, each seed's metrics with the prefix `eval_`, and the episodes. Raises NotFinite if
+        the episodes have numbers that are not finite.
         """
         inputs = self.inputs.replace(env_params=self._eval_params)
         state, metrics, scored = self.compiled(state, inputs, self.modes[1])
@@ -86,7 +95,7 @@ class Program:
         return state, [{f"eval_{name}": row[name] for name in names} for row in rows], scored
 
     def first_episode(self, scored: ScoredEpisodes) -> tuple[GeomPoses, float]:
-        """The kept poses of the first seed's first episode and its video reward, in every process."""
+        """Returns the kept poses [F G ...] and the video reward of the first seed's first episode, in every process."""
         pick = jax.jit(
             lambda scored: jax.tree.map(lambda x: x[0, 0], (scored.episodes.poses, scored.video_reward)),
             out_shardings=self.layout.replicated,
@@ -96,22 +105,25 @@ class Program:
 
 
 @functools.lru_cache(maxsize=4)
-def jitted_iteration(env: MjxEnv, config: TrainConfig, micro_batch: int, layout: Layout) -> Any:
-    """`loop.iterate` of a run, to be compiled. Equal arguments give the same function, which is traced only once: a
-    run that is resumed, or evaluated, by the process that began it starts sooner."""
+def jitted_iteration(env: MjxEnv, config: TrainConfig, micro_batch: int, layout: Layout) -> jax.stages.Wrapped:
+    """Returns the jitted `loop.iterate` of a run.
+
+    Equal arguments return the same function, which JAX traces only once. So a run that the same process resumes or
+    evaluates starts sooner.
+    """
     mesh = layout.mesh if layout.n_devices > 1 else None
     function = functools.partial(iterate, env=env, config=config, micro_batch=micro_batch, mesh=mesh)
     return jax.jit(function, donate_argnums=0, out_shardings=(state_shardings(layout), layout.replicated, None))
 
 
 def state_shardings(layout: Layout) -> TrainState:
-    """A `TrainState` of shardings: each seed's policy on the seed's devices."""
+    """Returns a `TrainState` of shardings, which put each seed's policy on the seed's devices."""
     return TrainState.of_leaves(ppo=layout.by_seed, key=layout.by_seed, iteration=layout.replicated)
 
 
 def refuse_nonfinite(rows: Rows, where: str) -> None:
-    """Raises NotFinite if the rows count anything that is not finite. A training iteration has then left the state as
-    it was."""
+    """Raises NotFinite if the rows count numbers that are not finite. The training iteration then left the state
+    unchanged."""
     rewards, episodes, updates = (
         sum(row[f"nonfinite_{what}"] for row in rows) for what in ("reward", "episodes", "update")
     )
@@ -129,17 +141,17 @@ def refuse_nonfinite(rows: Rows, where: str) -> None:
 
 
 def as_rows(metrics: dict[str, jax.Array]) -> Rows:
-    """Waits for the iteration that the metrics are of."""
+    """Waits for the iteration to finish, and returns its metrics as one dictionary a seed."""
     values = jax.device_get(metrics)
     n_seeds = len(next(iter(values.values())))
     return [{name: float(value[i]) for name, value in values.items()} for i in range(n_seeds)]
 
 
 def require_machine(config: TrainConfig, devices: int | None) -> tuple[Layout, int]:
-    """How a run's work lies on `devices` of the devices there are, and how many episodes each draws at a time.
+    """Returns how the run's work is shared by the devices, and how many episodes each of them draws at a time.
 
-    Raises ValueError where they cannot share it, or MJX-Warp is asked for and missing. Quick, for a check before long
-    work.
+    It takes no time, so it serves as a check before long work. Raises ValueError if `devices` devices cannot share the
+    work evenly, or if the config asks for MJX-Warp and it is not installed.
     """
     if "warp" in (config.env.backend, config.video.renderer):
         warp_physics.check_installed()

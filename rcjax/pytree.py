@@ -1,9 +1,12 @@
 """The base class of all named states and batches: `chex.dataclass`, so that type checkers see its constructor."""
 
 import dataclasses
-from typing import Any, Self, cast, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import chex
+
+# `typing.Self` would do, but jaxtyping has beartype check methods one by one, where it does not know the class.
+SomePyTree = TypeVar("SomePyTree", bound="PyTree")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -26,12 +29,12 @@ class PyTree:
         super().__init_subclass__()
         chex.dataclass(cls, frozen=True, kw_only=True, mappable_dataclass=False)
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self: SomePyTree, **changes: Any) -> SomePyTree:
         """Returns a copy with the named fields changed."""
         return dataclasses.replace(cast(Any, self), **changes)
 
     @classmethod
-    def of_leaves(cls, **leaves: Any) -> Self:
+    def of_leaves(cls: type[SomePyTree], **leaves: Any) -> SomePyTree:
         """Returns an instance of anything else than JAX arrays: NumPy arrays, shardings. Types are not checked.
 
         Raises TypeError for a field without a default that is missing, and for a name that is no field.

@@ -1,28 +1,30 @@
-"""What training writes and shows of each iteration: metrics on disk, and the progress bar."""
+"""Records each iteration: metrics on disk, and a progress bar."""
 
 import time
 
 from tqdm import tqdm
 
-from rcjax.devices import is_writer
+from rcjax.devices import is_first_process
 from rcjax.program import Row, Rows
-from rcjax.statistics import mean_row
-from rcjax.storage import Metrics, RunFolder
+from rcjax.statistics import interquartile_mean_row
+from rcjax.storage import MetricsWriter, RunFolder
 
 
 class Recorder:
-    """What the first process writes and shows of each iteration; other processes do nothing."""
+    """Writes the metrics of each iteration and shows its progress. Only the first of several processes does so."""
 
     def __init__(self, run: RunFolder, iteration: int):
+        """Continues after `iteration`, or begins if that is 0."""
         self.config, self.begun = run.config, time.perf_counter()
-        self.metrics = Metrics(run, iteration) if is_writer() else None
+        self.metrics = MetricsWriter(run, iteration) if is_first_process() else None
         steps = self.config.steps_per_iteration * self.config.seeds
         self.bar = tqdm(
             total=self.config.n_iterations * steps, initial=iteration * steps, unit="step", unit_scale=True,
-            disable=not is_writer(),
+            disable=not is_first_process(),
         )  # fmt: skip
 
     def write(self, iteration: int, rows: Rows) -> None:
+        """Records the iteration, of which every seed has one row."""
         now, config = time.perf_counter(), self.config
         common = {"iteration": iteration, "env_steps": iteration * config.steps_per_iteration}
         seconds, self.begun = {"seconds": now - self.begun}, now
@@ -30,7 +32,7 @@ class Recorder:
         if self.metrics is not None:
             self.metrics.write(rows)
             diverged = {"diverged_physics": sum(row["diverged_physics"] for row in rows)}
-            show_progress(self.bar, mean_row(rows) | diverged, config.steps_per_iteration * config.seeds)
+            show_progress(self.bar, interquartile_mean_row(rows) | diverged, config.steps_per_iteration * config.seeds)
 
     def __enter__(self):
         return self
@@ -42,6 +44,7 @@ class Recorder:
 
 
 def show_progress(bar: tqdm, row: Row, steps: int) -> None:
+    """Moves the bar by `steps`, shows the row's metrics beside it, and prints a line where there was an evaluation."""
     shown = {"reward": "video_reward", "return": "true_return", "success": "success_rate"}
     if row["diverged_physics"]:
         shown["diverged steps"] = "diverged_physics"

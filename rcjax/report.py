@@ -1,10 +1,10 @@
-"""What training tells its user: the work ahead, its result, and the title of its plot."""
+"""Texts for the user of a run: the work ahead, the result, and the title of the plot."""
 
 from pathlib import Path
 
 from rcjax.config import TrainConfig
 from rcjax.program import Program, Rows
-from rcjax.statistics import mean_row
+from rcjax.statistics import interquartile_mean_row
 from rcjax.storage import RunFolder
 
 
@@ -22,7 +22,7 @@ def describe_work(program: Program) -> str:
 
 def describe_result(run: RunFolder, rows: Rows) -> str:
     """Returns the final evaluation's numbers, of which each seed has one row, and what the run's folder holds."""
-    row, seeds = mean_row(rows), run.config.seeds
+    row, seeds = interquartile_mean_row(rows), run.config.seeds
     whose = "" if seeds == 1 else f" of each of {seeds} seeds (interquartile means)"
     return (
         f"Success rate {row['eval_success_rate']:.0%}, true return {row['eval_true_return']:.1f}, video reward "

@@ -1,4 +1,4 @@
-"""The only reward: how much the episode's video resembles the demonstration, paid at the last step."""
+"""The only reward: the similarity of the episode's video and the demonstration, paid at the last step."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -6,14 +6,14 @@ from jaxtyping import Float
 
 
 def video_similarity(embedding: Float[Array, "N D"], target: Float[Array, " D"]) -> Float[Array, " N"]:
-    """Dot product of each episode's video embedding with the task specifier's.
+    """Returns the dot product of each episode's video embedding with the embedding of the demonstration.
 
-    Not a cosine: neither side is normalised, so the scale is S3D's own.
+    This is not a cosine: neither side is normalised, so its scale is that of S3D's embeddings.
     Source: section 3 of RoboCLIP (arXiv:2310.07899).
     """
     return jnp.einsum("nd,d->n", embedding, target, preferred_element_type=jnp.float32)
 
 
 def episode_reward(similarity: Float[Array, " N"], episode_length: int) -> Float[Array, "T N"]:
-    """0 on every step but the last, the similarity there (equation 2 of the paper)."""
+    """Returns a reward of 0 on every step except the last, which is paid the similarity (equation 2 of the paper)."""
     return jnp.zeros((episode_length, *similarity.shape), similarity.dtype).at[-1].set(similarity)

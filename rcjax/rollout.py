@@ -13,26 +13,26 @@ from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses, Rollout
 
 Act = Callable[[Array, Float[Array, "N O"]], tuple[Array, Array, Array]]
-"""(a key for each environment [N], obs [N O]) -> action [N A], its log_prob [N], value [N]"""
+"""A policy: (a key for each environment [N], obs [N O]) -> action [N A], its log_prob [N], value [N]"""
 
 
 class Episodes(PyTree):
-    """A batch of whole episodes: what PPO learns from, what the video is drawn from, and the truth for people.
+    """A batch of whole episodes: what PPO learns from, what the video is drawn from, and how well the task was done.
 
-    `poses` are those of the kept frames, after control steps 1, 1 + stride, ... `true_return` sums the task's
-    dense reward, which the policy never learns from. `success` is whether the task's own test held at any step.
+    `poses` are those of the kept frames, after control steps 1, 1 + stride, ... `true_return` is the sum of the task's
+    dense reward, from which the policy never learns. `success` is whether the task's own test was met at any step.
     """
 
     rollout: Rollout
     poses: GeomPoses  # N F G
     true_return: Float[Array, " N"]
     success: Bool[Array, " N"]
-    first_success: Int[Array, " N"]  # control step, from 1; 0 for an episode without
-    diverged: Int[Array, " N"]  # control steps whose physics exploded and was thrown away
+    first_success: Int[Array, " N"]  # control step, from 1; 0 for an episode without success
+    diverged: Int[Array, " N"]  # control steps whose physics diverged and was discarded
 
 
 def policy_obs(obs: Float[Array, "*N O"], time: Array, env: EnvConfig, video: VideoConfig) -> Float[Array, "*N _"]:
-    """The environment's observation, followed by time / episode_length if the config asks for it."""
+    """Returns the environment's observation, followed by time / episode_length if the config asks for it."""
     if not env.time_in_obs:
         return obs
     fraction = jnp.full((*obs.shape[:-1], 1), time / video.episode_length, obs.dtype)
@@ -40,7 +40,7 @@ def policy_obs(obs: Float[Array, "*N O"], time: Array, env: EnvConfig, video: Vi
 
 
 def reset_index(keys: Array, env_ids: Int[Array, " N"], n_bank: int, frozen: Bool[Array, ""]) -> Int[Array, " N"]:
-    """The bank entry that each environment starts from: drawn with its key, or (frozen) entry i for environment i."""
+    """Returns the bank entry that each environment starts from: a random one, or its own (`env_ids`) if `frozen`."""
     drawn = jax.vmap(lambda key: jax.random.randint(key, (), 0, n_bank))(keys)
     return jnp.where(frozen, env_ids % n_bank, drawn)
 
@@ -57,11 +57,18 @@ def run_episodes(
     env_config: EnvConfig,
     video: VideoConfig,
 ) -> Episodes:
-    """One episode of `video.episode_length` steps in each of N environments.
+    """Runs one episode of `video.episode_length` control steps in each of N environments.
 
-    All of an environment's chance comes from its key of `keys` [N]; `env_ids` are the entries of the bank that
-    `frozen` ones start from. `take_poses` keeps of all geoms' poses those that are drawn. Actions are clipped to
-    [-1, 1] only on their way into the environment, as in Stable-Baselines3.
+    Args:
+        env: The environment.
+        env_params: Its parameters, with the bank of starts.
+        act: The policy. Its actions are clipped to [-1, 1] only for the environment, as in Stable-Baselines3.
+        keys: A random key for each environment, [N]; all randomness of its episode comes from it.
+        env_ids: The entries of the bank that the environments start from if `frozen`.
+        frozen: Whether starts are fixed or random.
+        take_poses: Keeps, of the poses of all geoms, those that are drawn.
+        env_config: Whether the policy observes the time.
+        video: The episode's length, and which frames are kept.
     """
     index = reset_index(keys, env_ids, env_params.bank_size, frozen)
     obs, state = jax.vmap(env.reset_env_at, in_axes=(0, None))(index, env_params)

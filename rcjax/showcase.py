@@ -1,4 +1,4 @@
-"""Videos for people: upright, at 250 pixels, antialiased and with shadows, whatever the encoder sees."""
+"""Videos to watch: upright, 250 pixels wide, antialiased and with shadows, whatever the encoder sees."""
 
 import dataclasses
 from pathlib import Path
@@ -20,50 +20,53 @@ from rcjax.world import World, make_env, task_scene
 SIZE = 250
 
 
-def people_video(video: VideoConfig) -> VideoConfig:
+def watchable(video: VideoConfig) -> VideoConfig:
+    """Returns `video` with the size and quality of videos to watch."""
     return dataclasses.replace(video, size=SIZE, mirror=False, samples=4, shadows=True, renderer="jax")
 
 
 def given_demonstration(spec: TaskSpec, video: VideoConfig) -> np.ndarray | None:
-    """The video that the user gave, at a size for people; None for the expert's and for a sentence."""
-    return None if spec.video == EXPERT else given_clip(spec, people_video(video))
+    """Returns the user's video at the size of videos to watch; None for a sentence and for the expert's video."""
+    return None if spec.video == EXPERT else given_clip(spec, watchable(video))
 
 
 def expert_video(run: RunFolder, world: World) -> None:
-    """Writes demonstration.mp4 where the demonstration is the expert's and nobody has written it yet."""
+    """Writes demonstration.mp4 if the demonstration is the expert's and the file does not exist yet."""
     if run.config.spec.video == EXPERT and not run.demonstration_path.exists():
-        video = people_video(run.config.video)
+        video = watchable(run.config.video)
         frames = expert_clip(world.env, world.train_params, task_scene(world.env, video), video)
         write_video(run.demonstration_path, frames, fps=video.frames_per_second)
 
 
-def draw_for_people(world: World, video: VideoConfig, poses: GeomPoses) -> np.ndarray:
-    """Frames `[F H W 3]` of kept poses `[F G ...]` as an iteration returns them."""
-    scene = task_scene(world.env, people_video(video))
+def draw_watchable(world: World, video: VideoConfig, poses: GeomPoses) -> np.ndarray:
+    """Draws frames [F H W 3] of kept poses [F G ...], as an iteration returns them."""
+    scene = task_scene(world.env, watchable(video))
     return np.asarray(jax.jit(render_frames)(scene, jax.tree.map(lambda x: jnp.asarray(x)[None], poses))[0])
 
 
 def record_expert(task: str, episode_length: int, path: Path) -> None:
-    """An episode of Metaworld's expert policy, as GIF or MP4, in real time."""
+    """Writes an episode of Metaworld's expert policy as GIF or MP4, in real time."""
     video = VideoConfig(episode_length=episode_length)
     config = TrainConfig(env=EnvConfig(task=task), video=video, ppo=PPOConfig(batch_size=episode_length))
     env, params = make_env(config)
-    scene = task_scene(env, people_video(video))
-    write_video(path, expert_clip(env, params, scene, people_video(video)), fps=video.frames_per_second)
+    scene = task_scene(env, watchable(video))
+    write_video(path, expert_clip(env, params, scene, watchable(video)), fps=video.frames_per_second)
 
 
 def record_policy(run: RunFolder, path: Path) -> None:
-    """The first evaluation episode of the run's newest policy, as GIF or MP4, in real time; of several seeds, the
-    first one's."""
+    """Writes the first evaluation episode of the run's newest policy as GIF or MP4, in real time.
+
+    Of a run with several seeds, this is the policy of the first seed.
+    """
     program, _, scored = evaluate_run(run)
-    frames = draw_for_people(program.world, run.config.video, program.first_episode(scored)[0])
+    frames = draw_watchable(program.world, run.config.video, program.first_episode(scored)[0])
     write_video(path, frames, fps=run.config.video.frames_per_second)
 
 
 def policy_video(run: RunFolder, world: World, poses: GeomPoses, video_reward: float) -> None:
-    """Writes policy.mp4: an episode of kept `poses`, beside the demonstration if that is a video."""
+    """Writes policy.mp4: the episode with these kept poses, beside the demonstration if that is a video."""
     video = run.config.video
-    frames = draw_for_people(world, video, poses)
+    frames = draw_watchable(world, video, poses)
     label = f"policy: video reward {video_reward:.3g}"
     if run.demonstration_path.exists():
         frames = side_by_side(read_video(run.demonstration_path), frames, labels=("demonstration", label))

@@ -1,4 +1,4 @@
-"""What the command line settles before a command runs: standard streams, environment variables, caches, devices."""
+"""What the command line prepares before a command: standard streams, environment variables, caches and devices."""
 
 import importlib
 import os
@@ -11,89 +11,93 @@ import jax
 
 from rcjax.files import cache_folder, require_writable_folder
 
-WAY_OUT = "set RCJAX_CACHE to a folder that can be written"
+CACHE_HINT = "set RCJAX_CACHE to a writable folder"
 
 
 def open_closed_streams() -> None:
-    """A process may be started with its output closed (`>&-`); what is printed goes nowhere then."""
+    """Redirects standard output and error to the null device where the process was started with them closed (`>&-`)."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (it stays open as long as the process)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (stays open until the process ends)
 
 
 def discard_output() -> None:
-    """After a broken pipe: what is still in the buffers of standard output has nowhere to go."""
+    """Redirects standard output to the null device after a broken pipe, so that flushing its buffer does not fail."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # not a file of the system's
+    except (OSError, ValueError):  # standard output has no file descriptor
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def settle_environment() -> None:
-    """Raises ValueError for a variable that would end the process later, and for a cache that cannot be written.
+def prepare_environment() -> None:
+    """Sets up the caches, imports MuJoCo, and switches JAX's 64-bit mode off, as this package computes in 32 bits.
 
-    64-bit mode is switched off: all of this package computes in 32 bits.
+    Raises ValueError for an environment variable that would abort the process later, and for a cache that cannot be
+    written.
     """
-    refuse_unknown_xla_flags()
+    require_known_xla_flags()
     jax.config.update("jax_enable_x64", False)
     use_caches()
     import_mujoco()
 
 
-def refuse_unknown_xla_flags() -> None:
-    """XLA aborts the process at a flag that it does not know; so a process of its own is made to read them first."""
+def require_known_xla_flags() -> None:
+    """Raises ValueError if XLA_FLAGS has a flag that XLA does not know.
+
+    XLA aborts a process that has an unknown flag, so another process reads the flags first.
+    """
     if not os.environ.get("XLA_FLAGS"):
         return
-    read = "from jaxlib import xla_client; xla_client.CompileOptions().executable_build_options.debug_options"
-    done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, errors="replace")
+    code = "from jaxlib import xla_client; xla_client.CompileOptions().executable_build_options.debug_options"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, errors="replace")
     if done.returncode:
-        said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0].split("] ", 1)[-1]
-        raise ValueError(f"XLA_FLAGS={os.environ['XLA_FLAGS']!r} is not what XLA takes: {said}; correct or unset it.")
+        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0].split("] ", 1)[-1]
+        raise ValueError(f"XLA rejects XLA_FLAGS={os.environ['XLA_FLAGS']!r}: {reason}; correct or unset it.")
 
 
 def use_caches() -> None:
-    """Compiled programs are kept between runs, unless JAX_COMPILATION_CACHE_DIR already says where.
+    """Lets JAX keep compiled programs between runs, in the cache folder unless JAX_COMPILATION_CACHE_DIR is set.
 
-    Raises ValueError where a cache cannot be written.
+    Raises ValueError if the cache cannot be written.
     """
     folder = cache_folder()
-    require_writable_folder(folder, way_out=WAY_OUT)
+    require_writable_folder(folder, hint=CACHE_HINT)
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
-    if not _home_can_be_written():  # matplotlib keeps its list of fonts there
+    if not _home_is_writable():  # matplotlib keeps its list of fonts there
         os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
-    # A disk that fills up later is said once, by what cannot do without.
+    # If the disk fills up later, that is reported once, by the writer that cannot continue.
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
 
 
-def _home_can_be_written() -> bool:
+def _home_is_writable() -> bool:
     try:
         return os.access(Path.home(), os.W_OK)
-    except RuntimeError:  # there is none
+    except RuntimeError:  # there is no home directory
         return False
 
 
 def import_mujoco() -> None:
-    """Without OpenGL, which nothing here draws with: a value of MUJOCO_GL that fails here is no obstacle."""
-    wanted = os.environ.get("MUJOCO_GL")
+    """Imports MuJoCo without OpenGL, which this package does not need, so that an invalid MUJOCO_GL does no harm."""
+    original = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disabled"
     try:
         importlib.import_module("mujoco")
     finally:
         del os.environ["MUJOCO_GL"]
-        if wanted is not None:
-            os.environ["MUJOCO_GL"] = wanted
+        if original is not None:
+            os.environ["MUJOCO_GL"] = original
 
 
 def require_devices() -> None:
-    """Raises ValueError where JAX finds none."""
+    """Raises ValueError if JAX finds no device."""
     try:
         jax.devices()
-    except (RuntimeError, AssertionError) as error:  # an assertion where the platform's plugin is missing
+    except (RuntimeError, AssertionError) as error:  # an AssertionError if the platform's plugin is missing
         platforms = os.environ.get("JAX_PLATFORMS")
-        asked = f"JAX_PLATFORMS={platforms!r}" if platforms else "no platform asked for"
+        setting = f"JAX_PLATFORMS={platforms!r}" if platforms else "JAX_PLATFORMS unset"
         reason = (str(error) or "its plugin is not installed").splitlines()[0]
         raise ValueError(
-            f"JAX can use no device with {asked} ({reason}); unset JAX_PLATFORMS or set it to cpu, or install JAX for "
-            "that device."
+            f"JAX can use no device with {setting} ({reason}); unset JAX_PLATFORMS or set it to cpu, or install JAX "
+            "for that device."
         ) from error

@@ -1,4 +1,4 @@
-"""How training is asked to stop, and says that it did."""
+"""How signals stop training after an iteration."""
 
 import signal
 from collections.abc import Iterator
@@ -8,11 +8,14 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from rcjax.devices import of_all_processes
+from rcjax.devices import gather_from_processes
 
 
 class Stopped(Exception):
-    """Training ended before its last iteration, by a signal or numbers that are not finite; the run can be resumed."""
+    """Raised when a signal, or numbers that are not finite, end training early; the run can be resumed.
+
+    `exit_code` is that of the process.
+    """
 
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
@@ -20,11 +23,13 @@ class Stopped(Exception):
 
 
 class StopRequest:
+    """The signal that asked training to stop, if one did."""
+
     by: Signals | None = None
 
     def agreed(self) -> bool:
-        """Whether any process was asked to stop: all of them have to ask, and all get the same answer."""
-        numbers = of_all_processes(0 if self.by is None else self.by.value)
+        """Returns whether any process was asked to stop. All processes have to call this, and get the same answer."""
+        numbers = gather_from_processes(0 if self.by is None else self.by.value)
         if self.by is None and max(numbers):
             self.by = Signals(max(numbers))
         return self.by is not None
@@ -32,7 +37,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """The first Ctrl-C or SIGTERM asks training to stop after its iteration; a second Ctrl-C interrupts at once."""
+    """Turns the first Ctrl-C or SIGTERM into a request to stop after the iteration; a second one interrupts at once."""
     request = StopRequest()
 
     def ask(number: int, _: FrameType | None) -> None:

@@ -1,18 +1,18 @@
 """The run folder: the only place that training writes to.
 
     runs/<name>/config.json       the TrainConfig
-                target.npy        the demonstration's embedding [D]
-                encoder/          the S3D weights, if they were drawn at random
+                target.npy        the embedding of the demonstration [D]
+                encoder/          the S3D weights, if they are random
                 encoder.json      digests of the files in encoder/
                 demonstration.mp4
                 metrics.jsonl     one JSON object for every iteration and seed
-                events.*          the same for TensorBoard, the interquartile mean of several seeds
-                checkpoints/      Orbax, one an iteration kept, and N.damaged, one that was found damaged
+                events.*          the same for TensorBoard, as the interquartile mean of the seeds
+                checkpoints/      Orbax checkpoints, in folders named after their iteration N; N.damaged if damaged
                 curve.png, policy.mp4
-                .lock             while it is being trained
+                .lock             exists while the run is being trained
 
-A folder is complete or absent: it is filled under a temporary name and renamed. What training makes comes later:
-metrics, checkpoints, pictures, and the expert's demonstration.mp4.
+A folder is either complete or absent, because it is filled under a temporary name and then renamed. Training adds the
+metrics, checkpoints, pictures, and the expert's demonstration.mp4 later.
 """
 
 import contextlib
@@ -28,21 +28,27 @@ from pathlib import Path
 import numpy as np
 
 from rcjax.config import TrainConfig, from_json, to_json
-from rcjax.events import Events
-from rcjax.files import digests, os_errors, refuse_changed, require_writable_folder, write_atomically
+from rcjax.events import EventWriter
+from rcjax.files import (
+    digests,
+    require_unchanged,
+    require_writable_folder,
+    translate_tensorstore_errors,
+    write_atomically,
+)
 from rcjax.s3d import Encoder, load_encoder, save_encoder
 from rcjax.s3d.video import EMBEDDING_SIZE
-from rcjax.statistics import mean_row
+from rcjax.statistics import interquartile_mean_row
 from rcjax.video_io import write_video
 
-# What every row of metrics.jsonl has: whole numbers, and numbers or null.
+# Every row of metrics.jsonl has these integers, and these values, which are numbers or null.
 ROW_COUNTS = ("iteration", "env_steps", "seed")
 ROW_VALUES = ("video_reward", "true_return", "success_rate")
-ROOM = 64 << 20  # bytes that a run takes: a random encoder's 33 MB, checkpoints and videos
+RUN_DISK_BYTES = 64 << 20  # free bytes that a run needs: a random encoder of 33 MB, checkpoints and videos
 
 
 class RunFolder:
-    """An existing run's folder. `RunFolder.create` makes one, `RunFolder.open` finds one."""
+    """The folder of an existing run. `RunFolder.create` makes a new one, and `RunFolder.open` opens an existing one."""
 
     def __init__(self, path: Path, config: TrainConfig):
         self.path = path
@@ -56,13 +62,25 @@ class RunFolder:
         encoder: Encoder,
         demonstration: np.ndarray | None,
     ) -> "RunFolder":
-        """`demonstration` are frames for people, None where there are none yet. Raises ValueError if `path` exists."""
-        refuse_existing(path)
+        """Makes the folder of a new run.
+
+        Args:
+            path: The folder to make.
+            config: The run's configuration.
+            target: The embedding of the demonstration, [D].
+            encoder: The video encoder; it is saved if `config.encoder` does not name a folder.
+            demonstration: The frames of demonstration.mp4, a video to watch; None makes no file.
+
+        Raises:
+            ValueError: `path` exists already.
+            OSError: The folder cannot be written.
+        """
+        require_new_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
             if config.encoder is None:
-                with os_errors(path):
+                with translate_tensorstore_errors(path):
                     save_encoder(building / "encoder", encoder)
                 (building / "encoder.json").write_text(json.dumps(digests(building / "encoder"), indent=1) + "\n")
             np.save(building / "target.npy", target)
@@ -78,10 +96,10 @@ class RunFolder:
 
     @staticmethod
     def open(path: Path) -> "RunFolder":
-        """Raises ValueError if `path` is not a run."""
+        """Returns the run in the folder `path`. Raises ValueError if it is not a run, or if its config is damaged."""
         config = path / "config.json"
         if not config.is_file():
-            raise ValueError(f"{path} is not a run: it has no config.json; name a folder that `rcjax train` wrote.")
+            raise ValueError(f"{path} is not a run: it has no config.json; give a folder that `rcjax train` wrote.")
         try:
             return RunFolder(path, from_json(config.read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError) as error:
@@ -92,74 +110,75 @@ class RunFolder:
         return self.path / "demonstration.mp4"
 
     def target(self) -> np.ndarray:
-        """The demonstration's embedding [D]. Raises ValueError if the file is damaged."""
+        """Returns the embedding of the demonstration [D]. Raises ValueError if the file is damaged."""
         path = self.path / "target.npy"
         try:
             target = np.load(path, allow_pickle=False)
-        except Exception as error:  # NumPy raises many kinds
-            raise ValueError(f"{path} cannot be read ({error}); the run's folder is damaged, train anew.") from error
+        except Exception as error:  # NumPy raises many types
+            raise ValueError(f"{path} cannot be read ({error}); train a new run.") from error
         if not isinstance(target, np.ndarray) or target.shape != (EMBEDDING_SIZE,) or target.dtype != np.float32:
             found = f"{target.dtype}{list(target.shape)}" if isinstance(target, np.ndarray) else type(target).__name__
-            raise ValueError(f"{path} is {found}, expected float32[{EMBEDDING_SIZE}]; train anew.")
+            raise ValueError(f"{path} is {found}, expected float32[{EMBEDDING_SIZE}]; train a new run.")
         if not np.isfinite(target).all():
-            raise ValueError(f"{path} has numbers that are not finite; the run's folder is damaged, train anew.")
+            raise ValueError(f"{path} has numbers that are not finite; train a new run.")
         return target
 
     def encoder_path(self) -> Path:
+        """Returns the folder of the S3D weights, which is in the run's folder if they are random."""
         return Path(self.config.encoder) if self.config.encoder else self.path / "encoder"
 
     def encoder(self) -> Encoder:
-        """Raises ValueError if the encoder is damaged, or is no longer where it was."""
+        """Loads the encoder. Raises ValueError if it is damaged or missing."""
         path = self.encoder_path()
         if self.config.encoder is not None:
             return load_encoder(path)
         try:
             if path.with_suffix(".json").exists():
-                refuse_changed(path, path.with_suffix(".json"))
+                require_unchanged(path, path.with_suffix(".json"))
             return load_encoder(path)
         except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}); train anew.") from error
+            raise ValueError(f"{path} is damaged ({error}); train a new run.") from error
 
 
-def refuse_existing(path: Path) -> None:
+def require_new_path(path: Path) -> None:
+    """Raises ValueError if something exists at `path`."""
     if os.path.lexists(path):
         raise ValueError(f"{path} exists already; continue it with --resume {path}, or choose another --name.")
 
 
-def require_room(path: Path) -> None:
-    """Raises ValueError where a new run's folder cannot be made at `path`, or would not fit on the disk."""
-    require_writable_folder(path.parent, path.name, ROOM, "choose another --runs or --name")
+def require_disk_space(path: Path) -> None:
+    """Raises ValueError if a new run's folder cannot be made at `path`, or would not fit on the disk."""
+    require_writable_folder(path.parent, path.name, RUN_DISK_BYTES, "choose another --runs or --name")
 
 
-class Metrics:
-    """metrics.jsonl and TensorBoard events, written as training goes."""
+class MetricsWriter:
+    """Writes metrics.jsonl and TensorBoard events during training. Use it in a `with` statement."""
 
     def __init__(self, run: RunFolder, from_iteration: int):
-        """What an interrupted run recorded after `from_iteration` is dropped: those iterations are run again."""
+        """Opens the files, and drops rows after `from_iteration`: an interrupted run repeats these iterations."""
         self.path = run.path / "metrics.jsonl"
         rows = [row for row in read_metrics(run) if row["iteration"] <= from_iteration]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomically(self.path, lambda part: part.write_text(text))
         self.file = self.path.open("a")
-        # Events are numbered by environment steps, so that is what tells TensorBoard which ones are run again.
-        self.events = Events(run.path, purge_step=int(rows[-1]["env_steps"]) + 1 if rows else None)
+        # The steps of events are environment steps; this tells TensorBoard which ones are repeated.
+        self.events = EventWriter(run.path, purge_step=int(rows[-1]["env_steps"]) + 1 if rows else None)
 
     def write(self, rows: Sequence[dict[str, float]]) -> None:
-        """An iteration's rows, one a seed; TensorBoard gets their interquartile mean.
+        """Writes the rows of an iteration, of which every seed has one. TensorBoard gets their interquartile mean.
 
-        Values that are not finite, such as an explained variance of nothing, are null in the file.
+        Values that are not finite, such as the explained variance of constant returns, are null in metrics.jsonl.
         """
         for row in rows:
-            known = {name: value if math.isfinite(value) else None for name, value in row.items()}
-            self.file.write(json.dumps(known, allow_nan=False) + "\n")
+            finite = {name: value if math.isfinite(value) else None for name, value in row.items()}
+            self.file.write(json.dumps(finite, allow_nan=False) + "\n")
         self.file.flush()
-        shown = {
-            name: value for name, value in mean_row(rows).items() if name not in ("iteration", "env_steps", "seed")
-        }
-        self.events.write(shown, step=int(rows[0]["env_steps"]), wall_time=time.time())
+        mean = interquartile_mean_row(rows)
+        scalars = {name: value for name, value in mean.items() if name not in ROW_COUNTS}
+        self.events.write(scalars, step=int(rows[0]["env_steps"]), wall_time=time.time())
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # all is written already, or it was said that it could not be
+        with contextlib.suppress(OSError):  # everything is written already, or the error was already raised
             self.file.close()
         self.events.close()
 
@@ -171,9 +190,10 @@ class Metrics:
 
 
 def read_metrics(run: RunFolder) -> list[dict[str, float]]:
-    """The rows of metrics.jsonl. A last line cut short by a kill is left out.
+    """Returns the rows of metrics.jsonl, in order; those of one iteration are consecutive, one for each seed.
 
-    Raises ValueError if any other line is damaged.
+    A last line that is incomplete because the process was killed is left out. Raises ValueError if any other line is
+    damaged.
     """
     path = run.path / "metrics.jsonl"
     try:
@@ -185,16 +205,16 @@ def read_metrics(run: RunFolder) -> list[dict[str, float]]:
         try:
             rows.append(_metrics_row(line))
         except (ValueError, RecursionError) as error:
-            if number == len(lines):  # without its newline
+            if number == len(lines):  # it has no newline, so it is incomplete
                 break
             raise ValueError(
-                f"line {number} of {path} is damaged ({error}); remove it, or the file: the run goes on without."
+                f"line {number} of {path} is damaged ({error}); remove the line or the file, the run needs neither."
             ) from error
     return rows
 
 
 def _metrics_row(line: bytes) -> dict[str, float]:
-    """Raises ValueError, with the reason alone, if the line is no row of metrics."""
+    """Returns the row in `line`. Raises ValueError if it is damaged; the message is the reason alone."""
     row = json.loads(line)
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")

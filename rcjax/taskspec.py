@@ -1,4 +1,4 @@
-"""Task specifications: a sentence or a video, brought to the one vector that the reward compares with."""
+"""Task specifications: the embedding of a sentence or a video, with which the reward compares episodes."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,11 @@ from rcjax.s3d import Encoder, embed_text, tokenize
 def embed_spec(
     spec: TaskSpec, clip: UInt8[np.ndarray, "F H W 3"] | None, encoder: Encoder, video: VideoConfig
 ) -> Float[Array, " D"]:
-    """The target z_d. Raises ValueError for a sentence that the encoder cannot read, or a target that is not finite."""
+    """Returns the target z_d, the embedding of the demonstration.
+
+    `clip` is the demonstration if that is a video. Raises ValueError for a sentence that the encoder cannot read, and
+    for a target that is not finite.
+    """
     if spec.text is not None:
         return require_finite(embed_sentence(spec.text, encoder), "the sentence's embedding", encoder, video)
     if clip is None:
@@ -24,7 +28,7 @@ def embed_spec(
 
 
 def require_finite(value: Array, what: str, encoder: Encoder, video: VideoConfig) -> Array:
-    """`value`, of which `what` says what it is. Raises ValueError if not all of it is finite."""
+    """Returns `value`. Raises ValueError if some of it is not finite; `what` names it in the message."""
     if not np.isfinite(np.asarray(value)).all():
         raise ValueError(
             f"{what} by the encoder ({one_line(encoder.provenance, 200)}) is not finite: its weights, or pixels times "
@@ -35,11 +39,15 @@ def require_finite(value: Array, what: str, encoder: Encoder, video: VideoConfig
 
 
 def embed_clip(clip: UInt8[np.ndarray, "F H W 3"], encoder: Encoder, video: VideoConfig) -> Float[Array, " D"]:
+    """Returns the embedding of one clip."""
     return jax.jit(embed_frames, static_argnums=2)(encoder.params, jnp.asarray(clip)[None], video)[0]
 
 
 def require_vocabulary(text: str, encoder: Encoder | None) -> dict[str, int]:
-    """The vocabulary that `text` will be read with. Raises ValueError for an encoder without one, or none at all."""
+    """Returns the encoder's vocabulary.
+
+    Raises ValueError if the encoder has none, is None (randomly initialised), or knows no word of `text`.
+    """
     if encoder is None or encoder.vocabulary is None:
         which = (
             "a randomly initialised S3D" if encoder is None else f"the encoder ({one_line(encoder.provenance, 200)})"
@@ -53,5 +61,6 @@ def require_vocabulary(text: str, encoder: Encoder | None) -> dict[str, int]:
 
 
 def embed_sentence(text: str, encoder: Encoder) -> Float[Array, " D"]:
+    """Returns the embedding of a sentence by the text tower. Raises ValueError as `require_vocabulary` does."""
     ids = tokenize([text], require_vocabulary(text, encoder))
     return embed_text(encoder.params, jnp.asarray(ids))[0]

@@ -1,4 +1,4 @@
-"""Training on the host's side: drives the compiled iteration and records what comes back."""
+"""Training, on the host: runs the compiled iteration, and records and saves what it returns."""
 
 import functools
 import time
@@ -6,26 +6,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Concatenate, ParamSpec
 
+import jax
 import numpy as np
 
 from rcjax.calibration import calibrated_encoder
 from rcjax.checkpoints import (
     Checkpoints,
     checkpoints_path,
-    newest_intact,
-    read_intact,
-    refuse_misfit,
-    restored,
+    load_newest_intact,
+    read_checkpoint,
+    require_matching_state,
+    restore_state,
     set_aside,
 )
 from rcjax.config import EXPERT, TrainConfig
 from rcjax.demonstration import expert_clip, given_clip
-from rcjax.devices import is_writer, of_first_process, wait_for_all
+from rcjax.devices import is_first_process, run_on_first_process, wait_for_all_processes
 from rcjax.figures import learning_curve
-from rcjax.files import require_writable_folder, said_of
-from rcjax.lock import hold
+from rcjax.files import describe_os_error, require_writable_folder
+from rcjax.lock import hold_lock
 from rcjax.loop import ScoredEpisodes, TrainState, state_shapes
 from rcjax.program import NotFinite, Program, Rows, as_rows, refuse_nonfinite, require_machine
 from rcjax.recorder import Recorder
@@ -33,40 +34,53 @@ from rcjax.report import describe_result, describe_work, plot_title
 from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import expert_video, given_demonstration, policy_video
 from rcjax.stopping import Stopped, StopRequest, stop_on_signals
-from rcjax.storage import RunFolder, read_metrics, refuse_existing, require_room
+from rcjax.storage import RunFolder, read_metrics, require_disk_space, require_new_path
 from rcjax.taskspec import embed_spec, require_vocabulary
 from rcjax.world import World, build_world
 
+Arguments = ParamSpec("Arguments")
 Log = Callable[[str], None]
 Evaluation = tuple[Rows, ScoredEpisodes]
 
 
 RANDOM_ENCODER_NOTICE = (
-    "No converted S3D weights were named (--encoder), so S3D is randomly initialised: such a reward can guide, "
-    "but it does not understand. How to convert the published weights: python -m weights_convert --help"
+    "No converted S3D weights were named (--encoder), so S3D is randomly initialised: its reward tells episodes apart, "
+    "but it does not understand them. How to convert the published weights: python -m weights_convert --help"
 )
 
 
 def start(config: TrainConfig, path: Path, log: Log = print, devices: int | None = None) -> RunFolder:
-    """Trains a new run into `path`, on `devices` of the devices there are (None: all that can share it evenly).
+    """Trains a new run.
 
-    Of many processes the first one makes the folder, which all of them have to see. Raises ValueError on bad input
-    before anything is written.
+    With several processes, the first one makes the run's folder, and all of them have to see it.
+
+    Args:
+        config: The run's configuration.
+        path: The folder to make.
+        log: Takes messages for the user, one line at a time.
+        devices: How many devices to use; None uses as many as can share the work evenly.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        ValueError: The input is bad; nothing has been written.
+        Stopped: See `train`.
     """
-    refuse_existing(path)
+    require_new_path(path)
     require_machine(config, devices)
-    if is_writer():
-        require_room(path)
-    wait_for_all("the run's folder may be made")
+    if is_first_process():
+        require_disk_space(path)
+    wait_for_all_processes("the run's folder may be made")
     prepared: list[tuple[RunFolder, World, Encoder]] = []
 
     def make() -> int:
-        with hold(path.with_name(f".{path.name}.lock"), f"{path} is being made", log):
-            refuse_existing(path)
+        with hold_lock(path.with_name(f".{path.name}.lock"), f"{path} is being made", log):
+            require_new_path(path)
             prepared.append(prepare(config, path, log))
         return 0
 
-    of_first_process(make, "the run's folder is made")
+    run_on_first_process(make, "the run's folder is made")
     if not prepared:
         return resume(path, log, devices)
     run, world, encoder = prepared[0]
@@ -75,7 +89,10 @@ def start(config: TrainConfig, path: Path, log: Log = print, devices: int | None
 
 
 def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World, Encoder]:
-    """The run's folder with its encoder, demonstration and target. Raises ValueError before it is made."""
+    """Makes the run's folder with its encoder, demonstration and target.
+
+    Raises ValueError before anything is written.
+    """
     encoder = None if config.encoder is None else load_encoder(config.encoder)
     if config.spec.text is not None:
         require_vocabulary(config.spec.text, encoder)
@@ -93,17 +110,19 @@ def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World
 
 
 def resume(path: Path, log: Log = print, devices: int | None = None) -> RunFolder:
-    """Continues a run from its newest checkpoint, to the same metrics as if it had never stopped.
+    """Continues a run from its newest checkpoint, with the same metrics as if it had never stopped.
 
-    It may go on with another number of devices: then from the same state, with sums in another order. Their rounding
-    takes edges over the centres of pixels, a pixel changes a video reward, and learning amplifies that from iteration
-    to iteration. Raises ValueError if another process trains the run, or if its folder is damaged; newer checkpoints
-    that are damaged, while an older one is intact, are said and set aside.
+    With another number of devices it continues from the same state, but sums are computed in another order. Their
+    rounding moves edges over the centres of pixels, a pixel changes a video reward, and learning amplifies the
+    difference from iteration to iteration.
+
+    If the newest checkpoint is damaged and an older one is intact, the run continues from the older one: the damaged
+    one is reported and set aside. Raises ValueError if another process trains the run, or if its folder is damaged.
     """
     run = RunFolder.open(path)
     require_machine(run.config, devices)
-    if is_writer():
-        require_writable_folder(path, room=1 << 20, way_out="make it writable")
+    if is_first_process():
+        require_writable_folder(path, room=1 << 20, hint="make it writable")
     with claimed(run, log) as iteration:
         encoder = run.encoder()
         return train(run, build_world(run.config), encoder, log, devices, iteration)
@@ -111,34 +130,36 @@ def resume(path: Path, log: Log = print, devices: int | None = None) -> RunFolde
 
 @contextmanager
 def claimed(run: RunFolder, log: Log) -> Iterator[int]:
-    """Keeps other processes from training the run, and gives the iteration of the checkpoint to go on from (0: none).
+    """Keeps other processes from training the run, and yields the iteration to continue from (0 without a checkpoint).
 
-    The first of many processes decides, for all of them.
+    The first of several processes decides for all of them.
     """
     with ExitStack() as stack:
 
         def claim() -> int:
-            stack.enter_context(hold(run.path / ".lock", f"{run.path} is being trained", log))
+            stack.enter_context(hold_lock(run.path / ".lock", f"{run.path} is being trained", log))
             _ = run.target(), read_metrics(run)  # damaged ones are refused before any work
-            newest = newest_intact(run, log)
+            newest = load_newest_intact(run, log)
             iteration = 0 if newest is None else newest[0]
             set_aside(run, iteration)
             return iteration
 
-        yield of_first_process(claim, "the run is claimed")
+        yield run_on_first_process(claim, "the run is claimed")
 
 
-def stops_where_unwritable(function: Callable[..., RunFolder]) -> Callable[..., RunFolder]:
-    """`function(run, ...)`, but a full disk and the like stop the run: it can go on from its newest checkpoint."""
+def stops_where_unwritable(
+    function: Callable[Concatenate[RunFolder, Arguments], RunFolder],
+) -> Callable[Concatenate[RunFolder, Arguments], RunFolder]:
+    """Makes `function(run, ...)` raise Stopped where the run's folder cannot be written, as when the disk is full."""
 
     @functools.wraps(function)
-    def guarded(run: RunFolder, *arguments: Any, **options: Any) -> RunFolder:
+    def guarded(run: RunFolder, *arguments: Arguments.args, **options: Arguments.kwargs) -> RunFolder:
         try:
             return function(run, *arguments, **options)
         except BrokenPipeError:  # nobody reads what is printed
             raise
         except OSError as error:
-            reason = said_of(error, "make it writable").removesuffix(".")
+            reason = describe_os_error(error, "make it writable").removesuffix(".")
             raise Stopped(
                 f"the run in {run.path} could not be written ({reason}); then continue it from its newest checkpoint "
                 f"with --resume {run.path}",
@@ -152,46 +173,48 @@ def stops_where_unwritable(function: Callable[..., RunFolder]) -> Callable[..., 
 def train(
     run: RunFolder, world: World, encoder: Encoder, log: Log = print, devices: int | None = None, iteration: int = 0
 ) -> RunFolder:
-    """From the run's checkpoint of `iteration` (0: the beginning) to its last iteration, then the final evaluation.
+    """Trains from the checkpoint of `iteration` (0: from the beginning) to the last iteration, and evaluates.
 
-    Raises Stopped on Ctrl-C, SIGTERM, numbers that are not finite or a disk that is full; the run can then be
+    Raises Stopped on Ctrl-C, on SIGTERM, for numbers that are not finite, and if the disk is full. The run can then be
     resumed.
     """
-    config, log = run.config, log if is_writer() else _silent
-    stored = read_intact(checkpoints_path(run) / str(iteration)) if iteration else None
+    config, log = run.config, log if is_first_process() else _silent
+    stored = read_checkpoint(checkpoints_path(run) / str(iteration)) if iteration else None
     if stored is not None:
-        refuse_misfit(run, iteration, stored, state_shapes(config, world.env))
-    with in_background(draw_demonstration, run, world, log) if is_writer() else nullcontext():
+        require_matching_state(run, iteration, stored, state_shapes(config, world.env))
+    with in_background(draw_demonstration, run, world, log) if is_first_process() else nullcontext():
         program = Program(config, world, encoder, run.target(), devices)
-        wait_for_all("everyone has the run")  # what follows has the processes talk, and they lose patience soon
+        wait_for_all_processes("everyone has the run")  # the processes communicate from here on, with short timeouts
         with Checkpoints(run) as checkpoints:
             state = program.initial_state()
             if stored is not None:
-                state = restored(stored, state)
+                state = restore_state(stored, state)
             compile_for(program, run, log)
             with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
                 try:
                     state, evaluation = run_iterations(program, state, checkpoints, recorder, stop)
                 finally:
-                    rows = read_metrics(run) if is_writer() else []
-                    if rows:  # none where the first iteration failed
+                    rows = read_metrics(run) if is_first_process() else []
+                    if rows:  # there are none if the first iteration failed
                         learning_curve(rows, run.path / "curve.png", plot_title(config))
-    wait_for_all("the demonstration is drawn")
+    wait_for_all_processes("the demonstration is drawn")
     finish(run, program, evaluation or evaluate(program, state)[1:], log)
     return run
 
 
 @contextmanager
-def in_background(work: Callable[..., object], *arguments: Any) -> Iterator[None]:
-    """Does `work` beside the block, in a thread, and waits for it at the block's end; its error is raised there."""
+def in_background(
+    work: Callable[Arguments, object], *arguments: Arguments.args, **options: Arguments.kwargs
+) -> Iterator[None]:
+    """Runs `work` in a thread while the block runs. The end of the block waits for it, and raises its error."""
     with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(work, *arguments)
+        done = thread.submit(work, *arguments, **options)
         yield
         done.result()
 
 
 def draw_demonstration(run: RunFolder, world: World, log: Log) -> None:
-    """The expert's video for people. Training does not need it, so that no failure to make it ends a run."""
+    """Draws the expert's video to watch. Training does not need it, so a failure is only reported."""
     try:
         expert_video(run, world)
     except Exception as error:
@@ -199,22 +222,26 @@ def draw_demonstration(run: RunFolder, world: World, log: Log) -> None:
 
 
 def compile_for(program: Program, run: RunFolder, log: Log) -> None:
+    """Compiles the iteration, and reports how long that took."""
     log(f"Compiling ({describe_work(program)}) ...")
     begun = time.perf_counter()
     _ = program.compiled
-    wait_for_all("everyone has compiled")
+    wait_for_all_processes("everyone has compiled")
     log(f"Compiled in {time.perf_counter() - begun:.0f} s; training {run.config.env.task} in {run.path}.")
 
 
 def run_iterations(
     program: Program, state: TrainState, checkpoints: Checkpoints, recorder: Recorder, stop: StopRequest
 ) -> tuple[TrainState, Evaluation | None]:
-    """Iterates to the end; the last iteration's evaluation, unless there was none left to do.
+    """Runs the remaining iterations, with their evaluations and checkpoints.
 
-    An iteration's metrics are read while the next one runs, unless something else is due.
+    The metrics of an iteration are read while the next one runs, unless an evaluation or a checkpoint is due.
+
+    Returns:
+        The last state, and the last iteration's evaluation (None if no iteration was left to run).
     """
     config, last = program.config, program.config.n_iterations
-    unread: tuple[int, Any] | None = None
+    unread: tuple[int, dict[str, jax.Array]] | None = None
     evaluation: Evaluation | None = None
     for iteration in range(int(state.iteration) + 1, last + 1):
         state, metrics, _ = program.step(state)
@@ -231,7 +258,7 @@ def run_iterations(
             stop_at_nonfinite(iteration, rows, state, checkpoints)
             if evaluating:
                 state, evaluated, scored = evaluate(program, state)
-                evaluation = (evaluated, scored) if iteration == last else None  # it holds device memory
+                evaluation = (evaluated, scored) if iteration == last else None  # others would hold memory
                 rows = [row | more for row, more in zip(rows, evaluated, strict=True)]
             recorder.write(iteration, rows)
         if saving:
@@ -243,9 +270,9 @@ def run_iterations(
 
 
 def stop_at_nonfinite(iteration: int, rows: Rows, state: TrainState, checkpoints: Checkpoints) -> None:
-    """Raises Stopped if the iteration's numbers are not all finite.
+    """Raises Stopped if some of the iteration's numbers are not finite, and saves the last good state.
 
-    The compiled iteration, and any that was begun after it, has then left the state as it was: that is saved.
+    The compiled iteration left the state unchanged then, and so did an iteration that was started after it.
     """
     try:
         refuse_nonfinite(rows, f"iteration {iteration}")
@@ -258,7 +285,7 @@ def stop_at_nonfinite(iteration: int, rows: Rows, state: TrainState, checkpoints
 
 
 def evaluate(program: Program, state: TrainState) -> tuple[TrainState, Rows, ScoredEpisodes]:
-    """`Program.evaluate`. Raises Stopped if the evaluation's numbers are not all finite."""
+    """Calls `Program.evaluate`. Raises Stopped if some of the evaluation's numbers are not finite."""
     try:
         return program.evaluate(state)
     except NotFinite as error:
@@ -266,10 +293,10 @@ def evaluate(program: Program, state: TrainState) -> tuple[TrainState, Rows, Sco
 
 
 def finish(run: RunFolder, program: Program, evaluation: Evaluation, log: Log) -> None:
-    """Draws the policy's video beside the demonstration, and says the final evaluation's numbers."""
+    """Writes the video of the policy beside the demonstration, and reports the final evaluation."""
     rows, scored = evaluation
     poses, video_reward = program.first_episode(scored)
-    if is_writer():
+    if is_first_process():
         policy_video(run, program.world, poses, video_reward)
     log(describe_result(run, rows))
 

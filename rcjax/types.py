@@ -1,19 +1,19 @@
-"""Axis names and the arrays that pass between the stages of the loop.
+"""The arrays that pass between the stages of the loop, and the names of their axes.
 
-Axes, used in every annotation of the package:
+Annotations in all modules use these axes:
 
 ====  =======================================================
 S     seeds
-N     environments, one episode each per iteration
+N     environments, each with one episode per iteration
 T     control steps of an episode
-F     frames kept of an episode
+F     kept frames of an episode
 H, W  pixels
-G     geoms whose pose is kept
-O, A  observation and action numbers
-D     embedding numbers (512)
+G     geoms whose poses are kept
+O, A  sizes of observations and actions
+D     size of embeddings (512)
 ====  =======================================================
 
-Rollouts are time-major ``T N``; video is ``N F H W 3``, uint8 RGB.
+Rollouts are time-major, ``T N``. Video is ``N F H W 3`` in uint8 RGB.
 """
 
 from jax import Array
@@ -23,17 +23,17 @@ from rcjax.pytree import PyTree
 
 
 class GeomPoses(PyTree):
-    """World poses of geoms, in metres; `mat` rotates geom coordinates into the world's."""
+    """World poses of geoms: positions in metres, and matrices that rotate from geom to world coordinates."""
 
     pos: Float[Array, "*batch G 3"]
     mat: Float[Array, "*batch G 3 3"]
 
 
 class Rollout(PyTree):
-    """One episode of each environment, as the policy saw it.
+    """One episode of each environment, from the view of the policy.
 
-    `action` is what the policy drew; environments clip it. `final_value` is the critic's value of the state
-    after the last step, for the bootstrap at the time limit.
+    `action` is as the policy sampled it; environments clip it. `final_value` is the critic's value of the state after
+    the last step, from which returns are bootstrapped at the time limit.
     """
 
     obs: Float[Array, "T N O"]

@@ -1,4 +1,4 @@
-"""What a config names, built on the host: the environment, its starts, its scene, the encoder."""
+"""What a config describes, built on the host: the environment, its banks of starts, and its scene."""
 
 import dataclasses
 from typing import Any
@@ -22,16 +22,16 @@ class World:
 
 
 def build_world(config: TrainConfig) -> World:
-    """Raises ValueError for an unknown task."""
+    """Builds the environment, its starts and its scene. Raises ValueError for an unknown task."""
     env, train_params = make_env(config)
     eval_params = train_params.replace(bank=env.build_reset_bank(config.env.eval_seeds, config.env.random_source))
-    # Only MJX-Warp's renderer has to know how many pictures it draws at a time.
+    # Only MJX-Warp's renderer has to know how many frames it draws at a time.
     n_episodes = choose_micro_batch(config.micro_batch, config.seeds * config.n_envs, config.video)
     return World(env, train_params, eval_params, task_scene(env, config.video, n_episodes))
 
 
 def make_env(config: TrainConfig) -> tuple[SawyerEnv, EnvParams]:
-    """The environment and its parameters with the bank of training's starts."""
+    """Returns the environment, and its parameters with the bank of training starts."""
     return envs.make(
         config.env.task,
         seeds=config.env.train_seeds,
@@ -44,9 +44,16 @@ def make_env(config: TrainConfig) -> tuple[SawyerEnv, EnvParams]:
 
 
 def task_scene(env: MjxEnv, video: VideoConfig, n_episodes: int = 1, chunk: int | None = None) -> Scene | WarpScene:
-    """The task's scene as the encoder sees it, drawn `n_episodes` at a time; `chunk` is `build_scene`'s.
+    """Returns the task's scene as the encoder sees it.
 
-    Raises ValueError where the renderer that `video` names is not to be had.
+    Args:
+        env: The environment.
+        video: The size and quality of the frames, and the renderer.
+        n_episodes: How many episodes are drawn at a time (MJX-Warp has to know).
+        chunk: See `build_scene`.
+
+    Raises:
+        ValueError: The renderer that `video` names is not available.
     """
     view = View(camera=env.camera, size=video.size, mirror=video.mirror)
     looks: dict[str, Any] = {
@@ -56,5 +63,5 @@ def task_scene(env: MjxEnv, video: VideoConfig, n_episodes: int = 1, chunk: int 
         "shadows": video.shadows,
     }
     if video.renderer == "warp":
-        return build_warp_scene(env.mj_model, n_pictures=n_episodes * video.n_frames, **looks)
+        return build_warp_scene(env.mj_model, max_frames=n_episodes * video.n_frames, **looks)
     return build_scene(env.mj_model, chunk=chunk, **looks)

@@ -1,4 +1,4 @@
-"""What the whole suite shares: caches of its own, and one small run configuration with its compiled iteration."""
+"""Fixtures of the whole suite: separate caches, and one small run configuration with its compiled iteration."""
 
 import gc
 import os
@@ -6,19 +6,19 @@ import pathlib
 
 import pytest
 
-# Compiling is what most tests spend their time on, and most check numbers that do not depend on how well a program is
-# optimised. `XLA_FLAGS= pytest` compiles as users do; `.ci/run` does so for the tests marked `slow`.
+# Most tests spend most of their time on compiling, and check numbers that do not depend on how well a program is
+# optimised. `XLA_FLAGS= pytest` compiles as users do, and `.ci/run` does so for the tests marked `slow`.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false",
 )
 
 LONGEST = (
-    "test_devices",
+    "test_devices",  # its runs leave decimated meshes for the others
     "test_official_numbers",
+    "tests/envs/test_physics",
     "test_train",
     "test_loop",
-    "tests/envs/test_physics",
     "test_taskspec",
     "render/",
     "s3d/",
@@ -27,21 +27,27 @@ LONGEST = (
 
 
 def pytest_xdist_auto_num_workers(config):
-    """The whole suite runs in several processes, as compiling keeps one core busy; what is named on the command line
-    runs in this one, so that -s shows what is printed."""
+    """Runs the whole suite in several processes, because compiling keeps only one core busy.
+
+    Tests that are named on the command line run in this process, so that -s shows their output.
+    """
     return min(os.cpu_count() or 1, 4) if config.args_source is config.ArgsSource.TESTPATHS else 0
 
 
 def pytest_collection_modifyitems(items):
-    """The longest modules go first, so that no process is left with one at the end. They are dealt out whole (`--dist
-    loadfile`), so that a fixture is made and a program compiled in one process only."""
+    """Runs the longest modules first, so that no process is left with one at the end.
+
+    A module runs in a single process (`--dist loadfile`), so that its fixtures are made and its programs compiled once.
+    """
     items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_caches(tmp_path_factory):
-    """Demonstrations and compiled programs go to a folder of this test run, not to the user's. All worker processes
-    share it, and so do the processes that tests start."""
+    """Puts demonstrations and compiled programs into a folder of this test run instead of the user's cache.
+
+    All worker processes share it, and so do the processes that tests start.
+    """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -59,16 +65,16 @@ def own_caches(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def let_go_of_programs():
+def forget_programs():
     yield
-    drop_programs()
+    clear_programs()
 
 
-def drop_programs(limit: int = 20_000) -> None:
-    """Forgets the compiled programs of this process where they have more than `limit` memory mappings.
+def clear_programs(limit: int = 20_000) -> None:
+    """Forgets the compiled programs of this process if it has more than `limit` memory mappings.
 
-    A process may have 65,530; a run of the whole suite crashed inside XLA. What is needed again comes from the cache on
-    disk.
+    The system allows 65,530 per process, and a run of the whole suite once crashed inside XLA. Programs that are needed
+    later are read from the cache on disk.
     """
     import jax
 
@@ -80,7 +86,7 @@ def drop_programs(limit: int = 20_000) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_video(tmp_path_factory):
-    """A GIF of a bright square that wanders over a dark ground: a demonstration that needs no expert."""
+    """A GIF of a bright square that moves over a dark background: a demonstration that needs no expert."""
     import numpy as np
 
     from rcjax.video_io import write_video
@@ -95,7 +101,7 @@ def tiny_video(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_config(tiny_video):
-    """Four environments, 16 steps, 8 frames of 32x32: the smallest clip S3D takes is the smallest loop there is."""
+    """Four environments, 16 steps and 8 frames of 32x32, the smallest size that S3D accepts."""
     from rcjax.config import EnvConfig, TaskSpec, TrainConfig, VideoConfig
     from rcjax.ppo import PPOConfig
 
@@ -115,18 +121,19 @@ def tiny_world(tiny_config):
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tiny_config, tiny_world):
-    return calibrated_by_c(tiny_config, tiny_world)
+    return encoder_calibrated_with_c(tiny_config, tiny_world)
 
 
-def calibrated_by_c(config, world):
-    """The encoder of a run, calibrated on episodes that C MuJoCo steps."""
+def encoder_calibrated_with_c(config, world):
+    """Returns the encoder of a run, calibrated on episodes that C MuJoCo steps."""
     import functools
 
     from rcjax import calibration
     from rcjax.envs import native
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "run_policy", functools.partial(calibration.run_policy, make_step=native.c_step))
+        run_policy = functools.partial(calibration.run_policy, make_step=native.make_c_step)
+        patch.setattr(calibration, "run_policy", run_policy)
         return calibration.calibrated_encoder(config, world)
 
 
@@ -136,7 +143,7 @@ def tiny_program(tiny_config, tiny_world, tiny_encoder):
 
 
 def make_program(config, world, encoder):
-    """The compiled iteration, and the state that training begins with."""
+    """Returns the program of a run, whose demonstration is a video file."""
     import numpy as np
 
     from rcjax.program import Program
@@ -149,7 +156,7 @@ def make_program(config, world, encoder):
 
 @pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])
 def motion(request):
-    """What moves and embeds the episodes that a module's runs make: a few operations (see `toy`), or MJX and S3D."""
+    """Chooses what moves and embeds the episodes of a module's runs: a few operations (see `toy`), or MJX and S3D."""
     from tests import toy
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Run by test_devices.py as one process of several: `rcjax ARGUMENTS`, the environments moved by `toy` or by MJX.
+"""Run by test_devices.py as one of several processes: runs `rcjax ARGUMENTS`, with environments moved by `toy` or MJX.
 
 Usage: python -m tests.devices_process toy|mjx ARGUMENTS
 """
@@ -11,7 +11,7 @@ join_processes = cli.join_processes
 
 
 def join_and_move(*arguments) -> None:
-    """Importing environments has JAX look for devices, which has to wait until the processes have joined."""
+    """Joins the processes before environments are imported, because that makes JAX look for devices."""
     join_processes(*arguments)
     from tests import toy
 

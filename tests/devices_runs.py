@@ -1,6 +1,6 @@
-"""Run by test_devices.py in a process with eight virtual devices: the same run on one, eight and two of them.
+"""Run by test_devices.py in a process with eight virtual devices: makes the same run on different numbers of them.
 
-Usage: python -m tests.devices_runs toy|mjx CONFIG_JSON FOLDER RUN ... Leaves FOLDER/RUN of each RUN, which is `one`,
+Usage: python -m tests.devices_runs toy|mjx CONFIG_JSON FOLDER RUN ... Writes FOLDER/RUN for each RUN, which is `one`,
 `eight_two` or `two_eight`.
 """
 
@@ -21,7 +21,7 @@ def silent(*_: object) -> None:
 
 
 def stopped_and_resumed(config: configs.TrainConfig, path: Path, first: int | None, then: int) -> None:
-    """Half of the iterations on `first` devices (None: all that there are), the rest on `then`."""
+    """Runs half of the iterations on `first` devices (None: all available ones), and the rest on `then` devices."""
     half = dataclasses.replace(config, total_env_steps=config.total_env_steps // 2)
     train.start(half, path, silent, devices=first)
     (RunFolder.open(path).path / "config.json").write_text(configs.to_json(config))

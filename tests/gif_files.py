@@ -1,4 +1,4 @@
-"""GIFs of any make, written byte by byte, and what they show. Source: GIF89a specification."""
+"""Writes GIFs of any kind byte by byte, and computes the frames that they show. Source: GIF89a specification."""
 
 import dataclasses
 
@@ -16,13 +16,13 @@ class Image:
     top: int = 0
     disposal: int = KEEP
     transparent: int | None = None
-    palette: np.ndarray | None = None  # [256 3], else the global one
+    palette: np.ndarray | None = None  # [256 3]; None: the global palette
     interlaced: bool = False
     delay: int = 10  # 1/100 s
 
 
 def gif_bytes(width: int, height: int, palette: np.ndarray | None, images: list[Image], background: int = 0) -> bytes:
-    """A palette has 256 colours."""
+    """Returns the bytes of a GIF. Palettes have 256 colours."""
     parts = [b"GIF89a", _shorts(width, height), bytes([0xF7 if palette is not None else 0, background, 0])]
     parts += [palette.astype(np.uint8).tobytes()] if palette is not None else []
     for image in images:
@@ -38,11 +38,13 @@ def gif_bytes(width: int, height: int, palette: np.ndarray | None, images: list[
     return b"".join(parts) + b";"
 
 
-def shown(width: int, height: int, palette: np.ndarray | None, images: list[Image], background: int = 0) -> np.ndarray:
-    """Frames [F height width 3] on white.
+def expected_frames(
+    width: int, height: int, palette: np.ndarray | None, images: list[Image], background: int = 0
+) -> np.ndarray:
+    """Returns the frames [F height width 3] on white.
 
-    An area is cleared to the background colour, or to nothing if its image has a transparent colour; so does the canvas
-    begin, by the first image. This is FFmpeg's reading. Browsers always clear to nothing.
+    An area is cleared to the background colour, or to transparency if its image has a transparent colour. The canvas is
+    initialised in the same way, according to the first image. FFmpeg does this; browsers always clear to transparency.
     """
 
     def clear(image: Image) -> np.ndarray:
@@ -76,7 +78,7 @@ def _interlaced_order(height: int) -> np.ndarray:
 
 
 def _lzw(data: bytes) -> bytes:
-    """Without compression: the table is cleared before codes would need a tenth bit."""
+    """Encodes without compression: the table is cleared before codes would need a tenth bit."""
     clear, end = 256, 257
     codes = []
     for start in range(0, len(data), 250):

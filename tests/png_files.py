@@ -1,4 +1,4 @@
-"""PNGs and animated PNGs of any make, written chunk by chunk. Source: PNG specification, third edition."""
+"""Writes PNGs and animated PNGs of any kind chunk by chunk. Source: PNG specification, third edition."""
 
 import dataclasses
 import struct
@@ -29,7 +29,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png_bytes(samples: np.ndarray, color_type: int, depth: int = 8, extra: bytes = b"") -> bytes:
-    """`extra`: chunks between header and data."""
+    """Returns the bytes of a still PNG. `extra` are chunks between header and data."""
     return b"".join(
         [_start(samples, color_type, depth), extra, chunk(b"IDAT", _data(samples, depth)), chunk(b"IEND", b"")]
     )
@@ -38,7 +38,10 @@ def png_bytes(samples: np.ndarray, color_type: int, depth: int = 8, extra: bytes
 def apng_bytes(
     parts: list[Part], width: int, height: int, color_type: int, depth: int = 8, extra: bytes = b"", still=None
 ) -> bytes:
-    """`still`: samples of a picture that is no frame, for those who show no animation."""
+    """Returns the bytes of an animated PNG.
+
+    `still` are samples of the fallback picture for viewers without animation, which is not a frame.
+    """
     canvas = np.empty((height, width, CHANNELS[color_type]))
     chunks = [_start(canvas, color_type, depth), chunk(b"acTL", struct.pack(">2I", len(parts), 0)), extra]
     if still is not None:
@@ -59,8 +62,8 @@ def apng_bytes(
     return b"".join([*chunks, chunk(b"IEND", b"")])
 
 
-def shown(parts: list[Part], width: int, height: int, rgba_of) -> np.ndarray:
-    """Frames [F height width 3] on white. `rgba_of` makes RGBA of 0 to 1 from a part's samples."""
+def expected_frames(parts: list[Part], width: int, height: int, rgba_of) -> np.ndarray:
+    """Returns the frames [F height width 3] on white. `rgba_of` converts samples of a part to RGBA from 0 to 1."""
     color, alpha = np.zeros((height, width, 3)), np.zeros((height, width, 1))
     frames = []
     for i, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""Checkpoints on disk. Oracle: the state that was saved; damage is done to copies of its files."""
+"""Checkpoints on disk. The oracle is the state that was saved; copies of its files are damaged."""
 
 import os
 import shutil
@@ -16,9 +16,9 @@ import pytest
 from rcjax.checkpoints import (
     Checkpoints,
     checkpoints_path,
-    newest_intact,
-    refuse_misfit,
-    restored,
+    load_newest_intact,
+    require_matching_state,
+    restore_state,
     saved_iterations,
     set_aside,
 )
@@ -29,10 +29,10 @@ from rcjax.storage import RunFolder
 
 
 def state_of(iteration, width=16):
-    """Of two seeds, with numbers that no other iteration's has."""
-    draw = np.random.default_rng(iteration)
+    """Returns a state of two seeds, with numbers that the state of no other iteration has."""
+    rng = np.random.default_rng(iteration)
     params = {
-        "kernel": jnp.asarray(draw.normal(size=(2, 40, width)), jnp.float32),
+        "kernel": jnp.asarray(rng.normal(size=(2, 40, width)), jnp.float32),
         "log_std": jnp.full((2, 4), iteration),
     }
     ppo = PPOState(params=params, opt_state=(jnp.zeros(2, jnp.int32), params))
@@ -41,7 +41,7 @@ def state_of(iteration, width=16):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A run that kept its iterations 2 and 4."""
+    """A run with the checkpoints of iterations 2 and 4."""
     run = RunFolder(tmp_path_factory.mktemp("saved") / "run", TrainConfig())
     with Checkpoints(run) as checkpoints:
         for iteration in (0, 2, 4):  # the oldest of three is not kept
@@ -60,24 +60,24 @@ def files_of(folder):
     return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "commit_success.txt")
 
 
-def assert_falls_back(run, said):
+def assert_falls_back(run, message):
     notices = []
-    iteration, arrays = newest_intact(run, notices.append)
+    iteration, arrays = load_newest_intact(run, notices.append)
     assert iteration == 2
-    chex.assert_trees_all_equal(restored(arrays, state_of(9)), state_of(2))
-    assert len(notices) == 1 and said in notices[0] and "going on from the older one of iteration 2" in notices[0]
+    chex.assert_trees_all_equal(restore_state(arrays, state_of(9)), state_of(2))
+    assert len(notices) == 1 and message in notices[0] and "continuing from the older one of iteration 2" in notices[0]
 
 
-def test_the_newest_is_restored_to_the_last_bit(run):
+def test_the_newest_checkpoint_is_restored_bit_for_bit(run):
     notices = []
-    iteration, arrays = newest_intact(run, notices.append)
+    iteration, arrays = load_newest_intact(run, notices.append)
     assert (iteration, notices) == (4, [])
-    refuse_misfit(run, iteration, arrays, jax.eval_shape(lambda: state_of(9)))
-    chex.assert_trees_all_equal(restored(arrays, state_of(9)), state_of(4))
+    require_matching_state(run, iteration, arrays, jax.eval_shape(lambda: state_of(9)))
+    chex.assert_trees_all_equal(restore_state(arrays, state_of(9)), state_of(4))
 
 
-def test_nothing_saved_is_none(tmp_path):
-    assert newest_intact(RunFolder(tmp_path, TrainConfig()), print) is None
+def test_a_run_without_checkpoints_has_no_newest(tmp_path):
+    assert load_newest_intact(RunFolder(tmp_path, TrainConfig()), print) is None
 
 
 def truncate(file):
@@ -99,9 +99,10 @@ def empty(file):
     [(truncate, ""), (empty, ""), (flip_a_byte, "_CHECKPOINT_METADATA"), (Path.unlink, "digests.json")],
 )
 def test_any_damaged_file_is_noticed(run, saved, damage, harmless):
-    """Every file of a checkpoint in turn: Orbax itself notices no flipped byte in those of the arrays.
+    """Damages every file of a checkpoint in turn. Orbax itself notices no flipped byte in the files of the arrays.
 
-    `harmless`: Orbax's names and times, of which no letter is read; digests, without which there were checkpoints once.
+    `harmless` is a file whose damage does no harm: Orbax's names and times, whose letters are not read, or digests,
+    which old checkpoints do not have.
     """
     step = checkpoints_path(run) / "4"
     names = [file.relative_to(step) for file in files_of(step) if file.name != harmless]
@@ -110,10 +111,10 @@ def test_any_damaged_file_is_noticed(run, saved, damage, harmless):
         damage(step / name)
         assert_falls_back(run, "damaged")
         shutil.copyfile(checkpoints_path(saved) / "4" / name, step / name)
-    assert newest_intact(run, print)[0] == 4
+    assert load_newest_intact(run, print)[0] == 4
 
 
-def test_a_folder_without_its_files_is_noticed(run):
+def test_missing_files_are_noticed(run):
     step = checkpoints_path(run) / "4"
     shutil.rmtree(step / "default")
     assert_falls_back(run, "default/_METADATA is missing")
@@ -122,17 +123,17 @@ def test_a_folder_without_its_files_is_noticed(run):
     assert_falls_back(run, "_CHECKPOINT_METADATA is missing")
 
 
-def test_without_digests_a_damaged_array_is_noticed_by_reading_it(run):
-    """So it is in runs that were saved before there were digests."""
+def test_without_digests_a_truncated_array_is_noticed(run):
+    """Runs of the first versions have no digests."""
     step = checkpoints_path(run) / "4"
     (step / "digests.json").unlink()
-    assert newest_intact(run, print)[0] == 4
+    assert load_newest_intact(run, print)[0] == 4
     largest = max(files_of(step), key=lambda file: file.stat().st_size)
     truncate(largest)
-    assert newest_intact(run, lambda _: None)[0] == 2
+    assert load_newest_intact(run, lambda _: None)[0] == 2
 
 
-def test_stray_folders_are_no_newer_checkpoints(run):
+def test_stray_folders_are_not_taken_for_newer_checkpoints(run):
     path = checkpoints_path(run)
     shutil.copytree(path / "4", path / "7")  # a copy under another number
     (path / "9").mkdir()
@@ -140,43 +141,43 @@ def test_stray_folders_are_no_newer_checkpoints(run):
     for name in ("x", "-3", "0012", "4.damaged", "5.orbax-checkpoint-tmp"):
         (path / name).mkdir()
     notices = []
-    assert newest_intact(run, notices.append)[0] == 4
+    assert load_newest_intact(run, notices.append)[0] == 4
     assert len(notices) == 2 and "holds iteration 4" in notices[1]
 
 
-def test_all_damaged_is_refused_with_each_reason(run):
+def test_if_all_checkpoints_are_damaged_each_reason_is_given(run):
     (checkpoints_path(run) / "2" / "_CHECKPOINT_METADATA").write_text("{")
     shutil.rmtree(checkpoints_path(run) / "4" / "default")
     before = sorted(run.path.rglob("*"))
     with pytest.raises(ValueError, match=r"all checkpoints in .* are damaged \(4: .* is missing, 2: .* cannot be read"):
-        newest_intact(run, print)
+        load_newest_intact(run, print)
     assert sorted(run.path.rglob("*")) == before
 
 
-def test_what_was_set_aside_is_saved_anew_and_nothing_intact_is_lost(run):
+def test_a_checkpoint_set_aside_can_be_saved_again_and_intact_ones_are_kept(run):
     truncate(checkpoints_path(run) / "4" / "default" / "_METADATA")
     set_aside(run, 2)
     with Checkpoints(run) as checkpoints:
         checkpoints.save(4, state_of(4))
     assert saved_iterations(run) == [2, 4]
     assert (checkpoints_path(run) / "4.damaged").is_dir()
-    chex.assert_trees_all_equal(restored(newest_intact(run, print)[1], state_of(9)), state_of(4))
+    chex.assert_trees_all_equal(restore_state(load_newest_intact(run, print)[1], state_of(9)), state_of(4))
     set_aside(run, 2)
     assert (checkpoints_path(run) / "4.damaged-2").is_dir() and saved_iterations(run) == [2]
 
 
-def test_an_intact_one_of_another_config_is_no_damage(run):
-    iteration, arrays = newest_intact(run, print)
+def test_an_intact_checkpoint_of_another_config_is_refused(run):
+    iteration, arrays = load_newest_intact(run, print)
     wider = jax.eval_shape(lambda: state_of(4, width=32))
     with pytest.raises(ValueError, match=r"does not fit this run's config \(.*, expected float32\[.*32.*\]\)"):
-        refuse_misfit(run, iteration, arrays, wider)
+        require_matching_state(run, iteration, arrays, wider)
 
 
-def test_one_that_goes_while_it_is_read_is_looked_for_again(run, monkeypatch):
-    """A run that is being trained keeps two checkpoints: what is listed may be gone when it is read."""
+def test_a_checkpoint_that_vanishes_while_it_is_read_is_looked_up_again(run, monkeypatch):
+    """A run in training keeps only two checkpoints, so a listed one may be gone when it is read."""
     from rcjax import checkpoints as module
 
-    read, gone = module.read_intact, []
+    read, gone = module.read_checkpoint, []
 
     def replaced(folder):
         if not gone:
@@ -187,14 +188,14 @@ def test_one_that_goes_while_it_is_read_is_looked_for_again(run, monkeypatch):
                 checkpoints.save(6, state_of(6))
         return read(folder)
 
-    monkeypatch.setattr(module, "read_intact", replaced)
+    monkeypatch.setattr(module, "read_checkpoint", replaced)
     notices = []
-    assert newest_intact(run, notices.append)[0] == 6 and notices == []
-    np.testing.assert_array_equal(newest_intact(run, print)[1][".iteration"], 6)
+    assert load_newest_intact(run, notices.append)[0] == 6 and notices == []
+    np.testing.assert_array_equal(load_newest_intact(run, print)[1][".iteration"], 6)
 
 
-def test_two_processes_save_together_and_restore_alike(tmp_path):
-    """Two real processes over the loopback; what the first one refuses, the second does not wait for."""
+def test_two_processes_save_and_restore_together(tmp_path):
+    """Uses two real processes over the loopback. If the first one raises an error, the second does not wait for it."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -207,9 +208,9 @@ def test_two_processes_save_together_and_restore_alike(tmp_path):
         for i in range(2)
     ]  # fmt: skip
     try:
-        said = [process.communicate(timeout=300)[0] for process in processes]
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert all("refused" in output for output in said), said
+    assert all("refused" in output for output in outputs), outputs
     assert (tmp_path / "checkpoints" / "3" / "digests.json").exists()

@@ -1,4 +1,4 @@
-"""The command line: bad input is one line and exit code 2, with nothing written; good input does what --help says."""
+"""The command line: invalid input gives one line and exit code 2, and writes nothing."""
 
 import errno
 import importlib.util
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rcjax import cli
+from rcjax.config import TrainConfig
 
 
 def run(capsys, *arguments):
@@ -29,21 +30,21 @@ def in_empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_work(monkeypatch):
-    """A refusal that comes only after an environment was built, or the like, is none."""
+    """Fails a test in which input is refused only after an environment is built."""
     from rcjax import evaluate, showcase, train
 
-    def begun(*_, **__):
-        raise AssertionError("work has begun")
+    def fail(*_, **__):
+        raise AssertionError("work has started")
 
     for module, name in ((train, "build_world"), (evaluate, "build_world"), (showcase, "make_env")):
-        monkeypatch.setattr(module, name, begun)
+        monkeypatch.setattr(module, name, fail)
 
 
 DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["train", "--video", "no-such-file.mp4"], "no-such-file.mp4"),
         (["train", "--video", "{broken}"], "broken.gif"),
@@ -82,17 +83,17 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["train", "--runs", ""], "an argument is empty"),
         (["train", "--name", "n" * 300], "more than 200 bytes"),
         (["train", "--name", "é" * 101], "more than 200 bytes"),
-        (["train", "--name", "a/b"], "no name of a folder"),
-        (["train", "--name", ".."], "no name of a folder"),
+        (["train", "--name", "a/b"], "cannot be the name of a folder"),
+        (["train", "--name", ".."], "cannot be the name of a folder"),
         (["train", "--name="], "an argument is empty"),
-        (["train", "--name", "a\nb"], "no name of a folder"),
+        (["train", "--name", "a\nb"], "cannot be the name of a folder"),
         (["train", "--name", "a\0b"], "cannot be printed"),
         (["train", "--name", "a\udcff"], "cannot be printed"),
         (["train", "--devices", "0"], "--devices 0: there are"),
         (["train", "--devices", "-1"], "--devices -1: there are"),
-        (["train", "--video", "{pipe}"], "no file that can be read to its end"),
-        (["train", "--video", "{endless}"], "no file that can be read to its end"),
-        (["train", "--video", "{pipes}"], "no file that can be read to its end"),
+        (["train", "--video", "{pipe}"], "not a regular file"),
+        (["train", "--video", "{endless}"], "not a regular file"),
+        (["train", "--video", "{pipes}"], "not a regular file"),
         (["train", "--video", "v" * 300 + ".gif"], "File name too long"),
         (["train", "--text", "?!"], "at least one word"),
         (["train", "--text", "\0"], "cannot be printed"),
@@ -110,7 +111,7 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["eval", "e" * 300], "File name too long"),
         (["eval", ""], "an argument is empty"),
         (["eval", "e\0"], "cannot be printed"),
-        (["record", "--out", "{pipe}"], "no file that could be replaced"),
+        (["record", "--out", "{pipe}"], "not a regular file, so it cannot be replaced"),
         (["record", "--out", "{broken}/film.gif"], "Not a directory"),
         (["record", "--out", "/proc/film.gif"], "choose another --out"),
         (["record", "--out", "f" * 300 + ".gif"], "choose a shorter name"),
@@ -120,7 +121,9 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["reward", "--video", "{good}", "--text", "x", "--encoder", "e", "--size", "0"], "size=0"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(in_empty_folder, no_work, tiny_video, capsys, arguments, said):
+def test_invalid_input_gives_one_line_and_writes_nothing(
+    in_empty_folder, no_work, tiny_video, capsys, arguments, message
+):
     broken = in_empty_folder / "broken.gif"
     broken.write_bytes(b"GIF89a and no more")
     pipe, endless, pipes = (in_empty_folder / name for name in ("pipe.gif", "endless.gif", "pipes"))
@@ -132,21 +135,37 @@ def test_bad_input_is_one_line_and_nothing_is_written(in_empty_folder, no_work, 
     places = {"broken": broken, "good": tiny_video, "pipe": pipe, "endless": endless, "pipes": pipes}
     code, out, err = run(capsys, *(a.format(**places) for a in arguments))
     assert code == 2
-    assert said in err and err.startswith("rcjax: error: ")
+    assert message in err and err.startswith("rcjax: error: ")
     assert len(err.strip().splitlines()) == 1
     assert out == "" or "randomly initialised" in out
     assert sorted(in_empty_folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize("option", ["--renderer", "--backend"])
-def test_warp_where_it_is_missing_is_refused_before_any_work(in_empty_folder, no_work, monkeypatch, capsys, option):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "warp" else found(name, *more))
+def test_warp_is_refused_before_any_work_if_it_is_missing(in_empty_folder, no_work, monkeypatch, capsys, option):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "warp" else find(name, *more))
     code, out, err = run(capsys, "train", option, "warp")
     assert code == 2 and not out
     assert err.startswith("rcjax: error: ") and "pip install 'rcjax[warp]'" in err
     assert len(err.strip().splitlines()) == 1
     assert not list(in_empty_folder.rglob("*"))
+
+
+@pytest.mark.parametrize("arguments", [["train", "--n-envs", "many"], ["train", "--size", "65"], ["eval"]])
+def test_errors_on_a_terminal_have_no_colours_or_borders(monkeypatch, arguments):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    with pytest.raises(ValueError, match=r"^(Error parsing --n-envs|a clip of|Missing from rcjax eval)") as refused:
+        cli.parse(arguments)
+    assert str(refused.value).isprintable() and "│" not in str(refused.value)
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "reward", "record"])
@@ -164,13 +183,17 @@ def test_help_says_what_a_command_does(command, capsys):
     assert first_words[command] in out
 
 
-def test_options_override_the_preset():
-    command = cli.parse(["train", "--preset", "release", "--size", "64", "--learning-rate", "0.001", "--seed", "7"])
+def parse_train(*arguments: str) -> TrainConfig:
+    command = cli.parse(["train", *arguments])
     assert isinstance(command, cli.Train)
-    config = cli.training_config(command)
+    return cli.training_config(command)
+
+
+def test_options_override_the_preset():
+    config = parse_train("--preset", "release", "--size", "64", "--learning-rate", "0.001", "--seed", "7")
     assert config.preset == "release"
     assert (config.video.size, config.ppo.learning_rate, config.seed) == (64, 0.001, 7)
-    assert config.video.mirror and config.env.frozen_resets  # the rest is the preset's
+    assert config.video.mirror and config.env.frozen_resets  # other options are those of the preset
     assert config.spec.video == "expert"
 
 
@@ -185,7 +208,7 @@ def test_options_override_the_preset():
     ],
 )
 def test_a_tasks_suffix_shows_the_goal(arguments, hidden):
-    config = cli.training_config(cli.parse(["train", *arguments]))  # pyright: ignore
+    config = parse_train(*arguments)
     assert config.env.goal_hidden is hidden
     assert config.env.task == "drawer-close"
 
@@ -200,7 +223,7 @@ def test_a_coordinator_that_does_not_answer_is_refused(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (
             OSError(errno.ENOSPC, "No space left on device", "here"),
@@ -217,15 +240,15 @@ def test_a_coordinator_that_does_not_answer_is_refused(monkeypatch, capsys):
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
-def test_what_the_system_refuses_is_one_line(monkeypatch, capsys, error, code, said):
+def test_system_errors_give_one_line(monkeypatch, capsys, error, code, message):
     monkeypatch.setattr(cli, "run_command", failing(error))
-    assert run(capsys, "eval", "x")[::2] == (code, AnyLineWith(said))
+    assert run(capsys, "eval", "x")[::2] == (code, AnyLineWith(message))
 
 
 @pytest.mark.parametrize(
     "error", [TypeError("a mistake"), KeyError("a mistake"), jax.errors.JaxRuntimeError("INTERNAL")]
 )
-def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch, error):
+def test_programming_errors_keep_their_traceback(monkeypatch, error):
     monkeypatch.setattr(cli, "run_command", failing(error))
     with pytest.raises(type(error)):
         cli.main(["eval", "x"])
@@ -246,7 +269,7 @@ class AnyLineWith(str):
 
 
 class Closed(io.StringIO):
-    """The writing end of a pipe that nobody reads."""
+    """The writing end of a pipe whose reading end is closed."""
 
     def flush(self):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
@@ -259,33 +282,33 @@ def test_a_closed_pipe_ends_quietly(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_full_standard_error_hides_no_exit_code(monkeypatch):
+def test_a_full_standard_error_does_not_change_the_exit_code(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True))
     assert cli.main(["eval", "x", "y"]) == 2
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [("JAX_ENABLE_X64", "maybe", "JAX_ENABLE_X64"), ("JAX_PLATFORMS", "cuda,nonsense", "JAX can use no device")],
 )
-def test_a_variable_that_jax_does_not_take_is_one_line(variable, value, said):
+def test_a_variable_that_jax_rejects_gives_one_line(variable, value, message):
     command = [sys.executable, "-m", "rcjax.cli", "train"]
     folder = Path(cli.__file__).parents[1]
     done = subprocess.run(command, cwd=folder, env=os.environ | {variable: value}, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_text_and_video_name_the_demonstration():
-    text = cli.training_config(cli.parse(["train", "--text", "robot closing green drawer"]))  # pyright: ignore
+    text = parse_train("--text", "robot closing green drawer")
     assert (text.spec.text, text.spec.video) == ("robot closing green drawer", None)
-    video = cli.training_config(cli.parse(["train", "--video", "human.gif"]))  # pyright: ignore
+    video = parse_train("--video", "human.gif")
     assert video.spec.text is None
     assert video.spec.video == str(Path("human.gif").absolute())
 
 
 def test_reward_of_a_video_with_itself_is_its_squared_norm(tiny_encoder, tiny_video, tmp_path, capsys):
-    """Oracle: the embedding, squared and summed."""
+    """The oracle is the sum of the squared embedding."""
     from rcjax.config import VideoConfig
     from rcjax.s3d import save_encoder
     from rcjax.taskspec import embed_clip
@@ -310,7 +333,7 @@ def test_reward_of_a_video_with_itself_is_its_squared_norm(tiny_encoder, tiny_vi
     ],
 )
 def test_reward_that_is_not_finite_is_an_error(layer, part, value, what, tiny_video, monkeypatch, capsys):
-    """Of weights that are finite: the product overflows, or the embedding itself."""
+    """The weights are finite, but the product or the embedding itself overflows."""
     from rcjax.s3d import Encoder, params_from_torch
     from tests.s3d import synthetic
 

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from rcjax.ppo import PPOConfig
 
 
 @pytest.mark.parametrize("name", sorted(config.PRESETS))
-def test_json_gives_the_same_config_back(name):
+def test_json_round_trip(name):
     original = config.preset(name)
     assert config.from_json(config.to_json(original)) == original
 
@@ -32,7 +33,7 @@ def test_presets_differ_where_paper_and_release_do():
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: VideoConfig(episode_length=130), "not a multiple of frame_stride"),
         (lambda: VideoConfig(size=65), "does not fit S3D"),
@@ -67,26 +68,26 @@ def test_presets_differ_where_paper_and_release_do():
         (lambda: config.from_json('{"video": 3}'), "config.video is int"),
     ],
 )
-def test_what_does_not_add_up_is_refused_by_name(make, said):
-    with pytest.raises(ValueError, match="(?s)" + re.escape(said)) as refused:
+def test_inconsistent_options_are_refused_by_name(make, message):
+    with pytest.raises(ValueError, match="(?s)" + re.escape(message)) as refused:
         make()
     assert len(str(refused.value)) < 400
 
 
 CONFIGS = (TrainConfig, EnvConfig, VideoConfig, TaskSpec, PPOConfig)
-OF_NO_KIND = (math.nan, b"x", {}, object(), [0.5], np.bool_(True))  # fit no field at all
+INVALID_VALUES = (math.nan, b"x", {}, object(), [0.5], np.bool_(True))  # no field accepts them
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_every_field_refuses_values_of_another_kind(kind):
+def test_every_field_refuses_values_of_another_type(kind):
     for field in dataclasses.fields(kind):
-        for value in OF_NO_KIND:
+        for value in INVALID_VALUES:
             with pytest.raises(ValueError, match=rf"^{field.name}="):
                 kind(**{field.name: value})
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_a_number_is_no_switch_and_a_switch_no_number(kind):
+def test_numbers_are_no_booleans_and_booleans_no_numbers(kind):
     for field in dataclasses.fields(kind):
         if isinstance(field.default, bool | int | float):
             value = 1 if isinstance(field.default, bool) else True
@@ -110,8 +111,10 @@ def test_numbers_out_of_range_are_refused(kind, names, value):
             kind(**{name: value})
 
 
-def test_numbers_of_numpy_are_numbers():
-    original = TrainConfig(seed=np.int64(3), ppo=PPOConfig(batch_size=1024, learning_rate=np.float32(0.5)))  # pyright: ignore
+def test_numpy_numbers_are_accepted():
+    seed: Any = np.int64(3)
+    learning_rate: Any = np.float32(0.5)
+    original = TrainConfig(seed=seed, ppo=PPOConfig(batch_size=1024, learning_rate=learning_rate))
     assert config.from_json(config.to_json(original)) == original
 
 

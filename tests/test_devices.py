@@ -1,7 +1,7 @@
-"""Runs on several devices and processes. Oracle: the same run on one device.
+"""Runs on several devices and processes. The oracle is the same run on one device.
 
-Devices are virtual ones of the CPU, so the runs are made in processes of their own. What is shared out and put together
-is the same whatever moves the environments and embeds their videos: a few operations, or (marked slow) MJX and S3D.
+The devices are virtual devices of the CPU, so the runs are made in other processes. Distribution over devices does not
+depend on what moves the environments and embeds their videos: a few operations, or (marked slow) MJX and S3D.
 """
 
 import dataclasses
@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 
 from rcjax import config as configs
-from rcjax.devices import largest_usable, mesh_shape
+from rcjax.devices import max_usable_devices, mesh_shape
 
-# float32 sums in another order, in physics, S3D and the update, over four iterations of sixteen steps
+# Physics, S3D and the update sum float32 numbers in another order, in four iterations of sixteen steps.
 CLOSE = {"rtol": 2e-3, "atol": 2e-3}
 COMPARED = ("video_reward", "video_reward_max", "true_return", "success_rate", "std")
-# Of evaluations, what physics and the policy alone decide. Their video reward jumps where rounding takes an edge over
-# the centre of a pixel, on one device too (3e-8 in the parameters does): one pixel of 32x32 is worth percents of it.
+# The metrics of evaluations that only physics and the policy decide. The video reward jumps where rounding moves an
+# edge over the centre of a pixel: one pixel of 32x32 changes it by percents. On one device too, a change of 3e-8 in the
+# parameters does that.
 EVALUATED = ("eval_true_return", "eval_success_rate")
-# Two updates at a learning rate of 1e-3 amplify the rounding; the policy's mean then acts for a whole episode. Returns
-# of the two seeds are 0 and 1.5.
+# Two updates at a learning rate of 1e-3 amplify the rounding, and the policy's mean then acts for a whole episode. The
+# returns of the two seeds are 0 and 1.5.
 CLOSE_EVALUATED = {"rtol": 3e-2, "atol": 3e-2}
 
 
@@ -32,20 +33,20 @@ CLOSE_EVALUATED = {"rtol": 3e-2, "atol": 3e-2}
     ("seeds", "n_envs", "n_devices", "shape"),
     [(1, 64, 8, (1, 8)), (16, 64, 8, (8, 1)), (2, 64, 8, (2, 4)), (6, 8, 4, (2, 2)), (3, 5, 1, (1, 1))],
 )
-def test_seeds_are_dealt_out_first(seeds, n_envs, n_devices, shape):
+def test_seeds_are_distributed_first(seeds, n_envs, n_devices, shape):
     assert mesh_shape(seeds, n_envs, n_devices) == shape
 
 
 def test_work_that_cannot_be_shared_evenly_is_refused():
     with pytest.raises(ValueError, match=r"8 devices cannot share 1 seed\(s\) of n_envs=4 .* use --devices 4"):
         mesh_shape(1, 4, 8)
-    assert largest_usable(3, 4, 8) == 6  # three seeds, each on two
-    assert largest_usable(1, 7, 8) == 7
+    assert max_usable_devices(3, 4, 8) == 6  # three seeds, each on two devices
+    assert max_usable_devices(1, 7, 8) == 7
 
 
 @pytest.fixture(scope="module")
 def sweep(tiny_config):
-    """Two seeds, so that eight devices are a mesh of two by four."""
+    """Two seeds, so that eight devices form a mesh of two by four."""
     return dataclasses.replace(tiny_config, seeds=2, micro_batch=None, eval_every=2, checkpoint_every=2)
 
 
@@ -69,7 +70,7 @@ def run_on_eight(motion, folder, *runs):
 
 
 def curves(path):
-    """Of each metric, an array [rows]; rows are ordered by iteration and seed."""
+    """Returns an array [rows] for each metric; rows are ordered by iteration and seed."""
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["iteration"], row["seed"]) for row in rows] == [(i, s) for i in (1, 2, 3, 4) for s in (0, 1)]
     evaluated = [row for row in rows if "eval_true_return" in row]
@@ -85,20 +86,20 @@ def assert_same_curves(path, reference):
 
 
 def test_other_devices_give_the_same_curve(runs):
-    """Stopped on eight devices and resumed on two."""
+    """The run is stopped on eight devices and resumed on two."""
     assert_same_curves(runs / "eight_two", runs / "one")
 
 
 @pytest.mark.slow
-def test_and_the_other_way_round(runs, motion):
-    """Stopped on two and resumed on eight: now each half of the curve has been run on both."""
+def test_other_devices_give_the_same_curve_in_the_other_order(runs, motion):
+    """The run is stopped on two devices and resumed on eight, so each half of the curve has been run on both."""
     run_on_eight(motion, runs, "two_eight")
     assert_same_curves(runs / "two_eight", runs / "one")
 
 
 @pytest.mark.slow
-def test_seeds_differ_and_are_those_of_single_runs(runs, sweep, tmp_path, monkeypatch):
-    """Each seed of a sweep is the run that has this seed alone."""
+def test_seeds_differ_and_equal_single_runs(runs, sweep, tmp_path, monkeypatch):
+    """Each seed of a sweep gives the same metrics as a run of this seed alone."""
     from rcjax import train
 
     swept = curves(runs / "one")
@@ -113,7 +114,7 @@ def test_seeds_differ_and_are_those_of_single_runs(runs, sweep, tmp_path, monkey
 
 @pytest.mark.slow
 def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
-    """Two real processes of two devices each, over the loopback; the first one writes."""
+    """Uses two real processes of two devices each, over the loopback. Only the first one writes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -129,13 +130,13 @@ def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
         for i in range(2)
     ]
     try:
-        said = [process.communicate(timeout=900)[0] for process in processes]
+        outputs = [process.communicate(timeout=900)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert "Written to" in said[0] and "Written to" not in said[1]
-    assert "on 4 cpu devices" in said[0]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert "Written to" in outputs[0] and "Written to" not in outputs[1]
+    assert "on 4 cpu devices" in outputs[0]
     assert_same_curves(tmp_path / "two", runs / "one")
     assert (tmp_path / "two" / "policy.mp4").exists()
 

@@ -1,4 +1,4 @@
-"""A file is replaced whole or not at all."""
+"""Atomic writes, checks that a folder is writable, and the cache folder."""
 
 import errno
 import os
@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from rcjax import files
-from rcjax.files import cache_folder, os_errors, require_writable_folder, said_of, write_atomically
+from rcjax.files import (
+    cache_folder,
+    describe_os_error,
+    require_writable_folder,
+    translate_tensorstore_errors,
+    write_atomically,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -26,8 +32,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_writers_at_once_do_not_mix(tmp_path):
-    """Both have written before either replaces the file, as two processes that share a name would."""
+def test_simultaneous_writers_do_not_mix(tmp_path):
+    """Both writers have written before either of them replaces the file, as two processes with the same path may do."""
     path, both = tmp_path / "file.txt", threading.Barrier(2)
 
     def write(text):
@@ -52,7 +58,7 @@ def test_tests_have_a_cache_of_their_own(own_caches):
 
 @pytest.fixture
 def no_home(monkeypatch):
-    """A user whom the system does not know, as in many containers, without the variables."""
+    """A user whom the system does not know, as in many containers, and none of the environment variables."""
 
     def unknown(uid):
         raise KeyError(uid)
@@ -78,34 +84,34 @@ def no_home(monkeypatch):
         ({"HOME": "/me", "RCJAX_CACHE": "~"}, "/me"),
     ],
 )
-def test_where_the_cache_is_and_the_home_is_asked_for_only_where_needed(no_home, variables, folder):
+def test_cache_folder_looks_up_the_home_only_if_needed(no_home, variables, folder):
     for name, value in variables.items():
         no_home.setenv(name, value)
     assert str(cache_folder()) == folder.format(here=Path.cwd())
 
 
 @pytest.mark.parametrize("variables", [{}, {"HOME": ""}, {"XDG_CACHE_HOME": "relative"}, {"RCJAX_CACHE": "~/own"}])
-def test_without_any_home_the_way_out_is_said(no_home, variables):
+def test_without_any_home_the_error_gives_a_hint(no_home, variables):
     for name, value in variables.items():
         no_home.setenv(name, value)
-    with pytest.raises(ValueError, match="set RCJAX_CACHE to a folder"):
+    with pytest.raises(ValueError, match="set RCJAX_CACHE to a writable folder"):
         cache_folder()
 
 
-def test_the_cache_of_a_user_that_is_not_there(no_home):
+def test_the_cache_in_the_home_of_an_unknown_user_is_refused(no_home):
     no_home.setenv("RCJAX_CACHE", "~nobody-of-that-name/cache")
     with pytest.raises(ValueError, match="there is no user 'nobody-of-that-name'"):
         cache_folder()
 
 
-def test_a_folder_to_be_made_is_tried_and_nothing_left(tmp_path):
+def test_the_check_of_a_writable_folder_leaves_nothing_behind(tmp_path):
     require_writable_folder(tmp_path / "a" / "b", "name")
     require_writable_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("folder", "name", "said"),
+    ("folder", "name", "message"),
     [
         ("file", "", "Not a directory"),
         ("file/below", "run", "Not a directory"),
@@ -116,39 +122,41 @@ def test_a_folder_to_be_made_is_tried_and_nothing_left(tmp_path):
         ("dangling", "run", "cannot be written"),
     ],
 )
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path, folder, name, said):
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, folder, name, message):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "dangling").symlink_to("nowhere")
-    with pytest.raises(ValueError, match=said) as refused:
-        require_writable_folder(tmp_path / folder, name, way_out="choose another")
+    with pytest.raises(ValueError, match=message) as refused:
+        require_writable_folder(tmp_path / folder, name, hint="choose another")
     assert len(str(refused.value)) < 350
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "file"]
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
-def test_what_the_system_says_of_a_folder_is_passed_on(tmp_path, monkeypatch, code):
+def test_the_systems_message_about_a_folder_is_passed_on(tmp_path, monkeypatch, code):
     def refuse(**options):
         raise OSError(code, os.strerror(code), "trial")
 
     monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
     with pytest.raises(ValueError, match=f"cannot be written: {os.strerror(code)}; (choose another|make room)"):
-        require_writable_folder(tmp_path, way_out="choose another")
+        require_writable_folder(tmp_path, hint="choose another")
 
 
-def test_a_disk_without_room_is_refused(tmp_path):
+def test_a_disk_without_enough_room_is_refused(tmp_path):
     with pytest.raises(ValueError, match="MiB are needed; make room, or choose another"):
-        require_writable_folder(tmp_path, room=1 << 60, way_out="choose another")
+        require_writable_folder(tmp_path, room=1 << 60, hint="choose another")
 
 
-def test_an_errors_line_has_the_file_the_reason_and_the_way_out():
-    assert said_of(OSError(errno.ENOSPC, "No space left on device", "a.txt")).startswith("a.txt: No space left on dev")
-    assert said_of(OSError(errno.EACCES, "Permission denied"), "ask for it") == "Permission denied; ask for it."
-    assert said_of(OSError("plain")) == "plain."
+def test_the_description_of_an_error_has_file_reason_and_hint():
+    full = OSError(errno.ENOSPC, "No space left on device", "a.txt")
+    assert describe_os_error(full).startswith("a.txt: No space left on dev")
+    denied = OSError(errno.EACCES, "Permission denied")
+    assert describe_os_error(denied, "ask for it") == "Permission denied; ask for it."
+    assert describe_os_error(OSError("plain")) == "plain."
 
 
-def test_tensorstores_errors_of_the_system_become_oserrors():
-    with pytest.raises(OSError) as full, os_errors(Path("checkpoints")):
+def test_system_errors_of_tensorstore_become_os_errors():
+    with pytest.raises(OSError) as full, translate_tensorstore_errors(Path("checkpoints")):
         raise ValueError("RESOURCE_EXHAUSTED: Failed to write [os_error_code='28' source_locations='...']")
     assert (full.value.errno, full.value.filename) == (errno.ENOSPC, "checkpoints")
-    with pytest.raises(ValueError, match="another"), os_errors(Path("checkpoints")):
+    with pytest.raises(ValueError, match="another"), translate_tensorstore_errors(Path("checkpoints")):
         raise ValueError("another")

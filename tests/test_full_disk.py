@@ -1,6 +1,6 @@
-"""What cannot be written is said by the call that writes it, and what was written before stays as it was.
+"""A failed write is reported by the call that writes, and files that were written before are unchanged.
 
-A limit on the size of files stands for a full disk: the system refuses a write in the same way.
+A limit on the size of files stands for a full disk, because the system refuses a write in the same way.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import pytest
 from rcjax import train
 from rcjax.checkpoints import Checkpoints, saved_iterations
 from rcjax.config import preset
-from rcjax.storage import Metrics, RunFolder, read_metrics
+from rcjax.storage import MetricsWriter, RunFolder, read_metrics
 from rcjax.video_io import write_video
 
 
@@ -45,7 +45,7 @@ def row_of(iteration):
     return {"iteration": iteration, "env_steps": 10 * iteration, "seed": 0} | metrics
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_last_one(run, caplog, capfd):
+def test_a_checkpoint_that_does_not_fit_keeps_the_last_one(run, caplog, capfd):
     with Checkpoints(run) as checkpoints:
         checkpoints.save(2, state_of(2))
         with files_of_at_most(20_000), pytest.raises(OSError, match="checkpoints") as refused:
@@ -59,9 +59,9 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_one(run, caplog, capfd):
     assert "Traceback" not in caplog.text + capfd.readouterr().err
 
 
-def test_metrics_that_do_not_fit_are_an_error_at_once(run, capfd):
-    """TensorBoard's writer once had a thread; when that died, the run waited for it forever."""
-    with Metrics(run, 0) as metrics:
+def test_metrics_that_do_not_fit_raise_at_once(run, capfd):
+    """A regression test: TensorBoard's writer once had a thread, and when that died, the run waited forever."""
+    with MetricsWriter(run, 0) as metrics:
         metrics.write([row_of(1)])
         with files_of_at_most(100), pytest.raises(OSError):
             for _ in range(20):
@@ -70,7 +70,7 @@ def test_metrics_that_do_not_fit_are_an_error_at_once(run, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_video_that_does_not_fit_is_an_error_and_leaves_nothing(tmp_path):
+def test_a_video_that_does_not_fit_raises_and_leaves_no_file(tmp_path):
     frames = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8)
     for name in ("film.gif", "film.mp4"):
         with files_of_at_most(5_000), pytest.raises(OSError):
@@ -86,7 +86,7 @@ class Fails:
         raise self.error
 
 
-def test_a_run_that_cannot_be_written_stops_with_the_way_out(run):
+def test_a_run_that_cannot_be_written_stops_with_a_hint(run):
     guarded = train.stops_where_unwritable(Fails(OSError(errno.ENOSPC, "No space left on device", "events")))
     with pytest.raises(train.Stopped, match=r"events: No space left.*make room.*--resume") as stopped:
         guarded(run)

@@ -1,4 +1,4 @@
-"""Oracle: the texts that are expected."""
+"""Texts in error messages. The oracle is the expected texts."""
 
 import pytest
 
@@ -16,12 +16,12 @@ from rcjax.messages import describe_differences, enumerate_names, escape, one_li
         ("\n" * 10**6, r"\n" * 60 + "... (1000000 characters)"),
     ],
 )
-def test_names_are_escaped_and_cut(name, escaped):
+def test_names_are_escaped_and_truncated(name, escaped):
     assert escape(name) == escaped
     assert quote(name) == (f"'{escaped}'" if len(name) <= 60 else f"'{escaped}".replace("...", "'..."))
 
 
-def test_lists_are_cut_with_a_count():
+def test_lists_are_truncated_with_a_count():
     assert enumerate_names(["a", "b", "c"]) == "a, b, c"
     assert enumerate_names([str(i) for i in range(534)]) == "0, 1, 2 and 531 more"
     assert enumerate_names([]) == ""
@@ -34,7 +34,7 @@ def test_a_text_becomes_one_line():
     assert long.startswith("start x") and long.endswith("x end") and 450 < len(long) < 520
 
 
-def test_differences():
+def test_differences_are_described():
     found = {"a": ((1, 2), "float32"), "b": ((), "int64"), "new\n": ((), "int64")}
     expected = {"a": ((1, 2), "float32"), "b": ((3,), "int64"), "c": ((), "int64")}
     assert describe_differences(found, found) == ""

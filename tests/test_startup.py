@@ -1,4 +1,4 @@
-"""What the command line settles before a command runs."""
+"""What the command line prepares before a command runs."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from rcjax import startup
 
 @pytest.fixture
 def kept_settings(monkeypatch):
-    """JAX's settings and the variables that `settle_environment` changes, as they were."""
+    """Restores JAX's settings and the variables that `prepare_environment` changes."""
     monkeypatch.setattr(startup.jax.config, "update", lambda *_: None)
     for name in ("MPLCONFIGDIR", "MUJOCO_GL", "XLA_FLAGS"):
         monkeypatch.setenv(name, "")
@@ -20,12 +20,12 @@ def kept_settings(monkeypatch):
 
 
 def test_an_unknown_xla_flag_is_refused_before_it_aborts_the_process(kept_settings):
-    startup.refuse_unknown_xla_flags()
+    startup.require_known_xla_flags()
     kept_settings.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
-    startup.refuse_unknown_xla_flags()
+    startup.require_known_xla_flags()
     kept_settings.setenv("XLA_FLAGS", "--xla_no_such_flag=1")
     with pytest.raises(ValueError, match="Unknown flag in XLA_FLAGS: --xla_no_such_flag=1; correct or unset it"):
-        startup.refuse_unknown_xla_flags()
+        startup.require_known_xla_flags()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Unable to initialize backend 'cuda': no GPU\nmore"), AssertionError()])
@@ -42,12 +42,12 @@ def test_a_platform_without_devices_is_refused(kept_settings, error):
 def test_a_cache_that_cannot_be_written_is_refused(kept_settings, tmp_path):
     (tmp_path / "file").write_text("")
     kept_settings.setenv("RCJAX_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ValueError, match="set RCJAX_CACHE to a folder that can be written"):
+    with pytest.raises(ValueError, match="set RCJAX_CACHE to a writable folder"):
         startup.use_caches()
 
 
 @pytest.mark.parametrize("home", [None, "/proc/none"])
-def test_without_a_home_matplotlibs_fonts_go_to_the_cache(kept_settings, tmp_path, home):
+def test_without_a_writable_home_matplotlib_uses_the_cache(kept_settings, tmp_path, home):
     kept_settings.setenv("RCJAX_CACHE", str(tmp_path))
     if home is None:
         kept_settings.delenv("HOME", raising=False)
@@ -58,7 +58,7 @@ def test_without_a_home_matplotlibs_fonts_go_to_the_cache(kept_settings, tmp_pat
     assert os.environ["MPLCONFIGDIR"] == str(tmp_path / "matplotlib")
 
 
-def test_opengl_is_not_asked_for_and_its_variable_stays(kept_settings):
+def test_mujoco_is_imported_without_opengl_and_its_variable_is_kept(kept_settings):
     seen = []
     kept_settings.setattr(startup.importlib, "import_module", lambda _: seen.append(os.environ["MUJOCO_GL"]))
     startup.import_mujoco()
@@ -69,7 +69,7 @@ def test_opengl_is_not_asked_for_and_its_variable_stays(kept_settings):
     assert seen == ["disabled", "disabled"]
 
 
-def test_closed_streams_are_opened_to_nowhere(monkeypatch):
+def test_closed_streams_are_redirected_to_the_null_device(monkeypatch):
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
     startup.open_closed_streams()

@@ -1,4 +1,4 @@
-"""Interquartile means and bootstrap intervals. Oracles: SciPy, and what is known of a normal distribution."""
+"""Interquartile means and bootstrap intervals. The oracle is SciPy."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from rcjax.statistics import interquartile_mean, stratified_bootstrap
 def test_interquartile_mean_leaves_out_the_outer_quarters():
     scores = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1000.0])
     assert interquartile_mean(scores) == np.mean([2.0, 3.0, 4.0, 5.0])
-    assert interquartile_mean(scores[:3]) == 1.0  # three quarters of one: nothing is left out
+    assert interquartile_mean(scores[:3]) == 1.0  # a quarter of three scores is less than one, so nothing is left out
     curves = np.random.default_rng(0).normal(size=(16, 5))
     np.testing.assert_allclose(interquartile_mean(curves), np.sort(curves, 0)[4:12].mean(0))
 
@@ -27,7 +27,7 @@ def test_interval_of_one_task_is_the_ordinary_bootstrap():
 
 
 def test_strata_keep_tasks_apart():
-    """Two tasks of constant scores: drawing across tasks would vary the mean, drawing within each cannot."""
+    """Two tasks have constant scores: drawing across tasks would vary the mean, and drawing within each cannot."""
     scores = np.array([[1.0] * 8, [3.0] * 8])
     low, high = stratified_bootstrap(scores)
     assert low == high == 2.0

@@ -1,4 +1,4 @@
-"""What is read back from a run's folder: damage is one line that names the file."""
+"""Reading a run's folder: damage is reported in one line that names the file."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from rcjax.config import TrainConfig, to_json
 from rcjax.files import digests
-from rcjax.storage import Metrics, RunFolder, read_metrics
+from rcjax.storage import MetricsWriter, RunFolder, read_metrics
 
 ROW = {"iteration": 1, "env_steps": 64, "seed": 0, "video_reward": 1.5, "true_return": None, "success_rate": 0.0}
 
@@ -42,26 +42,26 @@ def test_a_damaged_config_is_named(run, damaged):
 def test_a_damaged_target_is_named(run, damaged):
     path = run.path / "target.npy"
     path.write_bytes(damaged) if isinstance(damaged, bytes) else np.save(path, damaged, allow_pickle=True)
-    refused(run.target, "target.npy", "train anew")
+    refused(run.target, "target.npy", "train a new run")
 
 
 def test_a_missing_target_is_named(run):
-    refused(run.target, "target.npy", "train anew")
+    refused(run.target, "target.npy", "train a new run")
 
 
 def test_a_damaged_encoder_is_named(run):
-    """A changed byte, which Orbax does not notice; a missing file; a folder that is none."""
-    refused(run.encoder, "encoder", "train anew")
+    """A missing folder, a changed byte, which Orbax does not notice, a missing file, and unreadable digests."""
+    refused(run.encoder, "encoder", "train a new run")
     folder = run.path / "encoder"
     (folder / "params").mkdir(parents=True)
     (folder / "params" / "array").write_bytes(b"0123")
     (run.path / "encoder.json").write_text(json.dumps(digests(folder)))
     (folder / "params" / "array").write_bytes(b"0124")
-    refused(run.encoder, "encoder/params/array was changed", "train anew")
+    refused(run.encoder, "encoder/params/array was changed", "train a new run")
     (folder / "params" / "array").unlink()
-    refused(run.encoder, "encoder/params/array is missing", "train anew")
+    refused(run.encoder, "encoder/params/array is missing", "train a new run")
     (run.path / "encoder.json").write_bytes(b"\xff")
-    refused(run.encoder, "encoder.json", "train anew")
+    refused(run.encoder, "encoder.json", "train a new run")
 
 
 @pytest.mark.parametrize(
@@ -77,20 +77,20 @@ def test_a_damaged_row_is_named(run, damaged):
     assert path.read_bytes().count(b"\n") == 3
 
 
-def test_rows_before_one_that_a_kill_cut_short_are_kept(run):
+def test_rows_before_an_incomplete_last_one_are_kept(run):
     path, good = run.path / "metrics.jsonl", json.dumps(ROW)
     assert read_metrics(run) == []
     for end in ("", '{"iteration": 2, "env', "\0" * 40):
         path.write_text(f"{good}\n{end}")
         assert read_metrics(run) == [ROW]
-    path.write_text(good)  # whole, though its newline is missing
+    path.write_text(good)  # complete, although its newline is missing
     assert read_metrics(run) == [ROW]
 
 
-def test_rows_of_iterations_that_run_again_are_dropped(run):
+def test_rows_of_repeated_iterations_are_dropped(run):
     rows = [ROW | {"iteration": i, "env_steps": 64 * i} for i in (1, 2, 3)]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with Metrics(run, 2) as metrics:
+    with MetricsWriter(run, 2) as metrics:
         assert read_metrics(run) == rows[:2]
         metrics.write([rows[2] | {"true_return": np.inf}])
     assert read_metrics(run) == rows

@@ -11,7 +11,7 @@ import pytest
 from rcjax import demonstration, envs, taskspec
 from rcjax.config import TaskSpec, VideoConfig
 from rcjax.envs.experts import run_expert, run_policy
-from rcjax.envs.native import c_step
+from rcjax.envs.native import make_c_step
 from rcjax.s3d import Encoder, embed_text, params_from_torch, random_encoder, tokenize
 from rcjax.types import GeomPoses
 from rcjax.world import task_scene
@@ -29,7 +29,7 @@ def drawer():
 @pytest.fixture(scope="module")
 def expert_poses(drawer):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demonstration, "run_expert", functools.partial(run_expert, make_step=c_step))
+        patch.setattr(demonstration, "run_expert", functools.partial(run_expert, make_step=make_c_step))
         return demonstration.expert_poses(*drawer, 128, n_tries=N)
 
 
@@ -61,7 +61,7 @@ def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses)
     scene = task_scene(env, VIDEO)
 
     draw = np.random.default_rng(0)
-    poses = run_policy(env, params, lambda obs: draw.standard_normal((N, 4)), range(N), make_step=c_step).poses
+    poses = run_policy(env, params, lambda obs: draw.standard_normal((N, 4)), range(N), make_step=make_c_step).poses
     episodes = [jax.tree.map(lambda x, i=i: x[:, i], poses) for i in range(N)]
     untrained = np.stack([demonstration.draw_episode(scene, episode, VIDEO) for episode in episodes])
     encoder = random_encoder(jax.random.key(0), untrained[:8])

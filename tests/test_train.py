@@ -19,12 +19,12 @@ from rcjax import evaluate, showcase, train
 from rcjax.checkpoints import saved_iterations
 from rcjax.config import EXPERT, TaskSpec
 from rcjax.evaluate import evaluate_run
-from rcjax.lock import hold
+from rcjax.lock import hold_lock
 from rcjax.program import NotFinite, Program
 from rcjax.storage import RunFolder, read_metrics
 from rcjax.video_io import read_video
 from rcjax.world import build_world
-from tests.conftest import calibrated_by_c, make_program
+from tests.conftest import encoder_calibrated_with_c, make_program
 
 # Nothing that a run leaves or resumes depends on what moves its environments and embeds its videos: a few operations,
 # or (marked slow) MJX and S3D.
@@ -53,7 +53,7 @@ def tiny_world(tiny_config, motion):
 
 @pytest.fixture(scope="module")
 def tiny_encoder(tiny_config, tiny_world):
-    return calibrated_by_c(tiny_config, tiny_world)
+    return encoder_calibrated_with_c(tiny_config, tiny_world)
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_conf
 def test_a_finished_run_is_evaluated_to_its_own_numbers(whole):
     """Also while it is being trained: nothing is written."""
     before = files_of(whole)
-    with hold(whole / ".lock", "it is being trained", print):
+    with hold_lock(whole / ".lock", "it is being trained", print):
         _, rows, _ = evaluate_run(RunFolder.open(whole))
     assert files_of(whole) == before
     last = rows_of(whole)[-1]
@@ -194,12 +194,12 @@ def refused(command, path, said):
 
 
 def test_a_run_that_is_being_trained_is_not_resumed(copy):
-    with hold(copy / ".lock", "it is being trained", print):
+    with hold_lock(copy / ".lock", "it is being trained", print):
         refused(lambda: train.resume(copy), copy, f"copy is being trained by process {os.getpid()} on .*; wait for it")
 
 
 def test_a_run_that_is_being_made_is_not_made_twice(tmp_path, tiny_config):
-    with hold(tmp_path / ".new.lock", "it is being made", print):
+    with hold_lock(tmp_path / ".new.lock", "it is being made", print):
         refused(lambda: train.start(tiny_config, tmp_path / "new"), tmp_path, "new is being made by process")
 
 

@@ -1,5 +1,4 @@
-"""Files that are cut off are refused, and bytes that others have appended are no part of the video. Oracle: what the
-whole file shows."""
+"""Truncated files are refused, and appended bytes are ignored. The oracle is what the whole file shows."""
 
 import av
 import numpy as np
@@ -35,7 +34,7 @@ NOT_THE_MOVIE = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Each kind of file: its name, its bytes, and the frames it shows."""
+    """The name, the bytes and the frames of each kind of file."""
     made = {}
     for kind, (name, codec, options) in KINDS.items():
         path = tmp_path_factory.mktemp("made") / name
@@ -46,7 +45,7 @@ def files(tmp_path_factory):
 
 
 def read_or_refuse(path, data):
-    """The frames of a file of these bytes; None if it is refused as one that cannot be read in full."""
+    """Returns the frames of a file of these bytes, or None if it is refused because it cannot be read in full."""
     path.write_bytes(data)
     try:
         return read_video(path)
@@ -57,7 +56,7 @@ def read_or_refuse(path, data):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_cut_off_is_refused(tmp_path, files, kind):
-    """Except one of fragments that is cut between two: it is a shorter video, of three frames or of six."""
+    """An MP4 that ends between two fragments is an exception: it is a shorter video, of three or six frames."""
     name, data, whole = files[kind]
     ends = np.cumsum([len(box) for _, box in boxes(data)]).tolist() if kind == "fragments" else []
     for length in {*np.linspace(0, len(data) - 1, 100).astype(int).tolist(), *range(len(data) - 20, len(data)), *ends}:
@@ -93,7 +92,7 @@ def test_cut_and_then_appended_to_is_still_cut(tmp_path, files, kind):
     ],
 )
 def test_the_beginning_of_another_part_is_a_cut(tmp_path, files, kind, head):
-    """A fragment or a cluster of which only the header, or less, has arrived."""
+    """Only the header of the next fragment or cluster, or a part of it, has been written."""
     name, data, _ = files[kind]
     if kind == "fragments":
         data = b"".join(box for kind, box in boxes(data) if kind != b"mfra")
@@ -102,7 +101,7 @@ def test_the_beginning_of_another_part_is_a_cut(tmp_path, files, kind, head):
 
 
 def test_a_cut_between_two_samples_is_refused(tmp_path, files):
-    """In an MP4 whose data runs to the end of the file, wherever that is: no box and no packet shows the cut."""
+    """The data box extends to the end of the file, so that neither a box nor a packet shows the truncation."""
     name, data, _ = files["index first"]
     box = data.index(b"mdat") - 4
     data = data[:box] + bytes(4) + data[box + 4 :]
@@ -114,7 +113,7 @@ def test_a_cut_between_two_samples_is_refused(tmp_path, files):
 
 
 def test_fragments_that_repeat_their_start_are_one_movie(tmp_path, files):
-    """As when the segments of a stream are joined, each with the header it was served with."""
+    """This happens when segments of a stream are joined, each with the header that it was served with."""
     name, data, whole = files["fragments"]
     parts = boxes(data)
     start = b"".join(box for kind, box in parts if kind in (b"ftyp", b"moov"))

@@ -1,10 +1,10 @@
-"""GIFs of every make. Oracle: a compositor written to the GIF89a specification (`tests/gif_files.py`)."""
+"""GIFs of every kind. The oracle is a compositor written from the GIF89a specification (`tests/gif_files.py`)."""
 
 import numpy as np
 import pytest
 
 from rcjax.video_io import read_clip, read_video
-from tests.gif_files import BACKGROUND, KEEP, LEAVE, PREVIOUS, Image, gif_bytes, shown
+from tests.gif_files import BACKGROUND, KEEP, LEAVE, PREVIOUS, Image, expected_frames, gif_bytes
 
 GREY = np.repeat(np.arange(256)[:, None], 3, axis=1)
 COLORS = np.random.default_rng(1).integers(0, 256, (256, 3))
@@ -15,40 +15,40 @@ def random_indices(seed, height=9, width=12):
     return np.random.default_rng(seed).integers(0, 256, (height, width))
 
 
-def shows(tmp_path, *gif, **options):
+def assert_reads_as_specified(tmp_path, *gif, **options):
     path = tmp_path / "a.gif"
     path.write_bytes(gif_bytes(*gif, **options))
-    np.testing.assert_array_equal(read_video(path), shown(*gif, **options))
+    np.testing.assert_array_equal(read_video(path), expected_frames(*gif, **options))
 
 
 @pytest.mark.parametrize("first", [GREY, COLORS, None])
 @pytest.mark.parametrize("second", [GREY, COLORS, None])
 def test_palettes_follow_each_other(tmp_path, first, second):
-    """A global palette and one of the second image alone, either of which may be grey or absent."""
+    """Tests a global palette and a local one of the second image; either may be grey or absent."""
     images = [Image(random_indices(0), palette=OTHER_COLORS if first is None else None)]
     images.append(Image(random_indices(1), palette=second if second is not None or first is not None else GREY))
     images.append(Image(random_indices(2), palette=OTHER_COLORS))
-    shows(tmp_path, 12, 9, first, images)
+    assert_reads_as_specified(tmp_path, 12, 9, first, images)
 
 
 @pytest.mark.parametrize("disposal", [KEEP, LEAVE, BACKGROUND, PREVIOUS])
 @pytest.mark.parametrize("transparent", [None, 3])
 def test_every_disposal_of_a_part(tmp_path, disposal, transparent):
-    """Of the first image, which covers less than the canvas, and of later ones."""
+    """Tests the disposal of the first image, which covers a part of the canvas, and of later ones."""
     parts = [random_indices(i, 4, 5) % 8 for i in range(4)]
     places = [(0, 0), (4, 3), (7, 5), (2, 2)]
     images = [Image(part, left, top, disposal, transparent) for part, (left, top) in zip(parts, places, strict=True)]
-    shows(tmp_path, 12, 9, COLORS, images, background=5)
+    assert_reads_as_specified(tmp_path, 12, 9, COLORS, images, background=5)
 
 
 def test_a_cleared_area_does_not_show_the_hidden_colour(tmp_path):
     full = Image(np.full((9, 12), 2), disposal=LEAVE)
     parts = [Image(np.full((4, 4), 1), i, i, BACKGROUND, transparent=4) for i in range(4)]
-    shows(tmp_path, 12, 9, COLORS, [full, *parts], background=0)
+    assert_reads_as_specified(tmp_path, 12, 9, COLORS, [full, *parts], background=0)
 
 
 def test_interlaced(tmp_path):
-    shows(tmp_path, 12, 9, COLORS, [Image(random_indices(0), interlaced=True)])
+    assert_reads_as_specified(tmp_path, 12, 9, COLORS, [Image(random_indices(0), interlaced=True)])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -68,11 +68,11 @@ def test_random_gifs(tmp_path, seed):
                 interlaced=bool(draw.integers(2)),
             )
         )
-    shows(tmp_path, 12, 9, [COLORS, GREY][seed % 2], images, background=int(draw.integers(8)))
+    assert_reads_as_specified(tmp_path, 12, 9, [COLORS, GREY][seed % 2], images, background=int(draw.integers(8)))
 
 
 def test_an_image_whose_data_is_missing_is_refused(tmp_path):
-    """The blocks are whole and lead to the trailer, but the codes in them end early."""
+    """The blocks are complete and lead to the trailer, but the codes in them end early."""
     data = gif_bytes(12, 9, COLORS, [Image(random_indices(0)), Image(random_indices(1))])
     image = data.rindex(b"\x08", 0, len(data) - 50)
     (tmp_path / "a.gif").write_bytes(data[: image + 1] + b"\x05" + data[image + 2 : image + 7] + b"\0;")
@@ -90,8 +90,8 @@ def test_bytes_after_a_gif_are_no_part_of_it(tmp_path):
         np.testing.assert_array_equal(read, expected)
 
 
-def clip_of_delays(tmp_path, delays, n_frames):
-    """Which frames a clip takes: frame i is of grey i."""
+def picked_frames(tmp_path, delays, n_frames):
+    """Returns which frames a clip takes. Frame i has the grey level i."""
     images = [Image(np.full((4, 4), i), delay=delay) for i, delay in enumerate(delays)]
     (tmp_path / "a.gif").write_bytes(gif_bytes(4, 4, GREY, images))
     return read_clip(tmp_path / "a.gif", n_frames, 4)[:, 0, 0, 0].tolist()
@@ -103,12 +103,12 @@ def clip_of_delays(tmp_path, delays, n_frames):
         ([10, 10, 10, 70], 4, [0, 2, 3, 3]),  # at 0, 25, 50 and 75 of 100
         ([70, 10, 10, 10], 4, [0, 0, 0, 1]),
         ([2, 4] * 4, 8, [0, 1, 2, 3, 4, 5, 6, 7]),  # every 3: 0, 3, 6, ...; starts 0, 2, 6, 8, ...
-        ([0, 1, 10, 10], 4, [0, 1, 2, 3]),  # 0 and 1 are shown for 10
+        ([0, 1, 10, 10], 4, [0, 1, 2, 3]),  # delays of 0 and 1 are shown for 10
         ([0, 0, 40, 0], 7, [0, 1, 2, 2, 2, 2, 3]),
-        ([2, 2, 10], 7, [0, 1, 2, 2, 2, 2, 2]),  # 2 is meant
+        ([2, 2, 10], 7, [0, 1, 2, 2, 2, 2, 2]),  # a delay of 2 is used unchanged
         ([5] * 12, 5, [0, 2, 4, 7, 9]),  # even: floor(12 i / 5)
         ([3, 4, 3, 3, 4, 3, 3, 4, 3], 9, list(range(9))),  # even at 30 fps, rounded
     ],
 )
 def test_a_clip_is_even_in_time(tmp_path, delays, n_frames, picks):
-    assert clip_of_delays(tmp_path, delays, n_frames) == picks
+    assert picked_frames(tmp_path, delays, n_frames) == picks

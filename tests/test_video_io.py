@@ -1,6 +1,6 @@
-"""Oracles: the arrays that were written, the GIF, MP4 and PNG specifications, and index formulas by hand.
+"""Reads and writes videos. Oracles: the written arrays, the GIF, MP4 and PNG specifications, and indices by hand.
 
-Files are made by PyAV and Pillow themselves where `write_video` is not what is tested.
+Files are written with PyAV and Pillow directly, except where `write_video` is tested.
 """
 
 import av
@@ -50,7 +50,7 @@ def test_reads_every_frame_in_order(tmp_path, frames, name, codec):
 
 
 def test_gif_with_partial_transparent_frames(tmp_path):
-    """A red frame, then only a green square on it with a see-through middle: decoded as players show it."""
+    """A red frame is followed by a green square with a transparent middle, which is drawn over it."""
     red = Image.new("P", (20, 16))
     red.putpalette([255, 0, 0, 0, 255, 0])
     square = Image.new("P", (20, 16), 2)
@@ -117,8 +117,8 @@ def test_rotation_of_a_phone_picture_is_applied(tmp_path, frames):
 # what cannot be read
 
 
-def refuses(path, *parts):
-    """One line that names the file and what to do."""
+def assert_refused(path, *parts):
+    """Asserts that reading fails with one line that names the file and contains `parts`."""
     with pytest.raises(ValueError) as caught:
         read_video(path)
     message = str(caught.value)
@@ -128,29 +128,29 @@ def refuses(path, *parts):
 
 
 def test_missing_file(tmp_path):
-    refuses(tmp_path / "a.mp4", "does not exist", "folder")
+    assert_refused(tmp_path / "a.mp4", "does not exist", "folder")
 
 
 def test_unknown_types_name_the_known_ones(tmp_path):
     for name in ("a.txt", "a", "a.mp3"):
         (tmp_path / name).write_bytes(b"hello")
-        refuses(tmp_path / name, ".mp4", ".webm", "GIF", "convert")
+        assert_refused(tmp_path / name, ".mp4", ".webm", "GIF", "convert")
 
 
 def test_single_picture(tmp_path, frames):
     Image.fromarray(frames[0]).save(tmp_path / "a.png")
-    refuses(tmp_path / "a.png", "single picture", "folder")
+    assert_refused(tmp_path / "a.png", "single picture", "folder")
 
 
 def test_folder_without_pictures(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
-    refuses(tmp_path, "no pictures", ".png")
+    assert_refused(tmp_path, "no pictures", ".png")
 
 
 def test_folder_of_different_sizes(tmp_path, frames):
     Image.fromarray(frames[0]).save(tmp_path / "1.png")
     Image.fromarray(frames[0, :, :32]).save(tmp_path / "2.png")
-    refuses(tmp_path, "frame 1 is 32x48", "64x48", "one size")
+    assert_refused(tmp_path, "frame 1 is 32x48", "64x48", "one size")
 
 
 def test_folder_with_a_damaged_picture(tmp_path, frames):
@@ -165,7 +165,7 @@ def test_empty_and_foreign_files(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     for content in (b"", b"this is no video at all, only some text", bytes(5000)):
         path.write_bytes(content)
-        refuses(path, "cannot be read in full")
+        assert_refused(path, "cannot be read in full")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_video_cut_anywhere_is_refused(tmp_path, frames, name, codec, options)
     assert len(read_video(path)) == 24
     for length in np.linspace(0, len(data) - 1, 40).astype(int):
         path.write_bytes(data[:length])
-        refuses(path, "cannot be read in full")
+        assert_refused(path, "cannot be read in full")
 
 
 def test_damage_inside_an_mp4_is_refused(tmp_path, frames):
@@ -200,7 +200,7 @@ def test_damage_inside_an_mp4_is_refused(tmp_path, frames):
     middle = (data.index(b"mdat") + data.index(b"moov")) // 2
     data[middle : middle + 200] = bytes(200)
     path.write_bytes(data)
-    refuses(path, "cannot be read in full")
+    assert_refused(path, "cannot be read in full")
 
 
 def test_damage_that_the_decoder_paints_over_is_refused(tmp_path, frames):
@@ -210,11 +210,11 @@ def test_damage_that_the_decoder_paints_over_is_refused(tmp_path, frames):
     start = data.index(b"movi") + 1200
     data[start : start + 40] = b"Z" * 40
     path.write_bytes(data)
-    refuses(path, "a frame does not decode")
+    assert_refused(path, "a frame does not decode")
 
 
 def test_a_cut_that_only_a_packet_shows_is_refused(tmp_path, frames):
-    """The data box of this MP4 runs to the end of the file, wherever that is: its size is given as 0."""
+    """The data box of this MP4 has the size 0, which means that it extends to the end of the file."""
     path = tmp_path / "a.mp4"
     encode(path, frames, "mpeg4", movflags="faststart")
     data = bytearray(path.read_bytes())
@@ -224,7 +224,7 @@ def test_a_cut_that_only_a_packet_shows_is_refused(tmp_path, frames):
     assert len(read_video(path)) == 24
     for length in range(box + 100, len(data), 250):
         path.write_bytes(data[:length])
-        refuses(path, "cannot be read in full")
+        assert_refused(path, "cannot be read in full")
 
 
 def test_sound_without_pictures(tmp_path):
@@ -235,13 +235,13 @@ def test_sound_without_pictures(tmp_path):
         samples.sample_rate = 8000
         container.mux(stream.encode(samples))
         container.mux(stream.encode())
-    refuses(tmp_path / "a.mp4", "no video stream")
+    assert_refused(tmp_path / "a.mp4", "no video stream")
 
 
 def test_a_video_too_large_for_memory(tmp_path, frames, monkeypatch):
     write_video(tmp_path / "a.mp4", frames, 10)
     monkeypatch.setattr(video_io, "MAX_BYTES", frames[:20].nbytes)
-    refuses(tmp_path / "a.mp4", "GiB", "ffmpeg")
+    assert_refused(tmp_path / "a.mp4", "GiB", "ffmpeg")
     assert read_clip(tmp_path / "a.mp4", 4, 16).shape == (4, 16, 16, 3)
 
 
@@ -275,7 +275,7 @@ def test_crop_takes_the_centre_pixels_as_the_release_does():
 
 
 def test_resize_averages_instead_of_skipping_pixels():
-    """A one-pixel checkerboard has no detail left at a quarter of the size: mid-grey, not black or white."""
+    """A one-pixel checkerboard becomes mid-grey at a quarter of its size, instead of black or white."""
     checkers = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     clip = fit_clip(np.repeat(checkers[None, ..., None], 3, axis=-1), 1, 16)
     assert np.abs(clip[0, 2:-2, 2:-2].astype(int) - 127).max() <= 3  # rounding; borders see fewer pixels
@@ -362,7 +362,7 @@ def test_mp4_comes_back_and_odd_sizes_repeat_their_edge(tmp_path, frames, height
 
 
 def test_mp4_keeps_colours(tmp_path):
-    """Plain colours, so that only the colour matrix and rounding can move them: it is named in the file."""
+    """Uniform colours can only be changed by the colour matrix, which the file states, and by rounding."""
     colours = np.array([[255, 0, 0], [0, 200, 30], [40, 40, 220], [255, 255, 255], [0, 0, 0]], np.uint8)
     frames = np.broadcast_to(colours[:, None, None], (5, 32, 32, 3))
     write_video(tmp_path / "a.mp4", frames, 10)
@@ -413,7 +413,7 @@ def test_side_by_side_scales_to_one_height_and_length(frames):
     assert np.all(both[:, :, 400:410] == 255)
 
 
-def test_small_videos_are_enlarged_for_people(frames):
+def test_small_videos_are_enlarged(frames):
     both = side_by_side(frames, frames)
     assert both.shape[1] == 256
     assert set(np.unique(both[0].reshape(-1, 3), axis=0).tobytes()) <= set(

@@ -1,5 +1,8 @@
-"""Animated PNG and WebP, and pictures of every make. Oracle: a compositor and pixel values written to the PNG
-specification (`tests/png_files.py`); for WebP, the pictures that were written without loss."""
+"""Animated PNG and WebP, and pictures of every kind.
+
+The oracle is a compositor with pixel values written from the PNG specification (`tests/png_files.py`). For WebP, it is
+the pictures, which were written without loss.
+"""
 
 import struct
 
@@ -22,10 +25,10 @@ from tests.png_files import (
     Part,
     apng_bytes,
     chunk,
+    expected_frames,
     png_bytes,
-    shown,
 )
-from tests.test_video_streams import is_refused
+from tests.test_video_streams import assert_refused
 from tests.video_files import MIRRORS_AND_TURNS
 
 COLORS = np.random.default_rng(1).integers(0, 256, (256, 3), np.uint8)
@@ -35,7 +38,7 @@ EXIF_TURNS = dict(zip((1, 2, 4, 3, 5, 6, 8, 7), (turn for _, turn in MIRRORS_AND
 
 
 def rgba_of(color_type, depth=8, key=None):
-    """RGBA of 0 to 1 of samples; `key`: the samples that are transparent."""
+    """Returns a function from samples to RGBA from 0 to 1. `key` is the sample that is transparent."""
 
     def convert(samples):
         if color_type == PALETTE:
@@ -51,7 +54,7 @@ def rgba_of(color_type, depth=8, key=None):
 
 
 def random_parts(seed, channels, depth=8):
-    """Six frames of a 12x9 canvas, the first of which fills it."""
+    """Returns six frames on a 12x9 canvas; the first one fills it."""
     draw = np.random.default_rng(seed)
     parts = []
     for i in range(6):
@@ -72,7 +75,7 @@ def test_animated_png(tmp_path, color_type, channels, depth, seed):
     extra = PALETTE_CHUNKS if color_type == PALETTE else b""
     (tmp_path / "a.png").write_bytes(apng_bytes(parts, 12, 9, color_type, depth, extra))
     read = read_video(tmp_path / "a.png")
-    expected = shown(parts, 12, 9, rgba_of(color_type, depth))
+    expected = expected_frames(parts, 12, 9, rgba_of(color_type, depth))
     assert read.shape == expected.shape
     assert np.abs(read - expected).max() <= (1 if depth <= 8 else 2)  # rounding; samples of 16 bits are cut to 8
 
@@ -83,7 +86,7 @@ def test_a_half_seen_frame_over_an_opaque_one(tmp_path, dispose, blend):
     opaque = Part(np.full((9, 12, 4), [10, 200, 90, 255]), dispose=NONE)
     half = [Part(np.full((4, 5, 4), [200, 0, 0, 128]), i, i, dispose, blend) for i in range(3)]
     (tmp_path / "a.apng").write_bytes(apng_bytes([opaque, *half], 12, 9, RGBA))
-    expected = shown([opaque, *half], 12, 9, rgba_of(RGBA))
+    expected = expected_frames([opaque, *half], 12, 9, rgba_of(RGBA))
     assert np.abs(read_video(tmp_path / "a.apng") - expected).max() <= 1  # rounding
 
 
@@ -91,7 +94,7 @@ def test_a_picture_for_those_who_show_no_animation_is_no_frame(tmp_path):
     parts = random_parts(0, 3)
     still = np.zeros((9, 12, 3), int)
     (tmp_path / "a.png").write_bytes(apng_bytes(parts, 12, 9, RGB, still=still))
-    assert np.abs(read_video(tmp_path / "a.png") - shown(parts, 12, 9, rgba_of(RGB))).max() <= 1
+    assert np.abs(read_video(tmp_path / "a.png") - expected_frames(parts, 12, 9, rgba_of(RGB))).max() <= 1
 
 
 def webp(path, frames, **options):
@@ -170,7 +173,7 @@ def test_every_orientation_of_pictures_is_applied(tmp_path, orientation, kind):
     ],
 )
 def test_pictures_of_every_mode_on_white(tmp_path, color_type, depth, key):
-    """`key`: the colour that stands for transparency."""
+    """`key` is the colour that stands for transparency."""
     channels = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}[color_type]
     samples = np.random.default_rng(0).integers(0, 2**depth, (9, 12, channels))
     extra = PALETTE_CHUNKS if color_type == PALETTE else b""
@@ -194,12 +197,12 @@ def test_still_pictures_of_webp(tmp_path):
 
 
 def test_a_phones_picture_of_two_in_one_is_a_picture(tmp_path):
-    """MPO: a JPEG that carries a second one, in depth or of another exposure."""
+    """An MPO is a JPEG that contains a second picture, with depth or another exposure."""
     first, second = (Image.new("RGB", (8, 6), color) for color in ("red", "blue"))
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
     read = read_video(tmp_path)
     assert read.shape == (1, 6, 8, 3) and read[0, 0, 0, 0] > 250
-    is_refused(tmp_path / "a.jpg", "single picture")
+    assert_refused(tmp_path / "a.jpg", "single picture")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp"])
@@ -210,19 +213,19 @@ def test_animations_in_a_folder_are_refused_by_name(tmp_path, name):
         webp(tmp_path / name, greys(3))
     else:
         (tmp_path / name).write_bytes(apng_bytes([Part(frame.astype(int)) for frame in greys(3)], 8, 6, RGB))
-    with pytest.raises(ValueError, match=rf"{name} is an animation.*name the file itself"):
+    with pytest.raises(ValueError, match=rf"{name} is an animation.*give the path of that file"):
         read_video(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.jpg", "a.apng"])
 def test_single_pictures_are_refused(tmp_path, name):
     Image.new("RGB", (8, 6)).save(tmp_path / name, format="PNG" if name == "a.apng" else None)
-    is_refused(tmp_path / name, "single picture", "folder")
+    assert_refused(tmp_path / name, "single picture", "folder")
 
 
 def test_an_animation_of_one_frame_is_a_picture(tmp_path):
     (tmp_path / "a.png").write_bytes(apng_bytes([Part(greys(1)[0].astype(int))], 8, 6, RGB))
-    is_refused(tmp_path / "a.png", "single picture")
+    assert_refused(tmp_path / "a.png", "single picture")
     assert read_video(tmp_path).shape == (1, 6, 8, 3)
 
 
@@ -242,7 +245,7 @@ def test_animations_cut_anywhere_are_refused(tmp_path, name):
     data = animation(path)
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
-        is_refused(path, "cannot be read in full")
+        assert_refused(path, "cannot be read in full")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp"])
@@ -260,10 +263,10 @@ def test_damaged_animated_pngs(tmp_path):
     data = animation(path)
     at = data.rindex(b"fdAT") + 12
     path.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
-    is_refused(path, "cannot be read in full", "checksum")
+    assert_refused(path, "cannot be read in full", "checksum")
     outside = Part(np.zeros((6, 8, 3), int), left=1)
     path.write_bytes(apng_bytes([Part(np.zeros((6, 8, 3), int)), outside], 8, 6, RGB))
-    is_refused(path, "cannot be read in full", "outside")
+    assert_refused(path, "cannot be read in full", "outside")
     count = chunk(b"acTL", struct.pack(">2I", 4, 0))
     path.write_bytes(data.replace(count, chunk(b"acTL", struct.pack(">2I", 5, 0))))
-    is_refused(path, "cannot be read in full", "says 5 frames and holds 4")
+    assert_refused(path, "cannot be read in full", "says 5 frames, but it holds 4")

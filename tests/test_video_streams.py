@@ -1,5 +1,8 @@
-"""Video files as players show them. Oracles: the frames that were written, turned and blended by NumPy; ISO/IEC
-14496-12 for the display matrix, ITU-T H.264 annex D for the orientation inside the stream."""
+"""Video files are read as players show them.
+
+Oracles: the written frames, turned and blended by NumPy; ISO/IEC 14496-12 for the display matrix; ITU-T H.264 annex D
+for the orientation inside the stream.
+"""
 
 import io
 from fractions import Fraction
@@ -24,12 +27,12 @@ def mean_error(a, b):
     return np.abs(a.astype(float) - b).mean()
 
 
-def is_read_as(path, frames, tolerance=LOSSY):
+def assert_reads_as(path, frames, tolerance=LOSSY):
     read = read_video(path)
     assert read.shape == frames.shape and mean_error(read, frames) < tolerance
 
 
-def is_refused(path, *parts):
+def assert_refused(path, *parts):
     for read in (read_video, lambda path: read_clip(path, 2, 16)):
         with pytest.raises(ValueError) as caught:
             read(path)
@@ -43,7 +46,7 @@ def is_refused(path, *parts):
 
 
 def encode_with_cover(path, frames=FRAMES, sound=False):
-    """In an MP4, beside frames (or sound and no frames), a cover that is larger than they."""
+    """Writes an MP4 with frames (or sound instead) and with cover art that is larger than the frames."""
     with av.open(str(path), "w", format="mp4") as container:
         cover = container.add_stream("mjpeg")
         cover.height, cover.width, cover.pix_fmt, cover.disposition = 300, 400, "yuvj420p", Disposition.attached_pic
@@ -66,7 +69,7 @@ def encode_with_cover(path, frames=FRAMES, sound=False):
 
 
 def put_cover_first(path):
-    """Move the user data, which holds the cover, before the tracks; the samples stay where they are."""
+    """Moves the user data, which holds the cover, before the tracks; the samples stay in place."""
     parts = []
     for kind, box in boxes(path.read_bytes()):
         if kind == b"moov":
@@ -80,11 +83,11 @@ def put_cover_first(path):
 def test_cover_art_is_no_video(tmp_path, name):
     path = tmp_path / name
     encode_with_cover(path)
-    is_read_as(path, FRAMES)
+    assert_reads_as(path, FRAMES)
     put_cover_first(path)
     with av.open(str(path)) as container:
         assert container.streams[0].disposition & Disposition.attached_pic
-    is_read_as(path, FRAMES)
+    assert_reads_as(path, FRAMES)
 
 
 def test_pictures_attached_to_matroska_are_no_video(tmp_path):
@@ -96,12 +99,12 @@ def test_pictures_attached_to_matroska_are_no_video(tmp_path):
         for frame in FRAMES:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    is_read_as(path, FRAMES)
+    assert_reads_as(path, FRAMES)
 
 
 def test_sound_with_a_cover_is_refused(tmp_path):
     encode_with_cover(tmp_path / "a.mp4", sound=True)
-    is_refused(tmp_path / "a.mp4", "only an attached picture", "cover art")
+    assert_refused(tmp_path / "a.mp4", "only an attached picture", "cover art")
 
 
 @pytest.mark.parametrize("default", [0, 1])
@@ -122,18 +125,18 @@ def test_of_two_videos_the_default_one_is_taken(tmp_path, name, default):
                 container.mux(stream.encode(picture))
         for stream in streams:
             container.mux(stream.encode())
-    is_read_as(path, videos[default])
+    assert_reads_as(path, videos[default])
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
 def test_names_with_colons_and_spaces(tmp_path, monkeypatch, suffix):
-    """FFmpeg takes what is before a colon for a protocol."""
+    """FFmpeg interprets the part of a name before a colon as a protocol."""
     monkeypatch.chdir(tmp_path)
     path = Path(f"12:30 take, 1{suffix}")
     write_video(path, FRAMES, 10)
-    is_read_as(path, FRAMES, tolerance=20)  # a GIF has fewer colours
+    assert_reads_as(path, FRAMES, tolerance=20)  # a GIF has fewer colours
     path.write_bytes(path.read_bytes() + b"text")
-    is_read_as(path, FRAMES, tolerance=20)
+    assert_reads_as(path, FRAMES, tolerance=20)
 
 
 # which way up
@@ -145,23 +148,23 @@ def test_the_whole_display_matrix_is_applied(tmp_path, name, matrix, expected):
     path = tmp_path / name
     encode(path, FRAMES)
     set_matrix(path, matrix)
-    is_read_as(path, np.stack([expected(frame) for frame in FRAMES]))
+    assert_reads_as(path, np.stack([expected(frame) for frame in FRAMES]))
 
 
 @pytest.mark.parametrize(("matrix", "expected"), [MIRRORS_AND_TURNS[i] for i in (3, 5, 6)])
 def test_the_roll_of_matroska_is_applied(tmp_path, matrix, expected):
     encode(tmp_path / "a.mkv", FRAMES, matrix=matrix)
-    is_read_as(tmp_path / "a.mkv", np.stack([expected(frame) for frame in FRAMES]))
+    assert_reads_as(tmp_path / "a.mkv", np.stack([expected(frame) for frame in FRAMES]))
 
 
 def test_the_roll_of_a_transparent_webm_is_applied(tmp_path):
-    """Its decoder is not the one that the container's matrix is handed to."""
+    """FFmpeg does not pass the container's matrix to the decoder of transparent WebM."""
     encode(tmp_path / "a.webm", HIDDEN, "libvpx-vp9", "yuva420p", matrix=(0, 1, -1, 0))
-    is_read_as(tmp_path / "a.webm", np.rot90(over_white(HIDDEN), -1, axes=(1, 2)))
+    assert_reads_as(tmp_path / "a.webm", np.rot90(over_white(HIDDEN), -1, axes=(1, 2)))
 
 
 def put_orientation(source, path, head, quarter_turns, mirrored):
-    """Put a display orientation message (type 47) before the first picture of an H.264 or HEVC stream."""
+    """Inserts a display orientation message (type 47) before the first picture of an H.264 or HEVC stream."""
     bits = f"0{int(mirrored)}0{quarter_turns << 14:016b}" + "010" + "01"  # persists; no extension; end mark
     message = bytes([*head, 47, 3]) + int(bits, 2).to_bytes(3, "big") + b"\x80"
     with av.open(str(source)) as read, av.open(str(path), "w") as written:
@@ -189,20 +192,20 @@ def test_the_orientation_inside_a_stream_is_applied(tmp_path, codec, head, quart
     encode(tmp_path / "plain.mp4", FRAMES, codec, codec_options=options)
     put_orientation(tmp_path / "plain.mp4", tmp_path / "a.mp4", head, quarter_turns, mirrored)
     mirror = FRAMES[:, :, ::-1] if mirrored else FRAMES
-    is_read_as(tmp_path / "a.mp4", np.rot90(mirror, quarter_turns, axes=(1, 2)))
+    assert_reads_as(tmp_path / "a.mp4", np.rot90(mirror, quarter_turns, axes=(1, 2)))
 
 
 def test_an_orientation_ends_at_the_next_keyframe(tmp_path):
     encode(tmp_path / "plain.mp4", FRAMES, codec_options={"g": "2", "bf": "0"})
     put_orientation(tmp_path / "plain.mp4", tmp_path / "a.mp4", (6,), 0, mirrored=True)
-    is_read_as(tmp_path / "a.mp4", np.concatenate([FRAMES[:2, :, ::-1], FRAMES[2:]]))
+    assert_reads_as(tmp_path / "a.mp4", np.concatenate([FRAMES[:2, :, ::-1], FRAMES[2:]]))
 
 
 @pytest.mark.parametrize("matrix", [(0.7071, 0.7071, -0.7071, 0.7071), (1, 0, 0.5, 1), (1, 0, 0, 0)])
 def test_other_matrices_are_refused(tmp_path, matrix):
     encode(tmp_path / "a.mp4", FRAMES)
     set_matrix(tmp_path / "a.mp4", matrix)
-    is_refused(tmp_path / "a.mp4", "no right angle", "ffmpeg")
+    assert_refused(tmp_path / "a.mp4", "no right angle", "ffmpeg")
 
 
 @pytest.mark.parametrize(
@@ -210,15 +213,15 @@ def test_other_matrices_are_refused(tmp_path, matrix):
     [((0, 0, 0, 0), False), ((0.5, 0, 0, 0.5), False), ((0.002, 1, -1, 0.002), True)],
 )
 def test_empty_scaled_and_inexact_matrices(tmp_path, matrix, turned):
-    """An empty one says nothing; a scale is that of the window, not of the frame."""
+    """An empty matrix has no meaning; a scale applies to the window, not to the frame."""
     encode(tmp_path / "a.mp4", FRAMES)
     set_matrix(tmp_path / "a.mp4", matrix)
-    is_read_as(tmp_path / "a.mp4", np.rot90(FRAMES, -1, axes=(1, 2)) if turned else FRAMES)
+    assert_reads_as(tmp_path / "a.mp4", np.rot90(FRAMES, -1, axes=(1, 2)) if turned else FRAMES)
 
 
 # transparency
 
-HIDDEN = np.zeros((3, 48, 64, 4), np.uint8)  # red under nothing, green half seen, blue; black frame ends
+HIDDEN = np.zeros((3, 48, 64, 4), np.uint8)  # transparent red, half-transparent green, opaque blue
 HIDDEN[:, :, :16, 0], HIDDEN[:, :, 16:32, 1], HIDDEN[:, :, 32:, 2] = 220, 200, 180
 HIDDEN[:, :, 16:32, 3], HIDDEN[:, :, 32:, 3] = 128, 255
 
@@ -287,7 +290,7 @@ def test_palettes_without_transparency_are_opaque(tmp_path, name, codec):
 
 
 def test_the_unused_byte_of_uncompressed_avi_is_no_transparency(tmp_path):
-    """What Windows calls RGB32 leaves the fourth byte 0, as screen recorders write it."""
+    """RGB32 of Windows, which screen recorders write, leaves the fourth byte 0."""
     unused = HIDDEN.copy()
     unused[..., 3] = 0
     encode(tmp_path / "a.avi", unused, "rawvideo", "bgra")
@@ -297,13 +300,13 @@ def test_the_unused_byte_of_uncompressed_avi_is_no_transparency(tmp_path):
 def test_transparency_that_no_decoder_here_reads_is_refused(tmp_path, monkeypatch):
     encode(tmp_path / "a.webm", HIDDEN, "libvpx-vp9", "yuva420p")
     monkeypatch.setitem(video_streams.ALPHA_DECODERS, "vp9", "libvpx-vp99")
-    is_refused(tmp_path / "a.webm", "transparency", "libvpx-vp99")
+    assert_refused(tmp_path / "a.webm", "transparency", "libvpx-vp99")
 
 
 def test_transparency_of_hevc_is_refused(tmp_path):
-    """The alpha layer is only said to be there; x265 as PyAV has it encodes none."""
+    """The file only announces an alpha layer, since x265 in PyAV cannot encode one."""
     encode(tmp_path / "plain.mp4", FRAMES, "libx265", codec_options={"x265-params": "log-level=none"})
-    is_read_as(tmp_path / "plain.mp4", FRAMES)
+    assert_reads_as(tmp_path / "plain.mp4", FRAMES)
     message = bytes([0x4E, 1, 165, 4, 0, 0, 0x7F, 0x90, 0x80])
     with av.open(str(tmp_path / "plain.mp4")) as read, av.open(str(tmp_path / "a.mp4"), "w") as written:
         stream = read.streams.video[0]
@@ -315,7 +318,7 @@ def test_transparency_of_hevc_is_refused(tmp_path):
             if packet.size:
                 packet.stream = copy
                 written.mux(packet)
-    is_refused(tmp_path / "a.mp4", "HEVC with transparency", "ffmpeg")
+    assert_refused(tmp_path / "a.mp4", "HEVC with transparency", "ffmpeg")
 
 
 # pixels that are not square
@@ -344,4 +347,4 @@ def test_a_turned_video_has_its_pixels_turned_too(tmp_path):
 
 def test_an_absurd_pixel_aspect_is_refused(tmp_path):
     encode(tmp_path / "a.mp4", FRAMES, aspect=Fraction(1, 50))
-    is_refused(tmp_path / "a.mp4", "1/50 times as wide", "setsar")
+    assert_refused(tmp_path / "a.mp4", "1/50 times as wide", "setsar")

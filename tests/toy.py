@@ -1,7 +1,7 @@
-"""Physics and an encoder of a few operations, for tests of what surrounds them: tracing and compiling MJX takes most of
-a minute, and S3D a quarter.
+"""Replaces physics and encoder by a few operations, for tests of everything around them.
 
-With them, videos for people are as small and plain as the encoder's: decimating meshes for 250 pixels takes as long.
+Tracing and compiling MJX takes most of a minute, and S3D a quarter of a minute. Videos to watch become as small and
+plain as those of the encoder, because decimating meshes for 250 pixels takes as long.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ from rcjax import embedding, envs, showcase, train
 from rcjax.envs import physics
 from rcjax.s3d import random_encoder
 
-SIZE = 32  # pixels of videos for people
+SIZE = 32  # pixels of videos to watch
 
 
 def glide(model, state, ctrl, *, substeps, barriers=False):
-    """The whole arm moves with the mocap body that holds its hand, and its first joint turns by as much.
+    """Replaces `physics.simulate`: the arm moves with the mocap body that holds its hand, and its first joint turns.
 
-    In place of `physics.simulate`: deterministic, different for different actions, and nothing ever explodes.
+    This is deterministic, depends on the action, and never diverges.
     """
     del ctrl, substeps, barriers
     holder, hand = int(model.eq_obj1id[0]), int(model.eq_obj2id[0])
@@ -37,9 +37,9 @@ def glide(model, state, ctrl, *, substeps, barriers=False):
 
 
 def embed(params, clips, *, dtype, pixel_scale, graph):
-    """The last layer of S3D's video tower, of means over the clip's numbers instead of what comes before it.
+    """Replaces `embed_video`: the last layer of S3D's video tower, on means of pixels instead of earlier layers.
 
-    In place of `embed_video`: deterministic, and different where a pixel is.
+    This is deterministic, and depends on every pixel.
     """
     del dtype, graph
     last = params["video"]["fc"]
@@ -48,14 +48,14 @@ def embed(params, clips, *, dtype, pixel_scale, graph):
 
 
 def encoder(config, world):
-    """In place of `calibrated_encoder`: calibrated on noise, so that no policy has to be run for it."""
+    """Replaces `calibrated_encoder`: it is calibrated on noise, so that no policy has to be run."""
     del world
     clips = np.random.default_rng(0).integers(0, 256, (4, 2, 32, 32, 3), np.uint8)
     return random_encoder(jax.random.key(config.encoder_seed), clips, provenance="noise")
 
 
 def plain(video):
-    """In place of `people_video`."""
+    """Replaces `watchable`."""
     return dataclasses.replace(video, size=SIZE, mirror=False)
 
 
@@ -63,20 +63,20 @@ TOYS = (
     (physics, "simulate", glide),
     (embedding, "embed_video", embed),
     (train, "calibrated_encoder", encoder),
-    (showcase, "people_video", plain),
+    (showcase, "watchable", plain),
     (showcase, "SIZE", SIZE),
 )
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Environments made while the patch holds move by `glide`, and are handed to nobody afterwards."""
+    """Installs the replacements. Environments that are made with them are not reused after the patch is undone."""
     for toy in TOYS:
         monkeypatch.setattr(*toy)
     monkeypatch.setattr(envs, "_make_env", functools.lru_cache(envs._make_env.__wrapped__))
 
 
 def move_by(motion: str) -> None:
-    """For the whole of a process: "toy", or "mjx"."""
+    """Installs the replacements for the rest of the process if `motion` is "toy", and nothing if it is "mjx"."""
     if motion == "toy":
         for toy in TOYS:
             setattr(*toy)

@@ -1,15 +1,17 @@
-"""Videos of many makes for tests, through PyAV itself."""
+"""Writes videos of many kinds for tests, with PyAV directly."""
 
 from fractions import Fraction
 
 import av
 import numpy as np
 
-LOSSY = 12.0  # mean error of 0-255 by codecs at default quality: 5 to 10 measured, 22 to the next frame
+LOSSY = (
+    12.0  # tolerated mean error of pixels 0-255; codecs at default quality have 5 to 10, the next frame differs by 22
+)
 MILLISECOND = Fraction(1, 1000)
 
 MIRRORS_AND_TURNS = [
-    # (a b c d) of a display matrix: x goes to ax + cy, y to bx + dy (ISO/IEC 14496-12, 8.3.2); what it makes of a frame
+    # (a b c d) of a display matrix, which maps x to ax + cy, y to bx + dy (ISO/IEC 14496-12, 8.3.2); the same in NumPy
     ((1, 0, 0, 1), lambda frame: frame),
     ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
     ((1, 0, 0, -1), lambda frame: frame[::-1]),
@@ -22,14 +24,14 @@ MIRRORS_AND_TURNS = [
 
 
 def moving_blocks():
-    """Blocks of 8 pixels, shifted from frame to frame: 24 frames of 64x48 (width x height)."""
+    """Returns 24 frames of 64x48 (width x height) with blocks of 8 pixels, which move from frame to frame."""
     blocks = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     picture = np.kron(blocks, np.ones((8, 8, 1), np.uint8))
     return np.stack([np.roll(picture, 2 * i, axis=1) for i in range(24)])
 
 
 def grey_levels(n_frames):
-    """Frame i of 32x32 is of grey 10 i."""
+    """Returns frames of 32x32 pixels, where frame i has the grey level 10 i."""
     levels = np.arange(n_frames, dtype=np.uint8) * 10
     return np.broadcast_to(levels[:, None, None, None], (n_frames, 32, 32, 3))
 
@@ -45,9 +47,10 @@ def encode(
     matrix=None,
     **options,
 ):
-    """Frames [F H W 3 or 4] at 10 a second, or with `starts` (and the end) in milliseconds.
+    """Writes frames [F H W 3 or 4] at 10 per second, or with `starts` (including the end) in milliseconds.
 
-    `matrix`: a display matrix (a b c d). `aspect`: a pixel's width over its height. `options` are the container's.
+    `matrix` is a display matrix (a b c d), and `aspect` is the width of a pixel over its height. `options` are those of
+    the container.
     """
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=10, options=codec_options or {})
@@ -71,13 +74,13 @@ def encode(
 
 def _write(container, packets, starts):
     for packet in packets:
-        if starts is not None:  # encoders do not pass all durations on
+        if starts is not None:  # encoders do not pass on all durations
             packet.duration = starts[starts.index(packet.pts) + 1] - packet.pts
         container.mux(packet)
 
 
 def set_matrix(path, matrix):
-    """Patch the display matrix (a b c d) in an MP4's or MOV's track header."""
+    """Overwrites the display matrix (a b c d) in the track header of an MP4 or MOV."""
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 4 + 40
     for place, entry in zip((0, 4, 12, 16), matrix, strict=True):
@@ -86,10 +89,10 @@ def set_matrix(path, matrix):
 
 
 def boxes(data):
-    """The outermost boxes of an MP4: kind and whole box."""
-    at, found = 0, []
-    while at < len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        found.append((data[at + 4 : at + 8], data[at : at + size]))
-        at += size
+    """Returns type and bytes of each top-level box of an MP4."""
+    offset, found = 0, []
+    while offset < len(data):
+        size = int.from_bytes(data[offset : offset + 4], "big")
+        found.append((data[offset + 4 : offset + 8], data[offset : offset + size]))
+        offset += size
     return found

@@ -1,4 +1,4 @@
-"""Makes rcjax's encoder checkpoint from s3d_howto100m.pth and s3d_dict.npy, without PyTorch.
+"""Converts s3d_howto100m.pth and s3d_dict.npy to an encoder checkpoint of rcjax, without PyTorch.
 
-`python -m weights_convert --help` says how; from Python, use `convert.convert` and `download.download`.
+See `python -m weights_convert --help`; from Python, use `convert.convert` and `download.download`.
 """

@@ -1,4 +1,4 @@
-"""`python -m weights_convert`: makes the encoder checkpoint of the released PyTorch weights."""
+"""`python -m weights_convert` converts the released PyTorch weights to an encoder checkpoint."""
 
 import argparse
 import sys
@@ -10,24 +10,24 @@ from weights_convert.download import BASE_URL, FILES, download
 
 DESCRIPTION = """\
 Turns the released weights of S3D (HowTo100M, MIL-NCE: Miech et al. 2020, arXiv:1912.06430) into the Orbax
-checkpoint that rcjax loads. PyTorch is not needed, and nothing that the file might contain is executed.
+checkpoint that rcjax loads. PyTorch is not needed, and no code in the files is executed.
 
   python -m weights_convert --download weights
   python -m weights_convert weights/s3d_howto100m.pth weights/s3d_dict.npy weights/s3d
 
-Exit status: 0 if OUT was written or both files are there, 2 otherwise, and then there is no OUT.
+The exit status is 0 if OUT was written or both files were downloaded. Otherwise it is 2, and OUT does not exist.
 """
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Refuses a command line in one line, without the usage."""
+    """An argument parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"weights_convert: {one_line(message)}\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     names, sizes = " and ".join(FILES), sum(FILES.values()) / 1e6
     result = OneLineParser(
         prog="python -m weights_convert",
@@ -36,19 +36,21 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("weights", nargs="?", type=Path, help="s3d_howto100m.pth")
     result.add_argument("words", nargs="?", type=Path, help="s3d_dict.npy")
-    result.add_argument("out", nargs="?", type=Path, metavar="OUT", help="directory to write; must not exist")
+    result.add_argument("out", nargs="?", type=Path, metavar="OUT", help="directory to write, which must not exist")
     result.add_argument(
         "--download",
         type=Path,
         metavar="DIR",
-        help=f"fetch {names} ({sizes:.0f} MB) into DIR, or resume doing so",
+        help=f"download {names} ({sizes:.0f} MB) into DIR, or resume an earlier download",
     )
-    result.add_argument("--base-url", default=BASE_URL, metavar="URL", help="where they are (default: %(default)s)")
+    result.add_argument(
+        "--base-url", default=BASE_URL, metavar="URL", help="where to download from (default: %(default)s)"
+    )
     return result
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0, or 2 after one line on stderr."""
+    """Runs the command and returns its exit status: 0, or 2 after one line on stderr."""
     args = parser().parse_args(argv)
     files = (args.weights, args.words, args.out)
     if args.download is None and None in files:

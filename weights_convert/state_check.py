@@ -1,22 +1,22 @@
-"""Compares a pickled value with the state dict that is expected, and says in one short line what it is instead."""
+"""Compares an unpickled value with the expected state dict, and describes any difference in one short line."""
 
 import math
 from collections.abc import Iterator
 from typing import Any
 
-from rcjax.messages import Spec, describe_differences, enumerate_names, quote
+from rcjax.messages import ArraySpecs, describe_differences, enumerate_names, quote
 from weights_convert.state_pickle import Storage, Tensor
 
-MOST_NAMES_SEARCHED = 1000  # for a prefix
-LONGEST_PREFIX = 100
-DEEPEST_WRAPPING = 3  # dictionaries around a state dict
+MAX_NAMES_SEARCHED = 1000  # for a common prefix
+MAX_PREFIX_LENGTH = 100
+MAX_WRAPPING_DEPTH = 3  # levels of dictionaries around a state dict
 
 
-def check_tensors(state: Any, spec: Spec) -> dict[str, Tensor]:
-    """The tensors, if they are those of `spec` and each fills its storage. Raises ValueError, one line, if not."""
+def check_tensors(state: Any, spec: ArraySpecs) -> dict[str, Tensor]:
+    """Returns the tensors if they match `spec` and each fills its storage; otherwise raises ValueError (one line)."""
     if not _is_state_dict(state):
-        raise ValueError(_describe_other(state))
-    _refuse_prefix(state, spec)
+        raise ValueError(_describe_unexpected(state))
+    _check_prefix(state, spec)
     found = {name: (tensor.shape, tensor.storage.dtype) for name, tensor in state.items()}
     if problems := describe_differences(found, spec):
         raise ValueError(f"of {len(spec)} tensors expected, {problems}")
@@ -26,7 +26,7 @@ def check_tensors(state: Any, spec: Spec) -> dict[str, Tensor]:
 
 
 def storages_by_key(tensors: dict[str, Tensor]) -> dict[str, Storage]:
-    """The storages that the tensors lie in."""
+    """Returns the storages of the tensors by key. Raises ValueError if one has two sizes or dtypes."""
     storages: dict[str, Storage] = {}
     for tensor in tensors.values():
         if storages.setdefault(tensor.storage.key, tensor.storage) != tensor.storage:
@@ -38,23 +38,25 @@ def _is_state_dict(value: Any) -> bool:
     return isinstance(value, dict) and all(type(n) is str and isinstance(t, Tensor) for n, t in value.items())
 
 
-def _refuse_prefix(names: dict[str, Any], spec: Spec) -> None:
-    """Raises ValueError if most names of `spec` stand behind a prefix, as wrappers of a model put there."""
-    for name in list(names)[:MOST_NAMES_SEARCHED]:
+def _check_prefix(names: dict[str, Tensor], spec: ArraySpecs) -> None:
+    """Raises ValueError if most names of `spec` occur with a prefix, as wrappers of a model add it."""
+    for name in list(names)[:MAX_NAMES_SEARCHED]:
         for prefix in (name.removesuffix(expected) for expected in spec if name.endswith(expected)):
-            if not 0 < len(prefix) <= LONGEST_PREFIX:
+            if not 0 < len(prefix) <= MAX_PREFIX_LENGTH:
                 continue
-            behind = sum(prefix + expected in names for expected in spec)
-            if behind > len(spec) / 2:
-                which = f"all {len(names)}" if all(n.startswith(prefix) for n in names) else f"{behind} of {len(names)}"
+            n_prefixed = sum(prefix + expected in names for expected in spec)
+            if n_prefixed > len(spec) / 2:
+                which = (
+                    f"all {len(names)}" if all(n.startswith(prefix) for n in names) else f"{n_prefixed} of {len(names)}"
+                )
                 raise ValueError(
-                    f"{which} names begin with {quote(prefix)}, as a wrapper around the model leaves them; save them "
+                    f"{which} names begin with {quote(prefix)}, which a wrapper around the model adds; save them "
                     f"without it: {{name.removeprefix({quote(prefix)}): tensor for name, tensor in state.items()}}"
                 )
 
 
-def _describe_other(value: Any) -> str:
-    """What `value` is, which is no dictionary of names and tensors."""
+def _describe_unexpected(value: Any) -> str:
+    """Describes a `value` that is not a dictionary of names and tensors."""
     if not isinstance(value, dict):
         kind = "a tensor" if isinstance(value, Tensor) else f"a value of type {type(value).__name__}"
         return f"it holds {kind}, not a dictionary of tensors; save torch.save(model.state_dict(), FILE)"
@@ -67,15 +69,16 @@ def _describe_other(value: Any) -> str:
             f"alone: torch.save(torch.load(FILE){path}, NEW)"
         )
     others = [_show_key(key) for key, entry in value.items() if type(key) is not str or not isinstance(entry, Tensor)]
-    return f"it holds no dictionary of tensors: {len(others)} of its {len(value)} entries are none: " + enumerate_names(
-        others
+    return (
+        f"it holds no dictionary of tensors: {len(others)} of its {len(value)} entries are no tensors: "
+        + enumerate_names(others)
     )
 
 
 def _state_dicts_inside(value: dict[Any, Any]) -> Iterator[tuple[tuple[Any, ...], dict[str, Tensor]]]:
-    """Keys that lead to a state dict, and the state dict; each dictionary is looked at once."""
+    """Yields each nested state dict with the keys that lead to it; every dictionary is visited once."""
     seen, level = {id(value)}, [((), value)]
-    for _ in range(DEEPEST_WRAPPING):
+    for _ in range(MAX_WRAPPING_DEPTH):
         inner = []
         for path, outer in level:
             for key, entry in outer.items():
@@ -91,7 +94,7 @@ def _show_key(key: str | int) -> str:
 
 
 def _check_layout(name: str, tensor: Tensor) -> None:
-    """Raises ValueError unless the tensor is all of its storage, in whatever order of axes."""
+    """Raises ValueError unless the tensor fills its storage, in any order of its axes."""
     filled, axes = 1, sorted(zip(tensor.strides, tensor.shape, strict=True))
     for stride, size in axes:
         if size != 1 and stride != filled:

@@ -1,28 +1,29 @@
-"""Reads the pickles of a torch.save file as data: nothing in them is run, and work and memory are bounded.
+"""Reads the pickles of a torch.save file as data: no code in them is run, and time and memory are bounded.
 
-A pickle is a program for a small machine with a stack. `pickletools.genops` takes it apart without running it;
-`Pickles` then follows the few instructions that dictionaries of tensors are written with, and refuses every other one
-by name.
-Whatever the bytes, an instruction costs about as much as it is long:
+A pickle is a program for a small stack machine. `pickletools.genops` disassembles it without running it. `PickleReader`
+then executes the few instructions that are needed for dictionaries of tensors, and refuses every other one by name.
+For any input, the cost of an instruction is about proportional to its length:
 
-- Keys of dictionaries are strings or numbers of 32 bits. The hash of a tuple that repeats itself by reference takes
-  time exponential in its depth, and larger numbers can be chosen to have one hash.
-- No instruction copies or looks through what is there already, except for the list of pairs that Python 2 wrote for an
-  OrderedDict (its length counts as so many instructions), and a tensor's shape (it is short).
-- Numbers have at most 16 bytes, and there are at most `MOST_INSTRUCTIONS`.
+- Keys of dictionaries are strings or integers of 32 bits. Hashing a tuple that repeats itself by reference takes time
+  exponential in its depth, and larger integers can be chosen to have the same hash.
+- No instruction copies or traverses existing values, with two exceptions: the list of pairs that Python 2 wrote for an
+  OrderedDict (each pair counts as one instruction), and the shape of a tensor (which is short).
+- Integers have at most 16 bytes, and a file has at most `MAX_INSTRUCTIONS` instructions.
 """
 
 import dataclasses
 import pickletools
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from rcjax.messages import escape, one_line
 
-MOST_INSTRUCTIONS = 100_000  # of one file; that of S3D has about 20,000
-MOST_AXES = 8
-MOST_BITS = 128  # of a number; the magic number of torch.save has 80
+T = TypeVar("T")
+
+MAX_INSTRUCTIONS = 100_000  # of one file; the file of S3D has about 20,000
+MAX_AXES = 8
+MAX_INTEGER_BITS = 128  # the magic number of torch.save has 80
 
 ORDERED_DICT = "collections.OrderedDict"
 REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
@@ -31,14 +32,14 @@ STORAGE_DTYPES = {"torch.FloatStorage": "float32", "torch.LongStorage": "int64"}
 
 @dataclasses.dataclass(frozen=True)
 class Global:
-    """The name of something importable, which is not imported."""
+    """The name of an importable object, which is not imported."""
 
     name: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """A flat array of the file, yet to be read."""
+    """A flat array in the file, which has not been read yet."""
 
     key: str
     dtype: str
@@ -54,7 +55,7 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A view into a storage, in elements."""
+    """A view into a storage; offset and strides count elements."""
 
     storage: Storage
     offset: int
@@ -62,54 +63,54 @@ class Tensor:
     strides: tuple[int, ...]
 
 
-class Pickles:
-    """The pickles that follow one another in `file`; `what` names them in errors."""
+class PickleReader:
+    """Reads consecutive pickles from `file`; errors call them `what`."""
 
     def __init__(self, file: BinaryIO, what: str):
         self._file = file
         self._what = what
-        self._instructions_left = MOST_INSTRUCTIONS
+        self._instructions_left = MAX_INSTRUCTIONS
 
     def load(self) -> Any:
-        """The value of the next pickle: str, int, float, bool, None, tuple, list, dict, Global, Storage or Tensor.
+        """Returns the next pickle's value: str, int, float, bool, None, tuple, list, dict, Global, Storage or Tensor.
 
-        Raises ValueError if it is cut off, damaged or too long, or asks for anything else.
+        Raises ValueError if the pickle is truncated, damaged or too long, or if it requests anything else.
         """
-        machine = _Machine()
+        machine = _PickleMachine()
         instructions = pickletools.genops(self._file)
         while True:
             try:
                 opcode, argument, _ = next(instructions)
             except ValueError as error:
-                raise ValueError(f"its {self._what} is cut off or damaged ({one_line(str(error), 100)})") from error
+                raise ValueError(f"its {self._what} is truncated or damaged ({one_line(str(error), 100)})") from error
             if opcode.name == "STOP":
                 break
             try:
                 extra = machine.execute(opcode.name, argument)
-            except (IndexError, KeyError, TypeError) as error:  # of the stack, the memo, an operand
+            except (IndexError, KeyError, TypeError) as error:  # of the stack, the memo or an operand
                 raise ValueError(f"its {self._what} is damaged (at the pickle instruction {opcode.name})") from error
             self._instructions_left -= 1 + extra
             if self._instructions_left < 0:
                 raise ValueError(
-                    f"its {self._what} has over {MOST_INSTRUCTIONS} pickle instructions, S3D's about 20000"
+                    f"its {self._what} has over {MAX_INSTRUCTIONS} pickle instructions; S3D's has about 20000"
                 )
-        if len(machine.stack) != 1 or machine.marked:
+        if len(machine.stack) != 1 or machine.metastack:
             raise ValueError(f"its {self._what} is damaged (it does not end in one value)")
         return machine.stack[0]
 
 
-class _Machine:
-    """The stack, the stacks below each mark, and the values kept for use by reference."""
+class _PickleMachine:
+    """The stack, the stacks below each mark, and the memo of values that can be referenced again."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
-        self.marked: list[list[Any]] = []
+        self.metastack: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
 
     def execute(self, instruction: str, argument: Any) -> int:
-        """Follows one instruction; the result is how many more it counts as.
+        """Executes one instruction, and returns how many additional instructions it counts as.
 
-        Raises ValueError for what is refused, IndexError, KeyError or TypeError for what is damaged.
+        Raises ValueError if it is refused, and IndexError, KeyError or TypeError if the pickle is damaged.
         """
         push, pop = self.stack.append, self.stack.pop
         match instruction:
@@ -128,7 +129,7 @@ class _Machine:
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 push({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[instruction])
             case "MARK":
-                self.marked.append(self.stack)
+                self.metastack.append(self.stack)
                 self.stack = []
             case "EMPTY_TUPLE":
                 push(())
@@ -141,27 +142,27 @@ class _Machine:
                 push([])
             case "APPEND":
                 item = pop()
-                _as(list, self.stack[-1]).append(item)
+                _expect_type(list, self.stack[-1]).append(item)
             case "APPENDS":
                 items = self._pop_to_mark()
-                _as(list, self.stack[-1]).extend(items)
+                _expect_type(list, self.stack[-1]).extend(items)
             case "EMPTY_DICT":
                 push({})
             case "SETITEM":
                 value, key = pop(), pop()
-                _as(dict, self.stack[-1])[_checked_key(key)] = value
+                _expect_type(dict, self.stack[-1])[_checked_key(key)] = value
             case "SETITEMS":
                 items = self._pop_to_mark()
-                _set_items(_as(dict, self.stack[-1]), items[::2], items[1::2])
+                _set_items(_expect_type(dict, self.stack[-1]), items[::2], items[1::2])
             case "GLOBAL":
                 push(_checked_global(argument.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
-                name, module = _as(str, pop()), _as(str, pop())
+                name, module = _expect_type(str, pop()), _expect_type(str, pop())
                 push(_checked_global(f"{module}.{name}"))
             case "BINPERSID":
                 push(_storage(pop()))
             case "REDUCE":
-                arguments, function = _as(tuple, pop()), _as(Global, pop())
+                arguments, function = _expect_type(tuple, pop()), _expect_type(Global, pop())
                 if function.name == REBUILD_TENSOR:
                     push(_tensor(arguments))
                 elif function.name == ORDERED_DICT:
@@ -171,15 +172,15 @@ class _Machine:
                     return len(pairs)
                 else:
                     raise ValueError(f"it calls {function.name}, which is refused")
-            case "BUILD":  # torch pickles attributes with its dictionaries (`_metadata`), which are not needed
+            case "BUILD":  # attributes that torch pickles with its dictionaries (`_metadata`) are not needed
                 pop()
-                _as(dict, self.stack[-1])
+                _expect_type(dict, self.stack[-1])
             case "PROTO" | "FRAME":
                 pass
             case _:
                 raise ValueError(
-                    f"it uses the pickle instruction {instruction}, which is refused: a dictionary of tensors needs "
-                    "no such thing"
+                    f"it uses the pickle instruction {instruction}, which is refused: a dictionary of tensors does "
+                    "not need it"
                 )
         return 0
 
@@ -189,20 +190,20 @@ class _Machine:
         self.stack[-size:] = [tuple(self.stack[-size:])]
 
     def _pop_to_mark(self) -> list[Any]:
-        items, self.stack = self.stack, self.marked.pop()
+        items, self.stack = self.stack, self.metastack.pop()
         return items
 
 
-def _as(kind: type, value: Any) -> Any:
-    """`value`, which must be a `kind`."""
+def _expect_type(kind: type[T], value: Any) -> T:
+    """Returns `value` if its type is `kind`; otherwise raises TypeError."""
     if type(value) is not kind:
         raise TypeError
     return value
 
 
 def _checked_number(number: int) -> int:
-    if number.bit_length() > MOST_BITS:
-        raise ValueError(f"it holds a number of {number.bit_length()} bits, which is refused")
+    if number.bit_length() > MAX_INTEGER_BITS:
+        raise ValueError(f"it holds an integer of {number.bit_length()} bits, which is refused")
     return number
 
 
@@ -223,39 +224,43 @@ def _checked_global(name: str) -> Global:
         return Global(name)
     model = "model.float()" if name.endswith("Storage") else "model"
     raise ValueError(
-        f"it asks for {escape(name)}, which is refused: a dictionary of float32 and int64 tensors needs no such thing; "
-        f"save that alone, by torch.save({model}.state_dict(), FILE)"
+        f"it asks for {escape(name)}, which is refused: a dictionary of float32 and int64 tensors does not need it; "
+        f"save only that, by torch.save({model}.state_dict(), FILE)"
     )
 
 
 def _pairs(arguments: tuple[Any, ...]) -> list[Any]:
-    """The keys and values that an OrderedDict is made of: none, or Python 2's list of them."""
+    """Returns the key-value pairs that an OrderedDict is made of: none, or the list that Python 2 wrote."""
     match arguments:
         case ():
             return []
         case (list(pairs),) if all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
             return pairs
-    raise ValueError(f"it calls {ORDERED_DICT} with something else than pairs, which is refused")
+    raise ValueError(f"it calls {ORDERED_DICT} with arguments that are not pairs, which is refused")
 
 
 def _storage(reference: Any) -> Storage:
-    """A sixth entry of the reference is None, or makes the storage a part of another; since torch 1.6 there is none."""
+    """Returns the storage of a persistent id.
+
+    A sixth entry of the id is None, or makes the storage a part of another one; files since torch 1.6 have no sixth
+    entry.
+    """
     match reference:
         case ("storage", Global(name), str(key), str(), int(size), *part_of) if (
             name in STORAGE_DTYPES and size >= 0 and part_of in ([], [None])
         ):
             return Storage(key, STORAGE_DTYPES[name], size)
-    raise ValueError("it refers to something else than a whole float32 or int64 storage")
+    raise ValueError("it refers to something other than a whole float32 or int64 storage")
 
 
 def _tensor(arguments: tuple[Any, ...]) -> Tensor:
-    """Of storage, offset, shape, strides, whether gradients are wanted, and hooks.
+    """Returns the tensor of the arguments: storage, offset, shape, strides, whether it requires gradients, and hooks.
 
-    A seventh argument would say that the values are to be negated or conjugated.
+    A seventh argument, which would mark the values as negated or conjugated, is refused.
     """
     match arguments:
         case (Storage() as storage, int(offset), tuple(shape), tuple(strides), _, _) if len(shape) == len(
             strides
-        ) <= MOST_AXES and all(type(number) is int and 0 <= number < 2**63 for number in (offset, *shape, *strides)):
+        ) <= MAX_AXES and all(type(number) is int and 0 <= number < 2**63 for number in (offset, *shape, *strides)):
             return Tensor(storage, offset, shape, strides)
     raise ValueError("it holds a malformed tensor, or one that is marked as negated or conjugated")

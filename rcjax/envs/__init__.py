@@ -1,23 +1,25 @@
 """Environments by name: `env, params = make("drawer-close")`.
 
-`gymnax.make("Metaworld/drawer-close-v3")` builds the same; `brax_adapter.BraxEnv` puts it behind Brax's interface.
+`gymnax.make("Metaworld/drawer-close-v3")` builds the same environment; `brax_adapter.BraxEnv` gives it Brax's
+interface.
 
-Every environment is a gymnax 1.0 `Environment` on MJX, with the scene edited for it (`scenes`), reset states
-prepared by the official procedure, and what RoboCLIP needs besides: `env.mj_model`, `env.geom_poses(state)`,
-`env.prompt`, `env.camera`.
+Every environment is a gymnax 1.0 `Environment` on MJX. Its scene is edited for MJX (see `scenes`) and its reset states
+are prepared by the official procedure. It also has what RoboCLIP needs: `env.mj_model`, `env.geom_poses(state)`,
+`env.prompt` and `env.camera`.
 """
 
 import contextlib
 import functools
 import io
 from collections.abc import Sequence
+from typing import Any
 
-with contextlib.redirect_stdout(io.StringIO()):  # without the optional warp, importing MJX prints two complaints
+with contextlib.redirect_stdout(io.StringIO()):  # without the optional warp, importing MJX prints two warnings
     import mujoco.mjx  # noqa: F401
 
 from rcjax.checks import require_one_of
-from rcjax.envs.metaworld.sawyer import RANDOM_SOURCES, require_options
-from rcjax.envs.mjx_env import DEFAULT_SEEDS, EnvParams, EnvState, MjxEnv
+from rcjax.envs.metaworld.sawyer import RANDOM_SOURCES, RandomSource, RewardVersion, SawyerEnv, require_options
+from rcjax.envs.mjx_env import DEFAULT_SEEDS, Backend, EnvParams, EnvState, MjxEnv
 from rcjax.envs.physics import Poses
 from rcjax.envs.registry import MT50, PAPER_TASKS, TASKS, canonical_name, choose_goal_hidden, register_with_gymnax
 
@@ -30,7 +32,7 @@ register_with_gymnax()
 
 
 @functools.lru_cache(maxsize=16)
-def _make_env(name: str, options: tuple) -> MjxEnv:
+def _make_env(name: str, options: tuple[tuple[str, Any], ...]) -> SawyerEnv:
     return TASKS[name](**dict(options))
 
 
@@ -38,23 +40,33 @@ def make(
     task: str,
     *,
     seeds: Sequence[int] = DEFAULT_SEEDS,
-    random_source: str = "metaworld",
+    random_source: RandomSource = "metaworld",
     goal_hidden: bool | None = None,
     max_steps: int = 128,
-    reward_version: str = "v2",
-    backend: str = "jax",
-) -> tuple[MjxEnv, EnvParams]:
-    """The environment and its default parameters.
+    reward_version: RewardVersion = "v2",
+    backend: Backend = "jax",
+) -> tuple[SawyerEnv, EnvParams]:
+    """Returns the environment of a task, and parameters with a bank of reset states.
 
-    `seeds` and `random_source` choose the bank of reset states, index i being the official reset of seeds[i]
-    (`SawyerEnv.random_vector` says whose seeding); a seed that is named twice is drawn twice as often. `goal_hidden`
-    says whether observations show zeros for the goal: by default they do, unless the task is named as in Metaworld's
-    "drawer-close-v3-goal-observable". `reward_version` is Metaworld's: "v2", its default, or "v1".
-    `backend` is MJX's: "jax" runs everywhere, "warp" where MJX-Warp is installed. Equal options give the same
-    environment object, so that compiled programs are shared.
+    Equal options return the same environment object, so that compiled programs are shared.
 
-    Raises ValueError for an unknown task, backend or reward version, and for an option of another kind or size than it
-    can have.
+    Args:
+        task: a name of `TASKS`, with or without Metaworld's suffixes: "drawer-close", "drawer-close-v3".
+        seeds: entry i of the bank is the official reset state of seeds[i]. Resets draw uniformly from the bank, so a
+            seed that is listed twice is drawn twice as often.
+        random_source: whose seeding turns a seed into a reset state, see `SawyerEnv.random_vector`.
+        goal_hidden: whether observations show zeros instead of the goal. By default they do, except for a task with
+            Metaworld's suffix "-goal-observable".
+        max_steps: the time limit of an episode, in control steps.
+        reward_version: the version of Metaworld's reward; "v2" is its default.
+        backend: of MJX. "jax" runs everywhere, "warp" where MJX-Warp is installed.
+
+    Raises:
+        ValueError: for an unknown task, backend or reward version, and for an option of a wrong type or size.
+
+    Example:
+        env, params = make("drawer-close", seeds=range(50))
+        obs, state = env.reset(jax.random.key(0), params)
     """
     name = canonical_name(task)
     require_options(max_steps, backend, reward_version)

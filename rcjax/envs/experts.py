@@ -1,13 +1,13 @@
-"""Metaworld's own expert policies in our environments: demonstrations, and a test that physics will do."""
+"""Runs Metaworld's own expert policies in our environments, for demonstrations and to test the physics."""
 
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Bool, Float
 
 from rcjax.envs.metaworld.sawyer import SawyerEnv
@@ -16,30 +16,30 @@ from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses
 
 Policy = Callable[[np.ndarray], np.ndarray]
-"""obs [N 39] with the goal shown -> action [N 4]; NumPy, on the host"""
+"""Maps observations [N 39] that show the goal to actions [N 4]; NumPy arrays, on the host"""
 
 
 class PolicyRun(PyTree):
-    """Host arrays of one episode per environment, time-major.
+    """One episode per environment as NumPy arrays, time-major.
 
-    Row t has the observation that action t was chosen on, and the reward, success and poses that it led to.
+    Row t has the observation from which action t was chosen, and the reward, success and poses after that action.
     """
 
     obs: Float[np.ndarray, "T N O"]
     action: Float[np.ndarray, "T N A"]
     reward: Float[np.ndarray, "T N"]
     success: Bool[np.ndarray, "T N"]
-    poses: GeomPoses  # T N G
+    poses: GeomPoses  # of all geoms: T N G
 
 
-Step = Callable[[EnvState, np.ndarray], tuple[Any, EnvState, Any, dict[str, Any]]]
-"""A batch's state and actions -> what they lead to: observations, states, rewards, infos"""
+Step = Callable[[EnvState, np.ndarray], tuple[Array, EnvState, Array, dict[str, Array]]]
+"""Maps a batch of states and actions to the next observations, states, rewards and infos"""
 
 
-def mjx_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
-    """The environment's own step, for episodes from `start`."""
+def make_mjx_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
+    """Returns the environment's own step, compiled for a batch. `start` is not used."""
     del start
-    step, key = _compiled(env)[1], jax.random.key(0)  # steps need a key and use none
+    step, key = _compiled(env)[1], jax.random.key(0)  # steps take a key but do not use it
 
     def advance(state: EnvState, action: np.ndarray):
         obs, state, reward, _, info = step(key, state, action, params)
@@ -49,26 +49,26 @@ def mjx_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
 
 
 MakeStep = Callable[[SawyerEnv, EnvParams, EnvState], Step]
-"""What steps the episodes that begin with these states: `mjx_step`, or `native.c_step`"""
+"""Builds the step for episodes that start from these states: `make_mjx_step`, or `native.make_c_step`"""
 
 
 def run_expert(
-    env: SawyerEnv, params: EnvParams, indices: Sequence[int], steps: int = 128, make_step: MakeStep = mjx_step
+    env: SawyerEnv, params: EnvParams, indices: Sequence[int], steps: int = 128, make_step: MakeStep = make_mjx_step
 ) -> PolicyRun:
-    """One episode of Metaworld's scripted policy from each of these entries of the bank. See `run_policy`."""
+    """Runs one episode of Metaworld's scripted policy from each of these entries of the bank. See `run_policy`."""
     return run_policy(env, params, expert_policy(env.name), indices, steps, make_step)
 
 
 def expert_policy(task: str) -> Policy:
-    """Metaworld's scripted policy for `task`, over a batch."""
+    """Returns Metaworld's scripted policy for `task`, applied to each observation of a batch."""
     from metaworld.policies import ENV_POLICY_MAP
 
     policy = ENV_POLICY_MAP[f"{task}-v3"]()
 
     def act(obs: np.ndarray) -> np.ndarray:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the policies warn that they ask for more than 1
-            return np.stack([policy.get_action(row.copy()) for row in obs])  # some write into what they are given
+            warnings.simplefilter("ignore", UserWarning)  # the policies warn about actions larger than 1
+            return np.stack([policy.get_action(row.copy()) for row in obs])  # some policies write into their argument
 
     return act
 
@@ -79,11 +79,12 @@ def run_policy(
     policy: Policy,
     indices: Sequence[int],
     steps: int = 128,
-    make_step: MakeStep = mjx_step,
+    make_step: MakeStep = make_mjx_step,
 ) -> PolicyRun:
-    """One episode from each of these entries of the bank, stepped as one batch with the policy on the host.
+    """Runs one episode from each of these entries of the bank, as one batch with the policy on the host.
 
-    Actions are clipped to [-1, 1]. The step compiles once per environment and batch size.
+    `indices` are entries of the bank of `params`, `steps` the control steps of each episode. Actions are clipped to
+    [-1, 1]. The step compiles once per environment and batch size.
 
     Raises ValueError for an index outside the bank.
     """
@@ -93,36 +94,37 @@ def run_policy(
     step = make_step(env, params, state)
     history = []
     for _ in range(steps):
-        wanted = policy(np.asarray(obs_with_goal(state), np.float64))
-        action = np.clip(wanted, -1.0, 1.0).astype(np.float32)
+        unclipped = policy(np.asarray(obs_with_goal(state), np.float64))
+        action = np.clip(unclipped, -1.0, 1.0).astype(np.float32)
         next_obs, state, reward, info = step(state, action)
         poses = env.geom_poses(state)
         history.append(jax.device_get((obs, action, reward, info["success"] > 0, poses.pos, poses.mat)))
         obs = next_obs
     obs, action, reward, success, pos, mat = (np.stack(column) for column in zip(*history, strict=True))
-    return PolicyRun(obs=obs, action=action, reward=reward, success=success, poses=GeomPoses(pos=pos, mat=mat))
+    poses = GeomPoses.of_leaves(pos=pos, mat=mat)
+    return PolicyRun(obs=obs, action=action, reward=reward, success=success, poses=poses)
 
 
 def _check_indices(indices: Sequence[int], params: EnvParams) -> np.ndarray:
-    """Raises ValueError for an index outside the bank."""
+    """Returns `indices` as an array. Raises ValueError for an index outside the bank."""
     rows = np.asarray(indices, np.int32)
     if rows.size == 0 or rows.min() < 0 or rows.max() >= params.bank_size:
         raise ValueError(
-            f"indices={rows.tolist()} must be some of 0 ... {params.bank_size - 1}, the entries of the bank; "
-            "make the environment with more seeds to have more."
+            f"indices={rows.tolist()} must be one or more of 0 ... {params.bank_size - 1}, the entries of the bank; "
+            "for a larger bank, make the environment with more seeds."
         )
     return rows
 
 
 @functools.lru_cache(maxsize=16)
 def _compiled(env: SawyerEnv):
-    """Batched reset, step and observation. On CPU the step is compiled without XLA's slow optimizations.
+    """Returns the batched reset, step and observation. On CPU, the step is compiled without XLA's slow optimizations.
 
-    Stepping a few hundred times from the host takes seconds either way; compiling took half as long.
+    A few hundred steps from the host take seconds either way, and compiling took half as long without them.
     """
-    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    compiler_options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return (
         jax.jit(jax.vmap(env.reset_env_at, in_axes=(0, None))),
-        jax.jit(jax.vmap(env.step_env, in_axes=(None, 0, 0, None)), compiler_options=quick),
+        jax.jit(jax.vmap(env.step_env, in_axes=(None, 0, 0, None)), compiler_options=compiler_options),
         jax.jit(jax.vmap(env.obs_with_goal)),
     )

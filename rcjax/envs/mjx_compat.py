@@ -1,8 +1,9 @@
-"""A compile-time remedy for MJX's kinematic chain on CPU, kept apart so that it can be dropped in one place.
+"""A workaround for the compile time of MJX's kinematic chain on CPU, kept separate so that it can be removed in one
+place.
 
-MJX walks the body tree level by level in unrolled Python, so level k + 1 reads level k's arrays. XLA's CPU
-backend fuses the levels and recomputes each parent inside each child, again and again down the chain. A
-barrier on the carry between levels ends that. It changes no number.
+MJX walks the body tree level by level in unrolled Python, so level k + 1 reads level k's arrays. XLA's CPU backend
+fuses the levels and recomputes each parent inside each child, repeatedly down the chain. A barrier on the carry between
+levels prevents that. It changes no number.
 """
 
 import contextlib
@@ -21,12 +22,12 @@ _original_body_tree = mjx_scan.body_tree
 
 
 def is_supported() -> bool:
-    """Whether this MJX still has the `body_tree` that the barrier was written for."""
+    """Whether the installed MJX still has the `body_tree` that the barriers were written for."""
     return tuple(inspect.signature(_original_body_tree).parameters) == _EXPECTED_PARAMETERS
 
 
 def _body_tree_with_barriers(m, f, in_types, out_types, *args, reverse=False):
-    """`body_tree`, with an optimization barrier on the carry where `chain_barriers` is in force."""
+    """MJX's `body_tree`, with an optimization barrier on the carry inside the context `chain_barriers`."""
     if not _enabled.get():
         return _original_body_tree(m, f, in_types, out_types, *args, reverse=reverse)
 
@@ -40,10 +41,10 @@ def _body_tree_with_barriers(m, f, in_types, out_types, *args, reverse=False):
 
 @contextlib.contextmanager
 def chain_barriers(enabled: bool = True) -> Iterator[None]:
-    """Trace MJX calls inside this context with barriers between the levels of the body tree.
+    """Traces MJX calls inside this context with barriers between the levels of the body tree.
 
-    It acts at trace time: the compiled program keeps what was in force when it was traced. Code outside the
-    context gets MJX as it is. With an MJX whose `body_tree` has another signature it warns and does nothing.
+    The context acts at trace time: a compiled program keeps the barriers with which it was traced. Code outside the
+    context gets MJX as it is. If MJX's `body_tree` has another signature, this warns and does nothing.
     """
     if enabled and not is_supported():
         warnings.warn(
@@ -60,6 +61,6 @@ def chain_barriers(enabled: bool = True) -> Iterator[None]:
         _enabled.reset(token)
 
 
-def wanted_here() -> bool:
-    """Whether programs of this process should have the barriers: only where the default backend is a CPU."""
+def needed_on_default_backend() -> bool:
+    """Whether programs of this process should have the barriers: only if JAX's default backend is the CPU."""
     return jax.default_backend() == "cpu"

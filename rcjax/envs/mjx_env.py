@@ -1,12 +1,13 @@
-"""A gymnax environment whose transition is MJX physics. What tasks share stands here; see `MjxEnv`.
+"""`MjxEnv`, the base class of gymnax environments whose transition is MJX physics.
 
-The state that steps carry is compact: positions, velocities and the solver's warm start, not the whole
-`mjx.Data`. The model and the bank of reset states are in `EnvParams`, so they are arguments of the compiled
-program and not constants in it.
+The state that steps carry is compact: positions, velocities and the solver's warm start, not the whole `mjx.Data`. The
+model and the bank of reset states are in `EnvParams`, so they are arguments of the compiled program and not constants
+in it.
 """
 
 import abc
 import functools
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -15,10 +16,11 @@ import mujoco
 import numpy as np
 from gymnax.environments import environment, spaces
 from jax import Array
+from jax.core import Tracer
 from jaxtyping import Bool, Float, Int
 from mujoco import mjx
 
-from rcjax.checks import require_one_of, require_whole, shown
+from rcjax.checks import require_integer, require_one_of, short_repr
 from rcjax.envs import mjx_compat, physics, warp_physics
 from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.precision import in_32_bits
@@ -27,21 +29,23 @@ from rcjax.types import GeomPoses
 
 Backend = Literal["jax", "warp"]
 BACKENDS = get_args(Backend)
-DEFAULT_SEEDS = range(50)  # of a bank that nobody chose; Metaworld's benchmarks too have 50 starts per task
+DEFAULT_SEEDS = range(50)  # of the default bank; Metaworld's benchmarks also have 50 initial states per task
+TaskState = Any
+"""The part of a state that belongs to the environment: a pytree of arrays, such as `metaworld.sawyer.SawyerState`"""
 
 
 class EnvState(PyTree):
-    """Everything a step needs. `task` is a pytree of the environment's own: goal, last frame and so on."""
+    """Everything a step needs to know. `task` is the environment's own part: goal, last frame and so on."""
 
     time: Int[Array, "*batch"]  # control steps since the reset
-    start: Int[Array, "*batch"]  # the entry of the bank that the episode began with
-    first_success: Int[Array, "*batch"]  # control step, from 1; 0 for none so far
+    start: Int[Array, "*batch"]  # the entry of the bank that the episode started from
+    first_success: Int[Array, "*batch"]  # control step, counted from 1; 0 if there was none so far
     physics: PhysicsState
-    task: Any
+    task: TaskState
 
 
 class EnvParams(PyTree):
-    """`bank` is an `EnvState` with a leading axis: the states that episodes start from."""
+    """Model, reset states and time limit. `bank` is an `EnvState` with a leading axis: where episodes start."""
 
     mjx_model: mjx.Model
     bank: EnvState
@@ -53,12 +57,11 @@ class EnvParams(PyTree):
 
 
 class MjxEnv(environment.Environment, abc.ABC):
-    """Environments on MJX. Subclasses say how actions drive the scene and what they see of
-    it.
+    """Base class of environments on MJX. Subclasses define how actions drive the scene and what is observed of it.
 
-    `mj_model` is the edited scene: the renderer draws from it. `episode_fixed_bodies` names the bodies that
-    are placed at reset and stay until the next. `prompt` and `camera` are what RoboCLIP shows and tells the
-    video model.
+    `mj_model` is the edited scene, from which the renderer draws. `episode_fixed_bodies` names the bodies that are
+    placed at a reset and stay until the next one. RoboCLIP gives the text `prompt` and the pictures of
+    `camera` to the video model. `frame_skip` is the number of physics steps in a control step.
     """
 
     frame_skip: int = 5
@@ -75,7 +78,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         chain_barriers: bool | None = None,
     ):
         super().__init__()
-        require_whole("max_steps", max_steps, 1)
+        require_integer("max_steps", max_steps, 1)
         require_one_of("backend", backend, BACKENDS)
         self.mj_model = mj_model
         self.max_steps = max_steps
@@ -83,24 +86,26 @@ class MjxEnv(environment.Environment, abc.ABC):
         self.backend = backend
         if backend == "warp":
             warp_physics.check_installed()
-            self._simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
+            self._simulate: warp_physics.Simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
         else:
-            barriers = mjx_compat.wanted_here() if chain_barriers is None else chain_barriers
+            barriers = mjx_compat.needed_on_default_backend() if chain_barriers is None else chain_barriers
             self._simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers)
 
-    # What a subclass provides.
+    # Methods that subclasses implement.
 
     @abc.abstractmethod
     def control(self, state: PhysicsState, action: Float[Array, " A"]) -> tuple[PhysicsState, Float[Array, " U"]]:
-        """`state` with its mocap bodies where they are during the step, and actuator controls."""
+        """Returns `state` with its mocap bodies where they are during the step, and the actuator controls."""
 
     @abc.abstractmethod
-    def advance_task(self, task: Any, poses: Poses) -> Any:
-        """The task's part of the state after a step that led to `poses`."""
+    def advance_task(self, task: TaskState, poses: Poses) -> TaskState:
+        """Returns the task's part of the state after a step that led to `poses`."""
 
     def remember(self, state: EnvState, obs: Float[Array, " O"]) -> EnvState:
-        """`state` with what the task keeps in mind from step to step and observations do not show; called before each
-        `evaluate`."""
+        """Returns `state` with what the task stores from step to step although observations do not show it.
+
+        Called before each `evaluate`.
+        """
         del obs
         return state
 
@@ -108,11 +113,15 @@ class MjxEnv(environment.Environment, abc.ABC):
     def evaluate(
         self, state: EnvState, obs: Float[Array, " O"], action: Float[Array, " A"]
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """Reward of the step that led to `state`, and its terms; the dict has "success"."""
+        """Returns the reward of the step that led to `state`, and its terms, "success" among them."""
 
     @abc.abstractmethod
-    def build_reset_bank(self, seeds: Any) -> EnvState:
-        """The official reset state of each seed, stacked along a leading axis."""
+    def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
+        """The bounds of observations, which do not depend on `params`."""
+
+    @abc.abstractmethod
+    def build_reset_bank(self, seeds: Sequence[int]) -> EnvState:
+        """Returns the official reset state of each seed, stacked along a leading axis."""
 
     # The gymnax interface.
 
@@ -123,18 +132,19 @@ class MjxEnv(environment.Environment, abc.ABC):
     @functools.cached_property
     def default_params(self) -> EnvParams:
         """Parameters with a bank of the seeds `DEFAULT_SEEDS`."""
-        with jax.ensure_compile_time_eval():  # gymnax asks for it inside a trace too
+        with jax.ensure_compile_time_eval():  # gymnax also asks for it while tracing
             return self.make_params(self.build_reset_bank(DEFAULT_SEEDS))
 
     @in_32_bits
     def make_params(self, bank: EnvState) -> EnvParams:
-        """Parameters with this bank of reset states."""
+        """Returns parameters with this bank of reset states."""
         if self.backend == "warp":
             mjx_model = warp_physics.put_model(self.mj_model)
         else:
             mjx_model = mjx.put_model(self.mj_model, impl="jax", device=jax.local_devices()[0])
-        # JAX compiles once for states whose device it chose itself and once more for those that it was told. Steps
-        # return the latter, as the model's device is told; so the bank's is too, and one program takes both.
+        # JAX compiles once for states on a device that it chose itself, and once more for states that were put on a
+        # device. Steps return the latter, as the model was put on a device. So the bank is too, and one program takes
+        # both.
         (device,) = jax.tree.leaves(mjx_model)[0].devices()
         return EnvParams(mjx_model=mjx_model, bank=jax.device_put(bank, device), max_steps_in_episode=self.max_steps)
 
@@ -142,10 +152,11 @@ class MjxEnv(environment.Environment, abc.ABC):
     def step_env(
         self, key: Array, state: EnvState, action: Float[Array, " A"], params: EnvParams
     ) -> tuple[Float[Array, " O"], EnvState, Float[Array, ""], Bool[Array, ""], dict[str, Array]]:
-        """One control step. `key` is unused: the dynamics are deterministic.
+        """Takes one control step: returns observation, state, reward, terminated and info.
 
-        `info` has the reward's terms; "success" of this step; "first_success", the control step (from 1) of the
-        episode's first, 0 before; and "diverged", 1 where the step was thrown away: see `land`.
+        `key` is unused, as the dynamics are deterministic. `info` has the terms of the reward; "success" of this step;
+        "first_success", the control step (counted from 1) of the first success in the episode, 0 before it; and
+        "diverged", 1 where the step was discarded, see `finish_step`.
 
         Raises ValueError for an action that is not one number for each of `num_actions`, and for parameters of another
         task.
@@ -154,42 +165,44 @@ class MjxEnv(environment.Environment, abc.ABC):
         self.require_own(params)
         self._require_one(state)
         action = self._checked_action(action)
-        held, ctrl = self.control(state.physics, action)
-        return self.land(state, self._simulate(params.mjx_model, held, ctrl), action, params)
+        driven, ctrl = self.control(state.physics, action)
+        return self.finish_step(state, self._simulate(params.mjx_model, driven, ctrl), action, params)
 
-    def land(
-        self, state: EnvState, moved: PhysicsState, action: Float[Array, " A"], params: EnvParams
+    def finish_step(
+        self, state: EnvState, next_physics: PhysicsState, action: Float[Array, " A"], params: EnvParams
     ) -> tuple[Float[Array, " O"], EnvState, Float[Array, ""], Bool[Array, ""], dict[str, Array]]:
-        """What `step_env` returns for a step that physics has taken to `moved`.
+        """Returns what `step_env` returns, for a step from `state` whose physics has led to `next_physics`.
 
-        Where that is not finite, or explodes (`physics.speed_limits`), the environment goes back to the start of its
-        episode, the reward is 0 and info["diverged"] is 1. Time goes on, so a batch of episodes stays in step.
+        Where `next_physics` or the reward is not finite, or something moves faster than `physics.speed_limits`, the
+        environment returns to the initial state of its episode, the reward is 0 and info["diverged"] is 1. The time
+        advances all the same, so that the episodes of a batch stay in step.
         """
         time = state.time + 1
-        landed = state.replace(time=time, physics=moved, task=self.advance_task(state.task, moved.poses))
-        obs = self.get_obs(landed, params)
-        landed = self.remember(landed, obs)
-        reward, terms = self.evaluate(landed, obs, action)
-        sound = physics.is_sound(moved, self._speed_limits) & jnp.isfinite(reward)
-        again = self._start(state.start, params).replace(time=time, first_success=state.first_success)
-        landed = jax.tree.map(lambda new, start: jnp.where(sound, new, start), landed, again)
-        info = {name: jnp.where(sound, value, 0.0) for name, value in terms.items()}
+        task = self.advance_task(state.task, next_physics.poses)
+        next_state = state.replace(time=time, physics=next_physics, task=task)
+        obs = self.get_obs(next_state, params)
+        next_state = self.remember(next_state, obs)
+        reward, terms = self.evaluate(next_state, obs, action)
+        stable = physics.is_stable(next_physics, self._speed_limits) & jnp.isfinite(reward)
+        restarted = self._start(state.start, params).replace(time=time, first_success=state.first_success)
+        next_state = jax.tree.map(lambda new, start: jnp.where(stable, new, start), next_state, restarted)
+        info = {name: jnp.where(stable, value, 0.0) for name, value in terms.items()}
         first_success = jnp.where((state.first_success == 0) & (info["success"] > 0), time, state.first_success)
-        landed = landed.replace(first_success=first_success)
-        info |= {"first_success": first_success, "diverged": 1.0 - sound.astype(jnp.float32)}
-        return self.get_obs(landed, params), landed, jnp.where(sound, reward, 0.0), jnp.zeros((), bool), info
+        next_state = next_state.replace(first_success=first_success)
+        info |= {"first_success": first_success, "diverged": 1.0 - stable.astype(jnp.float32)}
+        return self.get_obs(next_state, params), next_state, jnp.where(stable, reward, 0.0), jnp.zeros((), bool), info
 
     @in_32_bits
     def reset_env(self, key: Array, params: EnvParams) -> tuple[Float[Array, " O"], EnvState]:
-        """A start drawn uniformly from the bank. Consumes `key`."""
+        """Returns observation and state of a reset drawn uniformly from the bank. Consumes `key`."""
         self.require_own(params)
         return self.reset_env_at(jax.random.randint(key, (), 0, params.bank_size), params)
 
     @in_32_bits
     def reset_env_at(self, index: int | Int[Array, ""], params: EnvParams) -> tuple[Float[Array, " O"], EnvState]:
-        """The start at `index` of the bank, for environments that keep one frozen start.
+        """Returns observation and state of entry `index` of the bank, for environments with a fixed initial state.
 
-        Raises ValueError for an index outside the bank; one that is traced is brought to the bank's nearest end.
+        Raises ValueError for an index outside the bank. A traced index outside the bank is clamped to it.
         """
         self.require_own(params)
         state = self._start(_checked_index(index, params), params)
@@ -199,14 +212,14 @@ class MjxEnv(environment.Environment, abc.ABC):
         return jax.tree.map(lambda leaf: leaf[index], params.bank)
 
     def require_own(self, params: EnvParams) -> None:
-        """Raises ValueError for parameters that another task's environment made."""
+        """Raises ValueError for parameters that the environment of another task has made."""
         if not isinstance(params, EnvParams):
-            raise ValueError(f"params is {type(params).__name__}; give the EnvParams that `rcjax.envs.make` returns.")
+            raise ValueError(f"params is {type(params).__name__}; pass the EnvParams that `rcjax.envs.make` returns.")
         shapes = {"qpos": (self.mj_model.nq,), "qvel": (self.mj_model.nv,), "mocap_pos": (self.mj_model.nmocap, 3)}
         bank = {name: getattr(params.bank.physics, name).shape[1:] for name in shapes}
         if bank != shapes or params.mjx_model.names != self.mj_model.names:
             raise ValueError(
-                f"params are not those of {self.name}: their scene is another one; give those that `make` returned "
+                f"params are not those of {self.name}: they belong to another scene; pass those that `make` returned "
                 "together with this environment."
             )
 
@@ -218,12 +231,12 @@ class MjxEnv(environment.Environment, abc.ABC):
             )
 
     def _checked_action(self, action: Any) -> Float[Array, " A"]:
-        """The action in float32. Raises ValueError for other shapes and kinds of numbers."""
+        """Returns the action in float32. Raises ValueError for other shapes and for anything but real numbers."""
         expected = f"{self.num_actions} real numbers, each from -1 to 1"
         try:
             array = jnp.asarray(action)
         except (TypeError, ValueError):
-            raise ValueError(f"action={shown(action)}; a step takes {expected}.") from None
+            raise ValueError(f"action={short_repr(action)}; a step takes {expected}.") from None
         if array.shape != (self.num_actions,):
             batch = " (batch it by jax.vmap)" if array.shape[1:] == (self.num_actions,) else ""
             raise ValueError(f"the action's shape is {list(array.shape)}; a step takes {expected}{batch}.")
@@ -231,29 +244,35 @@ class MjxEnv(environment.Environment, abc.ABC):
             raise ValueError(f"the action's dtype is {array.dtype}; a step takes {expected}.")
         return array.astype(jnp.float32)
 
-    def observe(self, key: Array, state: EnvState, action: Any, params: EnvParams) -> Float[Array, " O"]:
+    def observe(
+        self, key: Array, state: EnvState, action: Float[Array, " A"] | None, params: EnvParams
+    ) -> Float[Array, " O"]:
+        """Returns the observation of `state`; `key` and `action` are not used."""
         del key, action
         return self.get_obs(state, params)
 
     def is_terminated(self, state: EnvState, params: EnvParams) -> Bool[Array, ""]:
-        """Never: only the time limit ends an episode."""
+        """Returns False: only the time limit ends an episode."""
         del params
         return jnp.zeros_like(state.time, bool)
 
     def geom_poses(self, state: EnvState) -> GeomPoses:
-        """Poses of all geoms of `mj_model`, in its order."""
+        """Returns the poses of all geoms of `mj_model`, in its order."""
         return GeomPoses(pos=state.physics.poses.geom_pos, mat=state.physics.poses.geom_mat)
 
     def state_space(self, params: EnvParams) -> spaces.Dict:
-        """Positions and velocities, unbounded."""
+        """Returns the space of positions and velocities, unbounded."""
         del params
         model = self.mj_model
         shapes = {"qpos": (model.nq,), "qvel": (model.nv,), "mocap_pos": (model.nmocap, 3)}
         return spaces.Dict({name: spaces.Box(-jnp.inf, jnp.inf, shape) for name, shape in shapes.items()})
 
 
-def state_from_mujoco(data: mujoco.MjData, task: Any, start: int) -> EnvState:
-    """The state of C MuJoCo's `data` (kinematics up to date), at time 0; `start` is its place in the bank."""
+def state_from_mujoco(data: mujoco.MjData, task: TaskState, start: int) -> EnvState:
+    """Returns the state of C MuJoCo's `data`, at time 0, as entry `start` of a bank.
+
+    The kinematics of `data` must be up to date. The leaves of `task` are converted to float32.
+    """
     return EnvState(
         time=jnp.zeros((), jnp.int32),
         start=jnp.asarray(start, jnp.int32),
@@ -264,11 +283,14 @@ def state_from_mujoco(data: mujoco.MjData, task: Any, start: int) -> EnvState:
 
 
 def _checked_index(index: Any, params: EnvParams) -> Int[Array, ""]:
-    """The entry of the bank. Raises ValueError for what is not a whole number, and for a known one outside the bank."""
-    known = not isinstance(index, jax.core.Tracer)
+    """Returns the index in int32. Raises ValueError for anything but a whole number, and for one outside the bank.
+
+    The value of a traced index is unknown, so only its type is checked.
+    """
+    known = not isinstance(index, Tracer)
     array, entries = np.asarray(index) if known else index, f"the bank's entries 0 to {params.bank_size - 1}"
     if array.shape != () or not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(f"index is {array.dtype} {list(array.shape)}; expected one of {entries} (several: jax.vmap).")
     if known and not 0 <= int(array) < params.bank_size:
-        raise ValueError(f"index={array}; expected one of {entries}: make more with `seeds`.")
+        raise ValueError(f"index={array}; expected one of {entries}; `seeds` makes a larger bank.")
     return jnp.asarray(array, jnp.int32)

@@ -1,7 +1,7 @@
-"""The same environments stepped by C MuJoCo on the host: the oracle of MJX's physics, and a way to try a scene
+"""The same environments stepped by C MuJoCo on the host: the oracle of MJX's physics, and for trying out a scene
 without compiling MJX.
 
-Model, control, observation and reward are the environment's own; only the physics between is C.
+Model, control, observation and reward are those of the environment; only the physics is computed by C MuJoCo.
 """
 
 import functools
@@ -18,42 +18,48 @@ from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import PhysicsState, Poses
 
 
-def c_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
-    """For `experts.run_policy`: C MuJoCo's physics for the episodes that begin with `start`."""
-    control, land = _compiled(env)
-    worlds = [mujoco.MjData(env.mj_model) for _ in range(len(start.time))]
+def make_c_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
+    """Returns a step of C MuJoCo's physics for the episodes that start from the batch `start`.
 
-    def load_world(i: int, state: EnvState) -> None:
-        load(env.mj_model, worlds[i], jax.tree.map(lambda leaf: np.asarray(leaf[i]), state.physics))
+    It is a `make_step` of `experts.run_policy`. It keeps the episodes' MuJoCo data, so each call continues them.
+    """
+    control, finish_step = _compiled(env)
+    batch = [mujoco.MjData(env.mj_model) for _ in range(len(start.time))]
 
-    for i in range(len(worlds)):
-        load_world(i, start)
+    def load_episode(i: int, state: EnvState) -> None:
+        load_state(env.mj_model, batch[i], jax.tree.map(lambda leaf: np.asarray(leaf[i]), state.physics))
+
+    for i in range(len(batch)):
+        load_episode(i, start)
 
     def advance(state: EnvState, action: np.ndarray):
-        held, ctrl = jax.device_get(control(state.physics, action))
-        for i, data in enumerate(worlds):
-            data.mocap_pos[:], data.mocap_quat[:], data.ctrl[:] = held.mocap_pos[i], held.mocap_quat[i], ctrl[i]
+        driven, ctrl = jax.device_get(control(state.physics, action))
+        for i, data in enumerate(batch):
+            data.mocap_pos[:], data.mocap_quat[:], data.ctrl[:] = driven.mocap_pos[i], driven.mocap_quat[i], ctrl[i]
             step(env, data)
-        moved = physics_of_all(worlds)
-        obs, state, reward, _, info = land(state, moved, action, params)
+        next_physics = physics_of_batch(batch)
+        obs, state, reward, _, info = finish_step(state, next_physics, action, params)
         for i in np.flatnonzero(info["diverged"]):
-            load_world(int(i), state)
+            load_episode(int(i), state)
         return obs, state, reward, info
 
     return advance
 
 
-def physics_of_all(worlds: Sequence[mujoco.MjData]) -> PhysicsState:
-    """`physics_of` each of the worlds, stacked. Each array goes to the device once, not once a world."""
+def physics_of_batch(batch: Sequence[mujoco.MjData]) -> PhysicsState:
+    """Returns `physics_of` each data of the batch, stacked along a leading axis.
+
+    Each array is copied to the device once, not once per data.
+    """
 
     def stacked(name: str) -> jax.Array:
-        return jnp.asarray(np.stack([getattr(data, name) for data in worlds]), jnp.float32)
+        return jnp.asarray(np.stack([getattr(data, name) for data in batch]), jnp.float32)
 
     poses = Poses(
         body_pos=stacked("xpos"),
         body_quat=stacked("xquat"),
         geom_pos=stacked("geom_xpos"),
-        geom_mat=stacked("geom_xmat").reshape(len(worlds), -1, 3, 3),
+        geom_mat=stacked("geom_xmat").reshape(len(batch), -1, 3, 3),
         site_pos=stacked("site_xpos"),
     )
     return PhysicsState(
@@ -66,8 +72,8 @@ def physics_of_all(worlds: Sequence[mujoco.MjData]) -> PhysicsState:
     )
 
 
-def load(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> None:
-    """Put C's `data` into `state`, kinematics included."""
+def load_state(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> None:
+    """Sets C MuJoCo's `data` to `state`, which has no batch axis, and brings the kinematics up to date."""
     mujoco.mj_resetData(model, data)
     for name in ("qpos", "qvel", "qacc_warmstart", "mocap_pos", "mocap_quat"):
         getattr(data, name)[:] = getattr(state, name)
@@ -75,15 +81,16 @@ def load(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> Non
 
 
 def step(env: SawyerEnv, data: mujoco.MjData) -> None:
-    """One control step, with the kinematics of where it leads."""
+    """Advances `data` by one control step, and brings the kinematics up to date."""
     mujoco.mj_step(env.mj_model, data, nstep=env.frame_skip)
     mujoco.mj_kinematics(env.mj_model, data)
 
 
 @functools.lru_cache(maxsize=16)
 def _compiled(env: SawyerEnv):
-    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    """Returns the batched `control` and `finish_step`. On CPU, without XLA's slow optimizations."""
+    compiler_options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return (
-        jax.jit(jax.vmap(env.control), compiler_options=quick),
-        jax.jit(jax.vmap(env.land, in_axes=(0, 0, 0, None)), compiler_options=quick),
+        jax.jit(jax.vmap(env.control), compiler_options=compiler_options),
+        jax.jit(jax.vmap(env.finish_step, in_axes=(0, 0, 0, None)), compiler_options=compiler_options),
     )

@@ -1,4 +1,4 @@
-"""One control step of physics on MJX, and the kinematics of where it led."""
+"""One control step of physics on MJX, with the kinematics of the resulting state."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from mujoco import mjx
 from rcjax.envs import mjx_compat
 from rcjax.pytree import PyTree
 
-# What moves faster has exploded. On random walks in all fifty tasks, official objects reach 4.7 metres a second
-# (box-close's lid) and 46 radians a second (stick-pull's stick), the arm's joints 15.
-MAX_SPEED = 10.0  # metres a second, along slides and of free bodies
-MAX_SPIN = 100.0  # radians a second
+# The simulation has exploded if anything moves faster. On random walks in all fifty tasks, official objects reach 4.7
+# metres per second (box-close's lid) and 46 radians per second (stick-pull's stick), the arm's joints 15.
+MAX_SPEED = 10.0  # metres per second, of slide joints and free bodies
+MAX_SPIN = 100.0  # radians per second
 
 
 class Poses(PyTree):
-    """World poses that one pass of forward kinematics yields, metres. `B` bodies, `G` geoms, `P` sites."""
+    """World poses that one pass of forward kinematics yields, in metres, of `B` bodies, `G` geoms and `P` sites."""
 
     body_pos: Float[Array, "*batch B 3"]
     body_quat: Float[Array, "*batch B 4"]  # w x y z
@@ -30,8 +30,8 @@ class Poses(PyTree):
 
 
 class PhysicsState(PyTree):
-    """All that moves: generalised positions and velocities, the solver's warm start, mocap bodies, and the poses
-    that follow."""
+    """The state of physics: generalised positions and velocities, the solver's warm start, mocap bodies, and the poses
+    that follow from them."""
 
     qpos: Float[Array, "*batch Q"]
     qvel: Float[Array, "*batch V"]
@@ -44,9 +44,10 @@ class PhysicsState(PyTree):
 def simulate(
     model: mjx.Model, physics: PhysicsState, ctrl: Float[Array, " U"], *, substeps: int, barriers: bool = False
 ) -> PhysicsState:
-    """Where `substeps` steps lead under one control, with the mocap bodies where `physics` has them.
+    """Returns the state after `substeps` physics steps with the same controls `ctrl`.
 
-    Only positions, velocities and the warm start pass from substep to substep. `barriers`: see `mjx_compat`.
+    The mocap bodies stay where `physics` has them. Only positions, velocities and the warm start are carried from
+    substep to substep. `barriers` are explained in `mjx_compat`.
     """
     with mjx_compat.chain_barriers(barriers):
         model = place_mocap_bodies(model, physics.mocap_pos, physics.mocap_quat)
@@ -65,10 +66,10 @@ def simulate(
 
 
 def place_mocap_bodies(model: mjx.Model, mocap_pos: Float[Array, "M 3"], mocap_quat: Float[Array, "M 4"]) -> mjx.Model:
-    """The model with its mocap bodies' own frames where they are.
+    """Returns the model with the frames of its mocap bodies at their mocap poses.
 
-    C MuJoCo moves the children of a mocap body with it. MJX's `jax` backend puts only the body itself there
-    and leaves its children at the model's `body_pos`, so that is set too.
+    C MuJoCo moves the children of a mocap body with it. MJX's `jax` backend moves only the body itself and leaves its
+    children at the model's `body_pos`, so that is set too.
     """
     rows = np.nonzero(model.body_mocapid >= 0)[0]
     order = model.body_mocapid[rows]
@@ -80,7 +81,7 @@ def place_mocap_bodies(model: mjx.Model, mocap_pos: Float[Array, "M 3"], mocap_q
 
 
 def poses_of(data: mjx.Data | mujoco.MjData) -> Poses:
-    """The poses in an MJX or a C data structure whose kinematics are up to date."""
+    """Returns the poses in MJX or C MuJoCo data whose kinematics are up to date; float32."""
     return Poses(
         body_pos=jnp.asarray(data.xpos, jnp.float32),
         body_quat=jnp.asarray(data.xquat, jnp.float32),
@@ -91,7 +92,7 @@ def poses_of(data: mjx.Data | mujoco.MjData) -> Poses:
 
 
 def physics_of(data: mujoco.MjData) -> PhysicsState:
-    """The physics state in C MuJoCo's `data`, whose kinematics are up to date; float32."""
+    """Returns the physics state of C MuJoCo's `data`, whose kinematics are up to date; float32."""
     return PhysicsState(
         qpos=jnp.asarray(data.qpos, jnp.float32),
         qvel=jnp.asarray(data.qvel, jnp.float32),
@@ -103,7 +104,7 @@ def physics_of(data: mujoco.MjData) -> PhysicsState:
 
 
 def speed_limits(model: mujoco.MjModel) -> Float[np.ndarray, " V"]:
-    """The largest speed of each degree of freedom that is not taken for an explosion: `MAX_SPEED` or `MAX_SPIN`."""
+    """Returns `MAX_SPEED` or `MAX_SPIN` for each degree of freedom: anything faster counts as an explosion."""
     limits = np.full(model.nv, MAX_SPIN, np.float32)
     for joint in range(model.njnt):
         first = model.jnt_dofadr[joint]
@@ -114,11 +115,12 @@ def speed_limits(model: mujoco.MjModel) -> Float[np.ndarray, " V"]:
     return limits
 
 
-def is_sound(physics: PhysicsState, limits: Float[np.ndarray | Array, " V"]) -> Bool[Array, ""]:
-    """Whether everything is finite and nothing moves faster than `limits` (`speed_limits`)."""
+def is_stable(physics: PhysicsState, limits: Float[np.ndarray | Array, " V"]) -> Bool[Array, ""]:
+    """Whether everything is finite and every speed is below its limit (see `speed_limits`)."""
     return all_finite(physics) & jnp.all(jnp.abs(physics.qvel) < limits)
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether all floating-point leaves of a pytree are finite."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))

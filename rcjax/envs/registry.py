@@ -1,15 +1,16 @@
-"""Environments by name. A task's module is imported when it is first asked for."""
+"""Environments by name. The module of a task is imported on first use."""
 
 import difflib
 import functools
 import importlib
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import gymnax
 
-from rcjax.checks import require_bool, shown
-from rcjax.envs.mjx_env import MjxEnv
+from rcjax.checks import require_bool, short_repr
+from rcjax.envs.metaworld.sawyer import SawyerEnv
 
 MT50 = (
     "assembly", "basketball", "bin-picking", "box-close", "button-press", "button-press-topdown",
@@ -21,18 +22,18 @@ MT50 = (
     "push-back", "push-wall", "reach", "reach-wall", "shelf-place", "soccer", "stick-pull", "stick-push", "sweep",
     "sweep-into", "window-close", "window-open",
 )  # fmt: skip
-"""Metaworld's fifty tasks"""
+"""Metaworld's fifty tasks (MT50)"""
 
 PAPER_TASKS = (
     "door-close", "door-open", "drawer-open", "drawer-close", "button-press", "coffee-push", "faucet-open",
 )  # fmt: skip
-"""Those of RoboCLIP's experiments (arXiv:2310.07899)"""
+"""The tasks of RoboCLIP's experiments (arXiv:2310.07899)"""
 
 
-class TaskTable(Mapping[str, type[MjxEnv]]):
-    """Name -> environment class. The task "door-open" is `DoorOpen` in `metaworld/tasks/door_open.py`."""
+class TaskTable(Mapping[str, type[SawyerEnv]]):
+    """Maps task names to environment classes: "door-open" to `DoorOpen` in `metaworld/tasks/door_open.py`."""
 
-    def __getitem__(self, name: str) -> type[MjxEnv]:
+    def __getitem__(self, name: str) -> type[SawyerEnv]:
         if name not in MT50:
             raise KeyError(name)
         module = importlib.import_module(f"rcjax.envs.metaworld.tasks.{name.replace('-', '_')}")
@@ -48,26 +49,27 @@ class TaskTable(Mapping[str, type[MjxEnv]]):
 TASKS = TaskTable()
 
 
-VERSIONS = ("2", "3")  # of Metaworld, by their names; the scenes are version 3's
+VERSIONS = ("2", "3")  # versions of Metaworld that may follow a task's name; all scenes are of version 3
 
 _NAME = re.compile(r"(?P<task>.*?)(-v(?P<version>[0-9]+))?(-goal-(?P<goal>hidden|observable))?", re.DOTALL)
 
 
 def canonical_name(task: str) -> str:
-    """The task's name without Metaworld's version and observability suffixes: "drawer-close-v3" is
-    "drawer-close".
+    """Returns the task's name without Metaworld's suffixes for version and goal: "drawer-close" of "drawer-close-v3".
 
-    Raises ValueError for a task that is not in `TASKS`, where it names the nearest ones, and for a version that is
-    not among `VERSIONS`.
+    Raises ValueError for a task that is not in `TASKS`, naming the nearest ones, and for a version that is not in
+    `VERSIONS`.
     """
     return _split_name(task)[0]
 
 
 def choose_goal_hidden(task: str, goal_hidden: bool | None) -> bool:
-    """Whether observations hide the goal: what is asked for, or (None) what the name's suffix says, or True.
+    """Returns whether observations hide the goal: `goal_hidden` or, if that is None, what the name's suffix says.
 
-    The suffixes are Metaworld's: "drawer-close-v3-goal-observable" and "-goal-hidden". Raises ValueError where the two
-    contradict each other.
+    Without a suffix the goal is hidden. The suffixes are Metaworld's: "drawer-close-v3-goal-observable" and
+    "-goal-hidden".
+
+    Raises ValueError if the suffix contradicts `goal_hidden`.
     """
     by_name = _split_name(task)[1]
     if goal_hidden is None:
@@ -81,30 +83,31 @@ def choose_goal_hidden(task: str, goal_hidden: bool | None) -> bool:
 
 
 def _split_name(task: str) -> tuple[str, bool | None]:
-    """The task, and whether its suffix hides the goal; None without one."""
+    """Returns the task, and whether its suffix hides the goal; None without such a suffix."""
     parts = _NAME.fullmatch(str(task).strip().lower().replace("_", "-"))
     assert parts is not None  # the expression matches everything
     name = parts["task"]
     if name not in MT50:
         nearest = ", ".join(repr(near) for near in difflib.get_close_matches(name, MT50, n=3, cutoff=0.0))
-        raise ValueError(f"Unknown task {shown(task)}; the nearest are {nearest}. rcjax.envs.TASKS lists all.")
+        raise ValueError(f"Unknown task {short_repr(task)}; the nearest are {nearest}. rcjax.envs.TASKS lists all.")
     if parts["version"] not in (None, *VERSIONS):
         raise ValueError(
-            f"task {task!r} is of version {parts['version']}; the scenes are those of version 3: say '{name}-v3', or "
+            f"task {task!r} is of version {parts['version']}; the scenes are those of version 3: use '{name}-v3' or "
             f"{name!r}."
         )
     return name, None if parts["goal"] is None else parts["goal"] == "hidden"
 
 
 def gymnax_id(task: str) -> str:
-    """The id of a task for `gymnax.make`."""
+    """Returns the id under which `gymnax.make` knows the task."""
     return f"Metaworld/{task}-v3"
 
 
 def register_with_gymnax() -> None:
-    """Make `gymnax.make("Metaworld/door-open-v3", **options)` build our environments; once is enough.
+    """Registers our environments, so that `gymnax.make("Metaworld/door-open-v3", **options)` builds them.
 
-    Each task has the ids "...-v3-goal-hidden" and "...-v3-goal-observable" too, as in Metaworld.
+    Each task also has the ids "...-v3-goal-hidden" and "...-v3-goal-observable", as in Metaworld. Further calls have no
+    effect.
     """
     for task in MT50:
         for suffix in ("", "-goal-hidden", "-goal-observable"):
@@ -112,5 +115,5 @@ def register_with_gymnax() -> None:
                 gymnax.register(name, functools.partial(_build, f"{task}-v3{suffix}"))
 
 
-def _build(name: str, *, goal_hidden: bool | None = None, **options) -> MjxEnv:
+def _build(name: str, *, goal_hidden: bool | None = None, **options: Any) -> SawyerEnv:
     return TASKS[canonical_name(name)](goal_hidden=choose_goal_hidden(name, goal_hidden), **options)

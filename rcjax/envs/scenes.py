@@ -2,14 +2,12 @@
 
 Nothing is copied: the official XML is read with `mujoco.MjSpec` and edited in memory.
 
-* Every official collision is off. Contacts come from explicit pairs between a few primitives, the proxies,
+* All official collisions are turned off. Contacts come from explicit pairs between a few primitives, the proxies,
   chosen so that MJX and C MuJoCo agree on them (sphere-box, capsule-capsule, sphere-plane; not box-box, not
   capsule-box).
 * Bodies that never move relative to their parent are fused into it (37 bodies become 14 in the drawer scene).
-* Bodies that are placed anew at every reset become mocap bodies, so their pose is state and the model is
-  constant.
-* Visible sites (fingertip markers, the goal) get a visual geom each, as those are what a renderer of geoms
-  can draw.
+* Bodies that every reset places become mocap bodies, so their pose is part of the state and the model is constant.
+* Each visible site (fingertip markers, the goal) gets a visual geom, as the renderer draws geoms only.
 * Visual geoms, materials, lights and cameras stay as they are.
 """
 
@@ -17,24 +15,24 @@ import dataclasses
 import importlib.util
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import mujoco
 import numpy as np
 
-PROXY_GROUP = 4  # the official collision geoms' group; viewers and renderers hide it by default
+PROXY_GROUP = 4  # the group of the official collision geoms; viewers and renderers hide it by default
 FIRST_HIDDEN_GROUP = 3  # mujoco.MjvOption draws groups 0-2
 PROXY_PREFIX = "proxy:"
 MARKER_PREFIX = "marker:"
 
-# Contact parameters: the official ones. The larger friction of two geoms counts; the finger pads' is 2.
+# The official contact parameters. Of two geoms, the larger friction counts; the finger pads have 2.
 HAND_FRICTION = 2.0
 FRICTION = 1.0
 SOLREF = (0.01, 1.0)
 SOLIMP = (0.99, 0.995, 0.01, 0.5, 2.0)
-MARGIN = 0.001  # metres, of the hand's pairs, as on the official fingers
+MARGIN = 0.001  # metres, of pairs with the hand, as on the official fingers
 
-# What the official code writes over each weld: no offset, hand turned half about x, torque scale 5.
+# What the official code writes into each weld: no offset, the hand turned by half a turn about x, torque scale 5.
 OFFICIAL_WELD = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0)
 
 _GEOM_TYPES = {
@@ -44,22 +42,21 @@ _GEOM_TYPES = {
     "plane": mujoco.mjtGeom.mjGEOM_PLANE,
 }
 
-_DISAGREEING = ({"box"}, {"box", "capsule"})  # measured: MJX 3.17, whose contacts there break tasks
+_DISAGREEING_SHAPES = ({"box"}, {"box", "capsule"})  # measured: their contacts in MJX 3.17 break tasks
 
 Role = Literal["object", "scenery", "internal"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Proxy:
-    """A primitive that stands for a body in collisions. Metres, in the frame of `body`: "world", a body's name, or, of
-    a body without one, its joint's.
+    """A primitive that stands for a body in collisions. Sizes and positions are metres, in the frame of `body`.
 
-    `role` says with which of its proxies the hand meets it: "object" with all of them, "scenery" with fewer,
-    "internal" with none, as it is there for `extra_pairs` only.
+    `role` says which of the hand's proxies collide with it: for an "object" all of them, for "scenery" fewer, and for
+    "internal" none, as such a proxy collides in `extra_pairs` only.
     """
 
     name: str
-    body: str  # a body's name, or one of its joints' where it has none
+    body: str  # "world", the name of a body, or that of a joint of a body without a name
     shape: Literal["sphere", "capsule", "box", "plane"]
     size: tuple[float, ...]
     pos: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -67,40 +64,39 @@ class Proxy:
     role: Role = "object"
 
 
-ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)  # quaternions that lay a proxy's own z there
-ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)  # along -y, to be exact
+ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)  # quaternions that turn a proxy's own z into that axis
+ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)  # precisely: into -y
 TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 
 
 def internal(proxy: Proxy) -> Proxy:
-    """`proxy` for `extra_pairs` only."""
+    """Returns `proxy` for use in `extra_pairs` only."""
     return dataclasses.replace(proxy, role="internal")
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two proxies of a scene that collide with one another. `friction` is that of sliding; `solref` and `solimp` say
-    how soft the contact is."""
+    """Two proxies that collide, by name. `friction` is for sliding; `solref` and `solimp` determine the softness."""
 
     name1: str
     name2: str
     condim: int = 3
     friction: float = FRICTION
-    margin: float = 0.0  # metres at which contact begins; the hand's proxy is made larger by it
-    torsion: float = 0.005  # metres, friction of turning on the spot; counts with condim 4
+    margin: float = 0.0  # metres of distance at which contact begins; the hand's proxy is enlarged by it
+    torsion: float = 0.005  # metres, torsional friction; counts with condim 4
     solref: tuple[float, ...] = SOLREF
     solimp: tuple[float, ...] = SOLIMP
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneSpec:
-    """What is particular to a task's scene.
+    """What is particular to the scene of a task.
 
-    `placed_bodies` are the top-level bodies that the official reset moves, and `goal_sites` the sites that it
-    puts at the target. `extra_pairs` are collisions besides those of the hand with each proxy. `elliptic_cone` is the
-    official friction cone, for scenes where an object slides between two others; MJX has it for pairs of condim 3 and
-    more only. Light objects in a firm grip or wedged under the hand need more `solver_iterations`: where the solver
-    stops short, they are flung away.
+    `placed_bodies` are the top-level bodies that the official reset moves, and `goal_sites` the sites that it puts at
+    the target. `extra_pairs` are collisions besides those of the hand with each proxy. `elliptic_cone` selects the
+    official friction cone, for scenes where an object slides between two others; MJX supports it only for pairs of
+    condim 3 and more. Light objects in a firm grip or wedged under the hand need more `solver_iterations`: if the
+    solver stops too early, they are flung away.
     """
 
     xml: str  # relative to metaworld's assets
@@ -113,15 +109,18 @@ class SceneSpec:
 
 
 def asset_path(xml: str) -> pathlib.Path:
-    """Where the installed metaworld keeps `xml`, found without importing it and all of its environments."""
+    """Returns the path of `xml` in the installed metaworld, without importing that and all of its environments.
+
+    Raises ValueError if metaworld is not installed.
+    """
     package = importlib.util.find_spec("metaworld")
     if package is None or package.origin is None:
-        raise ValueError("metaworld, whose scenes are needed, is not installed: pip install metaworld")
+        raise ValueError("metaworld is not installed, and its scenes are needed: pip install metaworld")
     return pathlib.Path(package.origin).parent / "assets" / xml
 
 
-PairUp = Callable[[Proxy, Proxy], Pair]
-"""(a proxy of the hand, one of the scene) -> how they collide"""
+MakePair = Callable[[Proxy, Proxy], Pair]
+"""Maps a proxy of the hand and one of the scene to how they collide"""
 
 
 def _default_pair(hand: Proxy, other: Proxy) -> Pair:
@@ -133,24 +132,28 @@ def build_model(
     hand_proxies: Mapping[str, Sequence[Proxy]],
     hand_bodies: Sequence[str] = (),
     tracked_bodies: Sequence[str] = (),
-    pair_up: PairUp = _default_pair,
+    make_pair: MakePair = _default_pair,
 ) -> mujoco.MjModel:
-    """The edited scene, compiled.
+    """Returns the edited scene, compiled.
 
-    `hand_proxies` gives the hand's proxies by what they meet: an object's shape, "scenery", or a "table", which is
-    scenery that is a plane; `pair_up` says how two of them touch. Proxies on `hand_bodies` are the hand's too.
-    `tracked_bodies` are fused bodies whose positions are still wanted: each
-    leaves a site of its name.
+    Args:
+        scene: what is particular to the task.
+        hand_proxies: the hand's proxies by what they collide with: an object's shape, "scenery", or a "table", which is
+            scenery that is a plane.
+        hand_bodies: bodies whose proxies also belong to the hand.
+        tracked_bodies: bodies that are fused although their positions are needed: each becomes a site of its name.
+        make_pair: says how a proxy of the hand collides with another.
 
-    Raises ValueError for a pair of shapes or a margin on which MJX's `jax` backend and C MuJoCo disagree.
+    Raises:
+        ValueError: for a pair of shapes or a margin on which MJX's `jax` backend and C MuJoCo disagree.
     """
     spec = mujoco.MjSpec.from_file(str(asset_path(scene.xml)))
     _disable_collisions(spec)
-    _place_by_mocap(spec, scene.placed_bodies)
+    _make_mocap_bodies(spec, scene.placed_bodies)
     _mark_sites(spec, scene.goal_sites)
     for name in tracked_bodies:
-        spec.body(name).add_site(name=name, rgba=np.zeros(4))
-    _add_proxies(spec, *_collisions(scene, hand_proxies, pair_up), hand_bodies)
+        spec.body(name).add_site(name=name, rgba=np.zeros(4).tolist())
+    _add_proxies(spec, *_collisions(scene, hand_proxies, make_pair), hand_bodies)
     _set_solver(spec, scene.elliptic_cone, scene.solver_iterations)
     spec.compiler.fusestatic = True
     model = spec.compile()
@@ -159,14 +162,14 @@ def build_model(
 
 
 def official_model(xml: str) -> mujoco.MjModel:
-    """The scene as it is, but for what the official code writes over its welds."""
+    """Returns the official scene unedited, with the welds as the official code sets them."""
     model = mujoco.MjModel.from_xml_path(str(asset_path(xml)))
     set_official_weld(model)
     return model
 
 
 def set_official_weld(model: mujoco.MjModel) -> None:
-    """Only the numbers that the official code knows: newer versions of MuJoCo have more to a weld."""
+    """Writes the official numbers into all welds. Newer versions of MuJoCo have further numbers, which stay."""
     welds = model.eq_type == mujoco.mjtEq.mjEQ_WELD
     model.eq_data[welds, : len(OFFICIAL_WELD)] = OFFICIAL_WELD
 
@@ -177,19 +180,19 @@ def _disable_collisions(spec: mujoco.MjSpec) -> None:
         geom.conaffinity = 0
 
 
-def _place_by_mocap(spec: mujoco.MjSpec, names: Sequence[str]) -> None:
+def _make_mocap_bodies(spec: mujoco.MjSpec, names: Sequence[str]) -> None:
     for name in names:
         spec.body(name).mocap = True
 
 
 def _mark_sites(spec: mujoco.MjSpec, goal_sites: Sequence[str]) -> None:
-    """Give each site that a renderer would show a visual geom, a goal's on a mocap body of its own."""
+    """Gives each site that a renderer would show a visual geom, and a goal's a mocap body of its own."""
     for site in spec.sites:
         if site.name not in goal_sites and (site.group >= FIRST_HIDDEN_GROUP or site.rgba[3] == 0):
             continue
         body, pos = site.parent, site.pos
         if site.name in goal_sites:
-            body, pos = spec.worldbody.add_body(name=site.name, pos=site.pos, mocap=True), np.zeros(3)
+            body, pos = spec.worldbody.add_body(name=site.name, pos=site.pos, mocap=True), np.zeros(3).tolist()
         body.add_geom(
             name=MARKER_PREFIX + site.name,
             type=site.type,
@@ -204,7 +207,8 @@ def _mark_sites(spec: mujoco.MjSpec, goal_sites: Sequence[str]) -> None:
         )
 
 
-def _find_body(spec: mujoco.MjSpec, name: str) -> Any:
+def _find_body(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
+    """Returns the body that `Proxy.body` names."""
     if name == "world":
         return spec.worldbody
     return spec.body(name) or spec.joint(name).parent
@@ -230,10 +234,10 @@ def _add_geom(spec: mujoco.MjSpec, proxy: Proxy) -> None:
 def _add_pair(spec: mujoco.MjSpec, pair: Pair) -> None:
     names = (PROXY_PREFIX + pair.name1, PROXY_PREFIX + pair.name2)
     shapes = {str(spec.geom(name).type).rsplit("_", 1)[-1].lower() for name in names}
-    if shapes in _DISAGREEING:
+    if shapes in _DISAGREEING_SHAPES:
         raise ValueError(
-            f"{pair.name1} and {pair.name2} collide as {' and '.join(sorted(shapes))}, where MJX's contacts are not "
-            "C MuJoCo's. Use spheres against boxes, capsules or spheres against capsules, or a plane."
+            f"{pair.name1} and {pair.name2} collide as {' and '.join(sorted(shapes))}, for which MJX's contacts differ "
+            "from C MuJoCo's. Use spheres against boxes, capsules or spheres against capsules, or a plane."
         )
     spec.add_pair(
         geomname1=names[0],
@@ -249,64 +253,67 @@ def _add_pair(spec: mujoco.MjSpec, pair: Pair) -> None:
 def _add_proxies(
     spec: mujoco.MjSpec, proxies: Sequence[Proxy], pairs: Sequence[Pair], hand_bodies: Sequence[str]
 ) -> None:
-    for proxy in _absorb_margins(proxies, pairs, hand_bodies):
+    for proxy in _enlarge_by_margins(proxies, pairs, hand_bodies):
         _add_geom(spec, proxy)
     for pair in pairs:
         _add_pair(spec, pair)
 
 
 def _collisions(
-    scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]], pair_up: PairUp
+    scene: SceneSpec, hand_proxies: Mapping[str, Sequence[Proxy]], make_pair: MakePair
 ) -> tuple[list[Proxy], list[Pair]]:
-    """All proxies of the scene, those of the hand that can meet one among them, and all pairs."""
+    """Returns all proxies, including those of the hand that collide with one of the scene, and all pairs."""
     proxies = {proxy.name: proxy for proxy in scene.proxies}
     pairs = []
     for proxy in scene.proxies:
         if proxy.role == "internal":
             continue
-        for hand in hand_proxies[_partner(proxy)]:
+        for hand in hand_proxies[_hand_proxies_key(proxy)]:
             proxies.setdefault(hand.name, hand)
-            pairs.append(pair_up(hand, proxy))
+            pairs.append(make_pair(hand, proxy))
     return list(proxies.values()), [*pairs, *scene.extra_pairs]
 
 
-def _partner(proxy: Proxy) -> str:
-    """Which of the hand's proxies meet this one."""
+def _hand_proxies_key(proxy: Proxy) -> str:
+    """Returns the key, in `hand_proxies`, of those that collide with this proxy."""
     if proxy.role == "object":
         return proxy.shape
     return "table" if proxy.shape == "plane" else "scenery"
 
 
-def _absorb_margins(proxies: Sequence[Proxy], pairs: Sequence[Pair], hand_bodies: Sequence[str]) -> list[Proxy]:
-    """The proxies, those of the hand grown by the margin of their pairs, which then have none.
+def _enlarge_by_margins(proxies: Sequence[Proxy], pairs: Sequence[Pair], hand_bodies: Sequence[str]) -> list[Proxy]:
+    """Returns the proxies, with those of the hand enlarged by the margin of their pairs, which then have none.
 
-    MJX's `jax` backend drops contacts between a sphere and a box before they touch, whatever the margin. A proxy
-    that is larger by the margin gives the same forces on every backend.
+    MJX's `jax` backend drops contacts between a sphere and a box until they touch, whatever the margin. A proxy that is
+    larger by the margin gives the same forces on every backend.
 
-    Raises ValueError for a margin between two proxies of the scene, and for one of the hand with several margins.
+    Raises ValueError for a margin between two proxies of the scene, and for a proxy of the hand with several margins.
     """
     on_hand = {proxy.name for proxy in proxies if proxy.body in hand_bodies}
     margins: dict[str, set[float]] = {name: set() for name in on_hand}
     for pair in pairs:
-        grown = [name for name in (pair.name1, pair.name2) if name in on_hand]
-        if pair.margin and not grown:
+        enlarged = [name for name in (pair.name1, pair.name2) if name in on_hand]
+        if pair.margin and not enlarged:
             raise ValueError(f"{pair.name1} and {pair.name2} have a margin, and neither is the hand's; enlarge one.")
-        for name in grown:
+        for name in enlarged:
             margins[name].add(pair.margin)
     mixed = [name for name, found in margins.items() if len(found) > 1]
     if mixed:
         raise ValueError(f"{mixed} have pairs of different margins {[sorted(margins[name]) for name in mixed]}.")
-    return [_grown(proxy, max(margins.get(proxy.name, ()), default=0.0)) for proxy in proxies]
+    return [_enlarged(proxy, max(margins.get(proxy.name, ()), default=0.0)) for proxy in proxies]
 
 
-def _grown(proxy: Proxy, by: float) -> Proxy:
-    """`proxy` with its surface moved outwards, metres."""
-    wider = len(proxy.size) if proxy.shape == "box" else 1
-    return dataclasses.replace(proxy, size=tuple(s + by * (i < wider) for i, s in enumerate(proxy.size)))
+def _enlarged(proxy: Proxy, by: float) -> Proxy:
+    """Returns `proxy` with its surface moved outwards by `by` metres."""
+    n_enlarged = len(proxy.size) if proxy.shape == "box" else 1
+    return dataclasses.replace(proxy, size=tuple(s + by * (i < n_enlarged) for i, s in enumerate(proxy.size)))
 
 
 def _set_solver(spec: mujoco.MjSpec, elliptic_cone: bool, iterations: int) -> None:
-    """Four iterations are mostly enough from a warm start, two are not. The time step stays at 0.0025 s."""
+    """Sets the solver's options. The time step stays at 0.0025 s.
+
+    From a warm start, four iterations are mostly enough, and two are not.
+    """
     spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC if elliptic_cone else mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.iterations = iterations

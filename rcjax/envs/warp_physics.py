@@ -1,13 +1,13 @@
-"""MJX-Warp as the physics backend: NVIDIA GPUs through CUDA, and CPUs through Warp's own target.
+"""MJX-Warp as the physics backend, on NVIDIA GPUs through CUDA and on CPUs through Warp's CPU target.
 
-Warp keeps the contacts of all worlds in one buffer, sized when the program is traced, and drops what does not fit.
-So the batch has to be known there: `simulate` is batched by a rule of its own, which sees its size.
+Warp keeps the contacts of all worlds in one buffer, whose size is fixed when the program is traced, and drops contacts
+that do not fit. So the batch size has to be known then: `simulate` has its own batching rule, which sees it.
 """
 
 import functools
 import importlib.util
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,32 +23,35 @@ Simulate = Callable[[mjx.Model, PhysicsState, Float[Array, " U"]], PhysicsState]
 
 
 def check_installed() -> None:
-    """Raises ValueError without Warp."""
+    """Raises ValueError if Warp is not installed."""
     if importlib.util.find_spec("warp") is None:
         raise ValueError("backend='warp' and renderer='warp' need MJX-Warp: pip install 'rcjax[warp]', or use 'jax'.")
 
 
 def contact_capacity(model: mujoco.MjModel) -> tuple[int, int]:
-    """The most contacts and constraint rows that one world can have: all pairs of the scene at once.
+    """Returns the largest numbers of contacts and of constraint rows of one world: all pairs of the scene at once.
 
-    The `jax` backend always computes them all, so it is asked.
+    The `jax` backend always computes all of them, so its data has these numbers.
     """
     data = mjx.make_data(model, impl="jax", device=jax.local_devices()[0])
-    return int(data._impl.ncon), int(data._impl.nefc)
+    implementation = cast(Any, data._impl)  # a class that MJX keeps private
+    return int(implementation.ncon), int(implementation.nefc)
 
 
 def put_model(mj_model: mujoco.MjModel) -> mjx.Model:
-    """`mjx.put_model` for Warp, silent about the solver's limit of iterations: scenes reach it on purpose, and Warp
-    would print a line each time."""
+    """Returns the MJX model for Warp, without warnings about the solver's iteration limit.
+
+    Scenes reach that limit on purpose, and Warp would print a line each time.
+    """
     from mujoco.mjx.third_party.mujoco_warp import OverflowType
 
     model = mjx.put_model(mj_model, impl="warp")
-    wanted = int(model.opt._impl.warn_overflow & ~OverflowType.ITERATIONS)
-    return cast(mjx.Model, model.tree_replace({"opt._impl.warn_overflow": wanted}))
+    warnings = int(cast(Any, model.opt._impl).warn_overflow & ~OverflowType.ITERATIONS)
+    return cast(mjx.Model, model.tree_replace({"opt._impl.warn_overflow": warnings}))
 
 
 def make_simulate(mj_model: mujoco.MjModel, substeps: int) -> Simulate:
-    """`physics.simulate` on MJX-Warp. The model it is given is `put_model`'s.
+    """Returns `physics.simulate` on MJX-Warp for models from `put_model`.
 
     Nested `vmap`s are flattened into one batch of worlds.
     """
@@ -60,12 +63,12 @@ def make_simulate(mj_model: mujoco.MjModel, substeps: int) -> Simulate:
             mocap_pos=state.mocap_pos, mocap_quat=state.mocap_quat, ctrl=ctrl,
         )  # fmt: skip
         data, _ = jax.lax.scan(lambda data, _: (mjx.step(model, data), None), data, length=substeps)
-        moved = {name: getattr(data, name) for name in ("qpos", "qvel", "qacc_warmstart")}
-        return state.replace(**moved, poses=poses_of(mjx.kinematics(model, data)))
+        after = {name: getattr(data, name) for name in ("qpos", "qvel", "qacc_warmstart")}
+        return state.replace(**after, poses=poses_of(mjx.kinematics(model, data)))
 
     @custom_vmap
     def worlds(model, state, ctrl):
-        """Over a leading axis of worlds."""
+        """Simulates a batch of worlds, along a leading axis."""
         n = ctrl.shape[0]
         empty = mjx.make_data(mj_model, impl="warp", naconmax=max(contacts, 1) * n, njmax=rows)
         return jax.vmap(functools.partial(one_world, model, empty))(state, ctrl)
@@ -76,29 +79,31 @@ def make_simulate(mj_model: mujoco.MjModel, substeps: int) -> Simulate:
         state, ctrl = _broadcast(size, batched[1:], (state, ctrl))
         n = ctrl.shape[1]
         flat = jax.tree.map(lambda x: x.reshape(size * n, *x.shape[2:]), (state, ctrl))
-        moved = jax.tree.map(lambda x: x.reshape(size, n, *x.shape[1:]), worlds(model, *flat))
-        return moved, jax.tree.map(lambda _: True, moved)
+        next_state = jax.tree.map(lambda x: x.reshape(size, n, *x.shape[1:]), worlds(model, *flat))
+        return next_state, jax.tree.map(lambda _: True, next_state)
 
     @custom_vmap
     def simulate(model, state, ctrl):
-        alone = jax.tree.map(lambda x: x[None], (state, ctrl))
-        return jax.tree.map(lambda x: x[0], worlds(model, *alone))
+        batch_of_one = jax.tree.map(lambda x: x[None], (state, ctrl))
+        return jax.tree.map(lambda x: x[0], worlds(model, *batch_of_one))
 
     @simulate.def_vmap
     def _(size, batched, model, state, ctrl):
         _check_model_is_shared(batched[0])
-        moved = worlds(model, *_broadcast(size, batched[1:], (state, ctrl)))
-        return moved, jax.tree.map(lambda _: True, moved)
+        next_state = worlds(model, *_broadcast(size, batched[1:], (state, ctrl)))
+        return next_state, jax.tree.map(lambda _: True, next_state)
 
     return simulate
 
 
 def _check_model_is_shared(batched) -> None:
+    """Raises ValueError if any leaf of the model is batched."""
     if any(jax.tree.leaves(batched)):
         raise ValueError("A batch of different models cannot be simulated by backend='warp'; use backend='jax'.")
 
 
 def _broadcast(size: int, batched, tree):
+    """Returns `tree` with a leading axis of `size` also for leaves that are not batched."""
     return jax.tree.map(
         lambda is_batched, x: x if is_batched else jnp.broadcast_to(x, (size, *x.shape)), tuple(batched), tree
     )

@@ -1,6 +1,6 @@
-"""PPO with the meaning that Stable-Baselines3 gives each hyperparameter.
+"""PPO whose hyperparameters mean what they mean in Stable-Baselines3.
 
-Pure functions over a `PPOState` and a `Rollout`; they know no environment, and do not jit themselves::
+The functions are pure, take a `PPOState` and a `Rollout`, do not depend on any environment, and are not jitted::
 
     state = init_state(key_init, obs_size, action_size, config)
     mean, log_std, value = policy_value(state.params, obs)

@@ -1,4 +1,4 @@
-"""What one PPO update learns from: the rollout with its advantages, as flat samples."""
+"""The batch of one PPO update: a rollout and its advantages, flattened into samples."""
 
 import jax
 from jax import Array
@@ -11,7 +11,7 @@ from rcjax.types import Rollout
 
 
 class Batch(PyTree):
-    """Samples `B` = `N * T` of an update; `log_prob` and `value` are those of the policy that acted."""
+    """The `B` = `N * T` samples of an update; `log_prob` and `value` come from the policy that acted."""
 
     obs: Float[Array, "B O"]
     action: Float[Array, "B A"]
@@ -22,9 +22,9 @@ class Batch(PyTree):
 
 
 def make_batch(rollout: Rollout, reward: Float[Array, "T N"], config: PPOConfig) -> Batch:
-    """Samples of a rollout, ordered by environment and then by step.
+    """Returns the samples of a rollout with their advantages, ordered by environment and then by step.
 
-    That is Stable-Baselines3's order, and leaves what is sharded over environments where it is.
+    Stable-Baselines3 uses the same order. Arrays that are sharded over environments stay on their devices.
     """
     advantage, returns = gae(
         reward, rollout.value, rollout.terminated, rollout.final_value, config.gamma, config.gae_lambda

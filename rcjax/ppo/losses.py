@@ -10,11 +10,11 @@ from rcjax.ppo.networks import Params, entropy, log_prob, policy_value
 
 
 def ppo_loss(params: Params, batch: Batch, config: PPOConfig) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Loss of one minibatch, to be minimised, and its parts under Stable-Baselines3's names.
+    """Returns the loss of one minibatch, to be minimised, and metrics under Stable-Baselines3's names.
 
-    `policy_gradient_loss + ent_coef * entropy_loss + vf_coef * value_loss`, where `entropy_loss` is minus the
-    entropy and `value_loss` the mean square without a half. `approx_kl` is the mean of
-    `ratio - 1 - log ratio`.
+    The loss is `policy_gradient_loss + ent_coef * entropy_loss + vf_coef * value_loss`, where `entropy_loss` is the
+    negative entropy and `value_loss` is the mean squared error without a factor of one half. `approx_kl` is the mean
+    of `ratio - 1 - log(ratio)`.
 
     Source: Schulman et al. 2017 (arXiv:1707.06347), equations 7 and 9; http://joschu.net/blog/kl-approx.html.
     """
@@ -41,7 +41,7 @@ def ppo_loss(params: Params, batch: Batch, config: PPOConfig) -> tuple[Float[Arr
 def clipped_surrogate_loss(
     ratio: Float[Array, " B"], advantage: Float[Array, " B"], clip_range: float
 ) -> Float[Array, ""]:
-    """Minus the mean of `min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A)`."""
+    """Returns the negative mean of `min(ratio A, clip(ratio, 1 - clip_range, 1 + clip_range) A)`."""
     clipped = jnp.clip(ratio, 1 - clip_range, 1 + clip_range)
     return -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
 
@@ -52,23 +52,27 @@ def value_loss(
     returns: Float[Array, " B"],
     clip_range_vf: float | None,
 ) -> Float[Array, ""]:
-    """Mean square error; with a clip range the value is first held within it around the old one."""
+    """Returns the mean squared error.
+
+    With `clip_range_vf`, `value` is first clipped to that range around `old_value`.
+    """
     if clip_range_vf is not None:
         value = old_value + jnp.clip(value - old_value, -clip_range_vf, clip_range_vf)
     return jnp.mean((returns - value) ** 2)
 
 
 def normalize(advantage: Float[Array, " B"]) -> Float[Array, " B"]:
-    """Mean 0 and (unbiased) standard deviation 1; a single sample is left as it is."""
+    """Scales advantages to mean 0 and (unbiased) standard deviation 1; a single sample is returned unchanged."""
     if advantage.shape[0] == 1:
         return advantage
     return (advantage - jnp.mean(advantage)) / (jnp.std(advantage, ddof=1) + 1e-8)
 
 
 def explained_variance(value: Float[Array, " B"], returns: Float[Array, " B"]) -> Float[Array, ""]:
-    """Share of the returns' variance that the values explain: 1 is perfect, 0 a constant's, below 0 worse.
+    """Returns the share of the returns' variance that the values explain.
 
-    NaN where the returns do not vary, as in Stable-Baselines3.
+    1 is perfect, a constant gives 0, and negative numbers are worse than a constant. The result is NaN if the returns
+    do not vary, as in Stable-Baselines3.
     """
     variance = jnp.var(returns)
     return jnp.where(variance == 0, jnp.nan, 1 - jnp.var(returns - value) / variance)

@@ -1,7 +1,7 @@
-"""Actor and critic: separate tanh networks and a Gaussian whose width does not depend on the state."""
+"""Actor and critic: separate tanh networks, and a Gaussian policy whose width does not depend on the state."""
 
 import math
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import flax.linen as nn
 import jax
@@ -11,16 +11,16 @@ from jaxtyping import Float, PRNGKeyArray
 
 from rcjax.ppo.config import PPOConfig
 
-Params: TypeAlias = dict[str, Any]
+Params: TypeAlias = dict[str, Any]  # nested: `actor`, `critic` (layers of kernel and bias) and `log_std`
 
 _LOG_2PI = math.log(2 * math.pi)
 
 
 class MLP(nn.Module):
-    """Tanh layers and a linear last one, with orthogonal weights and zero biases.
+    """Tanh layers and a linear last layer, with orthogonal weights and zero biases.
 
-    Float32 matrix products on every backend: these layers are small, and the TPU's default would round their
-    inputs to bfloat16.
+    Matrix products are float32 on every backend: the layers are small, and the TPU's default would round their inputs
+    to bfloat16.
     """
 
     hidden: tuple[int, ...]
@@ -35,9 +35,9 @@ class MLP(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """Mean and log standard deviation of the action, and the value of the state.
+    """Computes the mean and log standard deviation of the action, and the value of the state.
 
-    Initialised as Stable-Baselines3's `ActorCriticPolicy`: orthogonal weights of gain sqrt(2) in hidden
+    It is initialised like `ActorCriticPolicy` of Stable-Baselines3: weights are orthogonal, with gain sqrt(2) in hidden
     layers, 0.01 for the mean and 1 for the value.
     """
 
@@ -56,7 +56,7 @@ class ActorCritic(nn.Module):
 
 
 def init_params(key: PRNGKeyArray, obs_size: int, action_size: int, config: PPOConfig) -> Params:
-    """Fresh parameters: a tree of `actor`, `critic` and `log_std`. Consumes `key`."""
+    """Returns new parameters: a tree of `actor`, `critic` and `log_std`. Consumes `key`."""
     network = ActorCritic(action_size, tuple(config.net_arch), config.log_std_init)
     return dict(network.init(key, jnp.zeros((1, obs_size)))["params"])
 
@@ -64,19 +64,22 @@ def init_params(key: PRNGKeyArray, obs_size: int, action_size: int, config: PPOC
 def policy_value(
     params: Params, obs: Float[Array, "*batch O"]
 ) -> tuple[Float[Array, "*batch A"], Float[Array, " A"], Float[Array, "*batch"]]:
-    """Mean and log standard deviation of the action, and the value; the sizes are read off the parameters."""
+    """Returns the mean and log standard deviation of the action, and the value of the state.
+
+    The sizes of the layers are read from the parameters.
+    """
     n_hidden = len(params["actor"]) - 1
     net_arch = tuple(params["actor"][f"hidden_{i}"]["kernel"].shape[-1] for i in range(n_hidden))
     network = ActorCritic(params["log_std"].shape[-1], net_arch)
-    return network.apply({"params": params}, obs)  # pyright: ignore[reportReturnType]
+    return cast(tuple[Array, Array, Array], network.apply({"params": params}, obs))
 
 
 def sample_action(
     key: PRNGKeyArray, mean: Float[Array, "*batch A"], log_std: Float[Array, " A"]
 ) -> Float[Array, "*batch A"]:
-    """Draw from the Gaussian, not clipped: clip what the environment gets, keep what was drawn.
+    """Draws an action from the Gaussian policy, without clipping. Consumes `key`.
 
-    Consumes `key`.
+    Clip the action that the environment receives, and train on the unclipped one.
     """
     return mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape, mean.dtype)
 
@@ -84,13 +87,13 @@ def sample_action(
 def log_prob(
     action: Float[Array, "*batch A"], mean: Float[Array, "*batch A"], log_std: Float[Array, " A"]
 ) -> Float[Array, "*batch"]:
-    """Log density of the unclipped action, summed over its numbers, in nats."""
+    """Returns the log density of the unclipped action, summed over its components, in nats."""
     z = (action - mean) * jnp.exp(-log_std)
     return -jnp.sum(0.5 * z**2 + log_std + 0.5 * _LOG_2PI, axis=-1)
 
 
 def entropy(log_std: Float[Array, " A"]) -> Float[Array, ""]:
-    """Differential entropy of the Gaussian in nats; the same in every state."""
+    """Returns the differential entropy of the Gaussian in nats, which is the same in every state."""
     return jnp.sum(0.5 + 0.5 * _LOG_2PI + log_std)
 
 

@@ -1,6 +1,7 @@
 """One PPO update: epochs of shuffled minibatches, as two nested scans."""
 
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -17,26 +18,28 @@ from rcjax.pytree import PyTree
 
 
 class PPOState(PyTree):
-    """What learning changes: the parameters and Adam's moments."""
+    """What an update changes: the parameters of actor and critic, and the state of Adam."""
 
     params: Params
     opt_state: optax.OptState
 
 
-class _Progress(PyTree):
+class _UpdateCarry(PyTree):
+    """The carry of the scans over epochs and minibatches."""
+
     state: PPOState
-    active: Bool[Array, ""]  # no minibatch has gone beyond target_kl yet
+    active: Bool[Array, ""]  # whether no minibatch has exceeded target_kl so far
 
 
 @in_32_bits
 def init_state(key: PRNGKeyArray, obs_size: int, action_size: int, config: PPOConfig) -> PPOState:
-    """Fresh parameters and optimizer. Consumes `key`."""
+    """Returns new parameters and the optimizer state for them. Consumes `key`."""
     params = init_params(key, obs_size, action_size, config)
-    return PPOState(params=params, opt_state=optimizer(config).init(params))  # pyright: ignore[reportCallIssue]
+    return PPOState(params=params, opt_state=optimizer(config).init(params))
 
 
 def optimizer(config: PPOConfig) -> optax.GradientTransformation:
-    """Adam with torch's epsilon: like optax's `eps`, added to the root of the corrected second moment."""
+    """Returns Adam with torch's epsilon: like optax's `eps`, it is added to the root of the corrected second moment."""
     return optax.adam(config.learning_rate, eps=config.adam_eps)
 
 
@@ -44,19 +47,20 @@ def optimizer(config: PPOConfig) -> optax.GradientTransformation:
 def update(
     state: PPOState, batch: Batch, key: PRNGKeyArray, config: PPOConfig
 ) -> tuple[PPOState, dict[str, Float[Array, ""]]]:
-    """Learn from the batch for `n_epochs` passes, each in a fresh order. Consumes `key`.
+    """Trains on the batch for `n_epochs` epochs, each in a new random order. Consumes `key`.
 
-    Metrics are Stable-Baselines3's, and like there averaged over the minibatches but for `loss`, which is the
-    last minibatch's, and `approx_kl`, which is the last epoch's mean. Added to them: `grad_norm`, before
-    clipping, and `gradient_steps`, fewer than epochs x minibatches where `target_kl` ended the update early.
+    Returns the new state and metrics. The metrics are those of Stable-Baselines3: means over all minibatches, except
+    `loss`, which is the last minibatch's, and `approx_kl`, which is the mean over the last epoch. Two are added:
+    `grad_norm`, the gradient's global norm before clipping, and `gradient_steps`, which is below epochs x minibatches
+    if `target_kl` stopped the update early.
     """
     return update_in_order(state, batch, shuffle(key, batch.value.shape[0], config), config)
 
 
 def shuffle(key: PRNGKeyArray, n_samples: int, config: PPOConfig) -> Int[Array, "epochs B"]:
-    """The order in which each epoch goes through the samples. Consumes `key`.
+    """Returns the order in which each epoch goes through the samples. Consumes `key`.
 
-    Where one minibatch is the whole batch the order has no effect, and samples stay where they are.
+    If one minibatch holds the whole batch, the order has no effect, and the samples are not shuffled.
     """
     if config.batch_size >= n_samples:
         return jnp.broadcast_to(jnp.arange(n_samples), (config.n_epochs, n_samples))
@@ -68,30 +72,30 @@ def shuffle(key: PRNGKeyArray, n_samples: int, config: PPOConfig) -> Int[Array, 
 def update_in_order(
     state: PPOState, batch: Batch, order: Int[Array, "epochs B"], config: PPOConfig
 ) -> tuple[PPOState, dict[str, Float[Array, ""]]]:
-    """`update` with given sample orders. A truncated last minibatch is a step of its own shape."""
+    """Does what `update` does, with given sample orders. A smaller last minibatch is a separate step after the scan."""
     n_full, size, remainder = config.minibatches(batch.value.shape[0])
     step = functools.partial(_minibatch_step, batch=batch, config=config)
 
-    def epoch(progress: _Progress, indices: Int[Array, " B"]):
+    def epoch(carry: _UpdateCarry, indices: Int[Array, " B"]):
         full = indices[: n_full * size].reshape(n_full, size)
-        progress, metrics = jax.lax.scan(step, progress, full)
+        carry, metrics = jax.lax.scan(step, carry, full)
         if remainder:
-            progress, last = step(progress, indices[n_full * size :])
+            carry, last = step(carry, indices[n_full * size :])
             metrics = jax.tree.map(lambda x, y: jnp.append(x, y), metrics, last)
-        return progress, metrics
+        return carry, metrics
 
-    progress = _Progress(state=state, active=jnp.array(True))  # pyright: ignore[reportCallIssue]
-    progress, metrics = jax.lax.scan(epoch, progress, order)
+    carry = _UpdateCarry(state=state, active=jnp.array(True))
+    carry, metrics = jax.lax.scan(epoch, carry, order)
     summary = _summarize(metrics)
     summary["explained_variance"] = explained_variance(batch.value, batch.returns)
-    summary["std"] = jnp.mean(jnp.exp(progress.state.params["log_std"]))
-    return progress.state, summary
+    summary["std"] = jnp.mean(jnp.exp(carry.state.params["log_std"]))
+    return carry.state, summary
 
 
 def clip_gradients(gradients: Params, max_norm: float) -> tuple[Params, Float[Array, ""]]:
-    """Gradients scaled to a global norm of at most `max_norm`, and the norm before.
+    """Returns the gradients scaled to a global norm of at most `max_norm`, and their norm before scaling.
 
-    The scale is torch's `clip_grad_norm_`: min(1, max_norm / (norm + 1e-6)).
+    The scale is that of torch's `clip_grad_norm_`: min(1, max_norm / (norm + 1e-6)).
     """
     norm = optax.tree.norm(gradients)
     scale = jnp.minimum(1.0, max_norm / (norm + 1e-6))
@@ -99,34 +103,34 @@ def clip_gradients(gradients: Params, max_norm: float) -> tuple[Params, Float[Ar
 
 
 def _minibatch_step(
-    progress: _Progress, indices: Int[Array, " b"], batch: Batch, config: PPOConfig
-) -> tuple[_Progress, dict[str, Array]]:
-    """One gradient step, or none from the first minibatch on whose approx_kl is above 1.5 target_kl."""
+    carry: _UpdateCarry, indices: Int[Array, " b"], batch: Batch, config: PPOConfig
+) -> tuple[_UpdateCarry, dict[str, Array]]:
+    """Takes one gradient step, or none once the approx_kl of a minibatch has exceeded 1.5 target_kl."""
     minibatch = jax.tree.map(lambda x: x[indices], batch)
-    state = progress.state
+    state = carry.state
     gradients, metrics = jax.grad(ppo_loss, has_aux=True)(state.params, minibatch, config)
     gradients, norm = clip_gradients(gradients, config.max_grad_norm)
     updates, opt_state = optimizer(config).update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    stepped = PPOState(params=params, opt_state=opt_state)  # pyright: ignore[reportCallIssue]
+    params = cast(Params, optax.apply_updates(state.params, updates))
+    updated = PPOState(params=params, opt_state=opt_state)
 
-    active = progress.active
+    active = carry.active
     if config.target_kl is not None:
         active = active & ~(metrics["approx_kl"] > 1.5 * config.target_kl)
-        stepped = jax.tree.map(lambda new, old: jnp.where(active, new, old), stepped, state)
-    metrics = {**metrics, "grad_norm": norm, "seen": progress.active, "stepped": active}
-    return _Progress(state=stepped, active=active), metrics  # pyright: ignore[reportCallIssue]
+        updated = jax.tree.map(lambda new, old: jnp.where(active, new, old), updated, state)
+    metrics = {**metrics, "grad_norm": norm, "step_reached": carry.active, "step_taken": active}
+    return _UpdateCarry(state=updated, active=active), metrics
 
 
 def _summarize(metrics: dict[str, Array]) -> dict[str, Float[Array, ""]]:
-    """Means over the minibatches [epochs minibatches] that were looked at before an early stop."""
-    seen = metrics["seen"]
-    last_epoch = jnp.sum(seen[:, 0]) - 1
-    last_minibatch = jnp.sum(seen) - 1
+    """Averages metrics [epochs minibatches] over the minibatches that were evaluated before an early stop."""
+    reached = metrics["step_reached"]
+    last_epoch = jnp.sum(reached[:, 0]) - 1
+    last_minibatch = jnp.sum(reached) - 1
     names = ("policy_gradient_loss", "value_loss", "entropy_loss", "clip_fraction", "grad_norm")
     return {
-        **{name: jnp.mean(metrics[name], where=seen) for name in names},
+        **{name: jnp.mean(metrics[name], where=reached) for name in names},
         "loss": metrics["loss"].ravel()[last_minibatch],
-        "approx_kl": jnp.mean(metrics["approx_kl"][last_epoch], where=seen[last_epoch]),
-        "gradient_steps": jnp.sum(metrics["stepped"]).astype(jnp.float32),
+        "approx_kl": jnp.mean(metrics["approx_kl"][last_epoch], where=reached[last_epoch]),
+        "gradient_steps": jnp.sum(metrics["step_taken"]).astype(jnp.float32),
     }

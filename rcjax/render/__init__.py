@@ -1,8 +1,13 @@
-"""Frames from geom poses, in plain JAX.
+"""A renderer of MuJoCo scenes in plain JAX: draws frames from geom poses.
 
-`build_scene` turns a MuJoCo model and a `View` into a `Scene` on the host; `take_poses` keeps the geom poses it needs;
-`render_frames` draws them, `render_clips` straight into S3D's layout. Nothing here jits but the one-time drawing of the
-backdrop. `build_warp_scene` makes a `WarpScene` for the same functions but `render_clips`, drawn by MJX-Warp instead.
+`build_scene` turns a MuJoCo model and a `View` into a `Scene` on the host. `take_poses` selects the geom poses that the
+scene needs, `render_frames` draws them, and `render_clips` draws them directly in S3D's layout. These functions are to
+be called inside a jitted program; only `build_scene` jits for itself, to draw the backdrop once. `build_warp_scene`
+makes a `WarpScene`, which MJX-Warp draws; all of these functions except `render_clips` take it, too.
+
+Example:
+    scene = build_scene(model, view=View(camera="corner2", size=64))
+    frames = jax.jit(render_frames)(scene, take_poses(scene, poses))
 """
 
 from jax import Array
@@ -32,19 +37,30 @@ __all__ = [
 
 
 def take_poses(scene: Scene | WarpScene, poses: GeomPoses) -> GeomPoses:
-    """Of the poses of all of the model's geoms [.. G], those that `render_frames` needs [.. Gp]."""
-    return _draw.take_poses(scene, poses)  # pyright: ignore[reportArgumentType] (it reads pose_geoms alone)
+    """Selects, from the poses of all geoms of the model [.. G], those that `render_frames` needs [.. Gp]."""
+    return _draw.take_poses(scene, poses)
 
 
 def render_frames(scene: Scene | WarpScene, poses: GeomPoses) -> UInt8[Array, "N F H W 3"]:
-    """Draw F frames of each of N episodes from the poses [N F Gp] of `scene.pose_geoms`.
+    """Draws F frames of each of N episodes.
 
-    A `Scene`'s working memory is in proportion to N F: map over micro-batches of episodes. A `WarpScene` draws at
-    most its `n_pictures`.
+    Args:
+        scene: The scene. Drawing a `Scene` takes working memory in proportion to N F, so map over micro-batches of
+            episodes. A `WarpScene` draws at most its `max_frames`.
+        poses: The poses [N F Gp] of `scene.pose_geoms`, in metres.
+
+    Returns:
+        Frames as 8-bit RGB.
+
+    Raises:
+        ValueError: The poses are of other geoms or another layout, or more than a `WarpScene` draws.
     """
     return _warp.warp_frames(scene, poses) if isinstance(scene, WarpScene) else _draw.render_frames(scene, poses)
 
 
 def render_depth(scene: Scene | WarpScene, poses: GeomPoses) -> Float[Array, "N F H W"]:
-    """Depth in metres along the camera's axis of what `render_frames` shows; the far plane's where nothing is."""
+    """Returns the depth, in metres along the camera's axis, of what `render_frames` shows.
+
+    It is the far plane's depth where nothing is visible. A `Scene`'s transparent surfaces are left out.
+    """
     return _warp.warp_depth(scene, poses) if isinstance(scene, WarpScene) else _draw.render_depth(scene, poses)

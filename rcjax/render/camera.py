@@ -1,4 +1,4 @@
-"""Cameras: which square of which MuJoCo camera's picture is drawn, and the ray through each of its pixels."""
+"""Cameras: which square of a MuJoCo camera's image is drawn, and the ray through each of its pixels."""
 
 import dataclasses
 
@@ -14,34 +14,36 @@ FREE = "free"
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """The square of a camera's picture that is drawn, and how many pixels it is drawn with.
+    """The centre square of a camera's image, and the number of pixels it is drawn with.
 
-    RoboCLIP's picture is 640x480 with the centre `crop` x `crop` taken (section 3 of arXiv:2310.07899 and its
-    release). `size` draws that same square with `size` x `size` pixels.
+    RoboCLIP renders 640x480 pixels and cuts out the centre `crop` x `crop` (section 3 of arXiv:2310.07899 and its
+    release). The same square is drawn here with `size` x `size` pixels.
+
+    Raises ValueError if a side is below 1 or the crop is larger than the frame.
     """
 
     camera: str = "corner2"  # a camera of the model, or "free" for the viewer's default
-    frame_height: int = 480  # pixels of the full picture
+    frame_height: int = 480  # pixels of the full image
     frame_width: int = 640
-    crop: int = 250  # side of the centre square, in pixels of the full picture
-    size: int = 250  # side of the square in pixels drawn
-    mirror: bool = False  # swap left and right, as the release's frames were
-    upright: bool = True  # turn by 180 degrees where the camera's up vector points down
+    crop: int = 250  # side of the centre square, in pixels of the full image
+    size: int = 250  # side of the square, in pixels drawn
+    mirror: bool = False  # swap left and right, as in the release's frames
+    upright: bool = True  # rotate by 180 degrees if the camera's up vector points down
 
     def __post_init__(self):
         if min(self.frame_height, self.frame_width, self.crop, self.size) < 1:
             raise ValueError(f"{self} has a side below 1; every side is a number of pixels.")
         if self.crop > min(self.frame_height, self.frame_width):
             raise ValueError(
-                f"crop={self.crop} does not fit a picture of {self.frame_width}x{self.frame_height}; "
-                f"take at most {min(self.frame_height, self.frame_width)}."
+                f"crop={self.crop} does not fit a frame of {self.frame_width}x{self.frame_height}; "
+                f"give at most {min(self.frame_height, self.frame_width)}."
             )
 
 
 class Camera(PyTree):
     """A pinhole camera. The ray of pixel (row, column) is (x0 + dx column, y0 + dy row, -1) in its frame.
 
-    `mat`'s columns are the camera's right, up and backward axes; lengths are metres.
+    The columns of `mat` are the camera's right, up and backward axes in the world. Lengths are in metres.
     """
 
     pos: Float[Array, "*batch 3"]
@@ -55,12 +57,16 @@ class Camera(PyTree):
 
 
 def camera_names(model: mujoco.MjModel) -> list[str]:
-    """The names a `View` may give, in the model's order, then "free"."""
+    """Returns the camera names that a `View` may have: the model's in their order, then "free"."""
     return [model.camera(i).name for i in range(model.ncam)] + [FREE]
 
 
 def find_camera(model: mujoco.MjModel, name: str) -> int:
-    """Index of a named camera, -1 for "free"; ValueError for one that is unknown or cannot be drawn."""
+    """Returns the index of a named camera, -1 for "free".
+
+    Raises:
+        ValueError: The camera is unknown, given by its sensor size, or orthographic.
+    """
     names = camera_names(model)
     if name not in names:
         raise ValueError(f"camera {name!r} is not in the model; it has {', '.join(names)}.")
@@ -73,7 +79,7 @@ def find_camera(model: mujoco.MjModel, name: str) -> int:
 
 
 def make_camera(model: mujoco.MjModel, data: mujoco.MjData, view: View) -> Camera:
-    """The view's camera as it stands in `data` (whose kinematics must be up to date)."""
+    """Returns the view's camera at its pose in `data`, whose kinematics must be up to date. NumPy arrays."""
     cam = find_camera(model, view.camera)
     if cam < 0:
         pos, mat = _free_camera_pose(model)
@@ -83,7 +89,7 @@ def make_camera(model: mujoco.MjModel, data: mujoco.MjData, view: View) -> Camer
         fovy = float(model.cam_fovy[cam])
     x0, dx, y0, dy = _pixel_rays(view, fovy, turned=view.upright and mat[2, 1] < 0)
     extent = model.stat.extent
-    return Camera(
+    return Camera.of_leaves(
         pos=np.asarray(pos, np.float32),
         mat=np.asarray(mat, np.float32),
         x0=np.float32(x0),
@@ -96,12 +102,12 @@ def make_camera(model: mujoco.MjModel, data: mujoco.MjData, view: View) -> Camer
 
 
 def place_camera(camera: Camera, pos: Float[Array, "*batch 3"], mat: Float[Array, "*batch 3 3"]) -> Camera:
-    """The same camera elsewhere."""
-    return camera.replace(pos=pos, mat=mat)  # pyright: ignore[reportAttributeAccessIssue]
+    """Returns the camera moved to another position and orientation."""
+    return camera.replace(pos=pos, mat=mat)
 
 
 def _pixel_rays(view: View, fovy: float, turned: bool) -> tuple[float, float, float, float]:
-    """x0, dx, y0, dy of `Camera`; `fovy` (degrees) spans the full picture's height."""
+    """x0, dx, y0, dy of a `Camera`; `fovy` in degrees spans the height of the full image."""
     per_pixel = 2 * np.tan(np.radians(fovy) / 2) / view.frame_height
     left, top = (view.frame_width - view.crop) // 2, (view.frame_height - view.crop) // 2
     step = view.crop / view.size
@@ -117,6 +123,7 @@ def _pixel_rays(view: View, fovy: float, turned: bool) -> tuple[float, float, fl
 
 
 def _free_camera_pose(model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
+    """Position and axes of the camera that MuJoCo's viewer starts with."""
     camera = mujoco.MjvCamera()
     mujoco.mjv_defaultFreeCamera(model, camera)
     azimuth, elevation = np.radians(camera.azimuth), np.radians(camera.elevation)
@@ -129,4 +136,4 @@ def _free_camera_pose(model: mujoco.MjModel) -> tuple[np.ndarray, np.ndarray]:
 def _is_orthographic(model: mujoco.MjModel, cam: int) -> bool:
     if hasattr(model, "cam_projection"):
         return int(model.cam_projection[cam]) != int(mujoco.mjtProjection.mjPROJ_PERSPECTIVE)
-    return bool(model.cam_orthographic[cam])
+    return bool(getattr(model, "cam_orthographic")[cam])  # noqa: B009 (older releases of MuJoCo)

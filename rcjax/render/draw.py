@@ -1,4 +1,6 @@
-"""Poses to frames, on the device: three layers of opaque surfaces, their shadows, what is transparent, pixels."""
+"""Draws frames from poses on the device: three opaque layers, then their shadows, then transparent surfaces."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,101 +12,113 @@ from rcjax.precision import in_32_bits
 from rcjax.render import lookup, raster, shade, shadows, textures
 from rcjax.render.camera import Camera, place_camera
 from rcjax.render.layers import Layer
-from rcjax.render.scene import Scene, require_poses
+from rcjax.render.scene import HasPoseGeoms, Scene, SceneStatic, require_poses
 from rcjax.render.vectors import Vector, dot
 from rcjax.types import GeomPoses
 
-_NO_POSES = GeomPoses(pos=np.zeros((1, 0, 3), np.float32), mat=np.zeros((1, 0, 3, 3), np.float32))
-_NO_CEILING = np.int32(np.iinfo(np.int32).max)
+Shader = Callable[[raster.Fragments], tuple[list[Vector], Array]]
+"""Returns the parts of the fragments' colour (see `shade.light_surface`) and their alpha."""
+
+_NO_POSES = GeomPoses.of_leaves(pos=np.zeros((1, 0, 3), np.float32), mat=np.zeros((1, 0, 3, 3), np.float32))
+_NO_KEY_LIMIT = np.int32(np.iinfo(np.int32).max)
 
 
-def take_poses(scene: Scene, poses: GeomPoses) -> GeomPoses:
-    """Of the poses of all of the model's geoms [.. G], those that `render_frames` needs [.. Gp]."""
+def take_poses(scene: HasPoseGeoms, poses: GeomPoses) -> GeomPoses:
+    """Selects, from the poses of all geoms of the model [.. G], those that `render_frames` needs [.. Gp]."""
     rows = np.asarray(scene.pose_geoms, np.int32)
     return GeomPoses(pos=poses.pos[..., rows, :], mat=poses.mat[..., rows, :, :])
 
 
 @in_32_bits
 def render_frames(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F H W 3"]:
-    """Draw F frames of each of N episodes from the poses [N F Gp] of `scene.pose_geoms`.
+    """Draws F frames of each of N episodes from the poses [N F Gp] of `scene.pose_geoms`.
 
-    Poses of episode-fixed geoms are read from the first frame. Working memory is in proportion to N F: map over
-    micro-batches of episodes. Under a sharded jit, call it on each device's own episodes (`jax.shard_map`), since the
-    tiles of all frames are sorted together.
+    The poses of episode-fixed geoms are read from the first frame. Working memory is proportional to N F, so map over
+    micro-batches of episodes. Under a sharded jit, call this function on each device's own episodes
+    (`jax.shard_map`), since it sorts the tiles of all frames together.
 
-    Raises ValueError for poses of other geoms, another layout or another kind of numbers.
+    Raises:
+        ValueError: The poses are not floating-point poses [N F Gp] of the scene's `pose_geoms`.
     """
     require_poses(scene, poses)
-    frames = to_image(_draw_everything(scene, poses), scene.static)
+    frames = to_image(_draw_colours(scene, poses), scene.static)
     return frames.reshape(*poses.pos.shape[:2], scene.size, scene.size, 3)
 
 
 @in_32_bits
 def render_clips(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F//2 H//2 W//2 24"]:
-    """`render_frames` in S3D's space-to-depth layout, of a scene with one sample a pixel.
+    """Draws the frames of `render_frames` in S3D's space-to-depth layout (blocks of 2x2x2 pixels, 3 channels).
 
-    F and the frames' size are even. The frames themselves are never laid out: tiles become blocks at once.
+    The frames themselves are never laid out in memory: tiles become blocks in one transposition.
+
+    Raises:
+        ValueError: The scene has several samples per pixel, F or the frames' size is odd, or the poses do not fit.
     """
     require_poses(scene, poses)
     if scene.static.samples_per_side != 1:
         raise ValueError(
-            f"a scene with {scene.static.samples_per_side**2} samples a pixel; render_clips draws one: draw it with "
-            "render_frames, and give the frames to rcjax.s3d.space_to_depth."
+            f"the scene has {scene.static.samples_per_side**2} samples per pixel, but render_clips draws only one; use "
+            "render_frames and pass its frames to rcjax.s3d.space_to_depth."
         )
     if scene.size % 2 or poses.pos.shape[1] % 2:
         raise ValueError(
-            f"{poses.pos.shape[1]} frames of {scene.size}x{scene.size} pixels; S3D's layout takes blocks of 2x2x2, so "
-            "give an even number of frames of an even size."
+            f"{poses.pos.shape[1]} frames of {scene.size}x{scene.size} pixels; S3D's layout is made of 2x2x2 "
+            "blocks, so the number of frames and their size must be even."
         )
-    colour = _draw_everything(scene, poses)
+    colour = _draw_colours(scene, poses)
     blocks = raster.untile_blocks(colour.reshape(*poses.pos.shape[:2], *colour.shape[1:]), scene.size)
     return shade.unpack_colour(blocks).reshape(*blocks.shape[:-1], 24)
 
 
-def _draw_everything(scene: Scene, poses: GeomPoses) -> UInt32[Array, "J tiles pixels"]:
-    picture, every = draw_opaque(scene, poses)
-    colour = _add_shadowed_light(scene, poses, picture, every) if scene.shadow_maps else picture.colour[..., 0]
-    return _blend_transparent(scene, every, picture.key, colour)
+def _draw_colours(scene: Scene, poses: GeomPoses) -> UInt32[Array, "J tiles pixels"]:
+    framebuffer, frame_poses = draw_opaque(scene, poses)
+    colour = (
+        _add_shadowed_light(scene, poses, framebuffer, frame_poses) if scene.shadow_maps else framebuffer.colour[..., 0]
+    )
+    return _blend_transparent(scene, frame_poses, framebuffer.depth_key, colour)
 
 
 @in_32_bits
 def render_depth(scene: Scene, poses: GeomPoses) -> Float[Array, "N F H W"]:
-    """Depth in metres along the camera's axis of the opaque surfaces; the far plane's where nothing is.
+    """Returns the depth of the opaque surfaces in metres along the camera's axis.
 
-    With several samples, that of a pixel's first.
+    It is the far plane's depth where nothing is visible. With several samples per pixel, it is the depth of the first.
     """
     require_poses(scene, poses)
     k = scene.static.samples_per_side
-    depth = raster.untile(1 / raster.inverse_depth_of(draw_opaque(scene, poses)[0].key), k * scene.size)
+    depth = raster.untile(1 / raster.inverse_depth_of(draw_opaque(scene, poses)[0].depth_key), k * scene.size)
     return depth[:, ::k, ::k].reshape(*poses.pos.shape[:2], scene.size, scene.size)
 
 
-def draw_opaque(scene: Scene, poses: GeomPoses) -> tuple[raster.Picture, GeomPoses]:
-    """The N F pictures of what is opaque, before shadows, and the poses of all geoms [N F G] in them."""
+def draw_opaque(scene: Scene, poses: GeomPoses) -> tuple[raster.Framebuffer, GeomPoses]:
+    """Returns N F framebuffers of the opaque surfaces, without shadows, and the poses of all geoms [(N F) G]."""
     n, f = poses.pos.shape[:2]
-    first = all_poses(scene, jax.tree.map(lambda x: x[:, 0], poses))
-    episode = _draw_colours(scene, scene.episode_layer, first, scene.backdrop, jnp.zeros(n, jnp.int32))
-    every = all_poses(scene, jax.tree.map(lambda x: x.reshape(n * f, *x.shape[2:]), poses))
-    return _draw_colours(scene, scene.frame_layer, every, episode, jnp.repeat(jnp.arange(n), f)), every
+    episode_poses = join_fixed_poses(scene, jax.tree.map(lambda x: x[:, 0], poses))
+    episode = _draw_layer(scene, scene.episode_layer, episode_poses, scene.backdrop, jnp.zeros(n, jnp.int32))
+    frame_poses = join_fixed_poses(scene, jax.tree.map(lambda x: x.reshape(n * f, *x.shape[2:]), poses))
+    return _draw_layer(scene, scene.frame_layer, frame_poses, episode, jnp.repeat(jnp.arange(n), f)), frame_poses
 
 
 @in_32_bits
 def draw_backdrop(scene: Scene, layer: Layer) -> Scene:
-    """The scene with what never moves, `layer`, drawn into its backdrop."""
-    still = all_poses(scene, _NO_POSES)
-    return scene.replace(backdrop=_draw_colours(scene, layer, still, scene.backdrop, jnp.zeros(1, jnp.int32)))
+    """Returns the scene with `layer`, which never moves, drawn into its backdrop."""
+    fixed_poses = join_fixed_poses(scene, _NO_POSES)
+    return scene.replace(backdrop=_draw_layer(scene, layer, fixed_poses, scene.backdrop, jnp.zeros(1, jnp.int32)))
 
 
 @in_32_bits
 def draw_shadow_maps(scene: Scene, layer: Layer) -> Scene:
-    """The scene with what never moves, `layer`, drawn into its shadow maps."""
-    still, only = all_poses(scene, _NO_POSES), jnp.zeros(1, jnp.int32)
-    maps = [m.replace(still=_draw_map(scene, m, layer, still, m.still, only)) for m in scene.shadow_maps]
+    """Returns the scene with `layer`, which never moves, drawn into its shadow maps."""
+    fixed_poses, base_index = join_fixed_poses(scene, _NO_POSES), jnp.zeros(1, jnp.int32)
+    maps = [
+        m.replace(static_depth=_draw_shadow_layer(scene, m, layer, fixed_poses, m.static_depth, base_index))
+        for m in scene.shadow_maps
+    ]
     return scene.replace(shadow_maps=tuple(maps))
 
 
-def all_poses(scene: Scene, poses: GeomPoses) -> GeomPoses:
-    """The scene's fixed poses, then the given ones [J Gp], for each picture."""
+def join_fixed_poses(scene: Scene, poses: GeomPoses) -> GeomPoses:
+    """Returns, for each of J images, the scene's fixed poses followed by the given ones [J Gp]: [J G]."""
 
     def join(fixed, given):
         return jnp.concatenate([jnp.broadcast_to(fixed, (given.shape[0], *fixed.shape)), given], axis=1)
@@ -112,117 +126,135 @@ def all_poses(scene: Scene, poses: GeomPoses) -> GeomPoses:
     return jax.tree.map(join, scene.fixed_poses, poses)
 
 
-def to_image(colour: UInt32[Array, "J tiles pixels"], static) -> UInt8[Array, "J H W 3"]:
-    """Packed colours in tile order to pictures, each pixel the mean of its samples."""
+def to_image(colour: UInt32[Array, "J tiles pixels"], static: SceneStatic) -> UInt8[Array, "J H W 3"]:
+    """Converts packed colours in tile order to images, where each pixel is the mean of its samples."""
     k = static.samples_per_side
-    picture = shade.unpack_colour(raster.untile(colour, static.raster_size))
+    image = shade.unpack_colour(raster.untile(colour, static.raster_size))
     if k == 1:
-        return picture
-    total = picture.reshape(-1, static.size, k, static.size, k, 3).sum(axis=(2, 4), dtype=jnp.int32)
-    return ((total + k * k // 2) // (k * k)).astype(jnp.uint8)  # in integers: XLA's casts round where C's cut off
+        return image
+    total = image.reshape(-1, static.size, k, static.size, k, 3).sum(axis=(2, 4), dtype=jnp.int32)
+    # The mean is taken in integers, since XLA rounds when it casts a float to an integer, while C truncates.
+    return ((total + k * k // 2) // (k * k)).astype(jnp.uint8)
 
 
 def view_camera(scene: Scene, poses: GeomPoses) -> Camera:
-    """The camera of each picture [J]."""
+    """Returns the camera of each image [J]."""
     n, carrier = poses.pos.shape[0], scene.static.camera_geom
     if carrier < 0:
-        return _for_each(scene.camera, n)
-    held = poses.mat[:, carrier]
-    pos = poses.pos[:, carrier] + (held * scene.camera.pos).sum(-1)
-    return place_camera(scene.camera, pos, _matmul(held, scene.camera.mat))
+        return _repeat_camera(scene.camera, n)
+    carrier_mat = poses.mat[:, carrier]
+    pos = poses.pos[:, carrier] + (carrier_mat * scene.camera.pos).sum(-1)
+    return place_camera(scene.camera, pos, _matmul(carrier_mat, scene.camera.mat))
 
 
-def _for_each(camera: Camera, n: int) -> Camera:
+def _repeat_camera(camera: Camera, n: int) -> Camera:
     pos, mat = (jnp.broadcast_to(a, (n, *a.shape)) for a in (camera.pos, camera.mat))
     return place_camera(camera, pos, mat)
 
 
-def _draw_colours(
-    scene: Scene, layer: Layer, poses: GeomPoses, base: raster.Picture, base_of: Int[Array, " J"]
-) -> raster.Picture:
-    """An opaque layer over pictures, one packed colour for each part of the light that shadows tell apart."""
+def _draw_layer(
+    scene: Scene, layer: Layer, poses: GeomPoses, base: raster.Framebuffer, base_index: Int[Array, " J"]
+) -> raster.Framebuffer:
+    """Draws an opaque layer over framebuffers, with one packed colour for each part of `shade.light_surface`."""
     if layer.is_empty:
-        return jax.tree.map(lambda x: x[base_of], base)
+        return jax.tree.map(lambda x: x[base_index], base)
     camera, static = view_camera(scene, poses), scene.static
-    shaded = _shader(scene, layer, camera, poses, static.shadow_lights)
+    shade_fragments = _make_shader(scene, layer, camera, poses, static.shadow_lights)
 
-    def pack(hits: raster.Hits):
-        return jnp.stack([shade.pack_colour(part) for part in shaded(hits)[0]], axis=-1)
+    def pack(fragments: raster.Fragments):
+        return jnp.stack([shade.pack_colour(part) for part in shade_fragments(fragments)[0]], axis=-1)
 
-    setup = project(scene, layer, camera, poses)
-    return raster.draw(setup, base, pack, base_of=base_of, near=scene.camera.near, grid=static.grid, chunk=static.chunk)
+    setup = set_up_layer(scene, layer, camera, poses)
+    return raster.draw(
+        setup, base, pack, base_index=base_index, near=scene.camera.near, grid=static.grid, chunk=static.chunk
+    )
 
 
-def _draw_map(
+def _draw_shadow_layer(
     scene: Scene,
-    light: shadows.ShadowMap,
+    shadow_map: shadows.ShadowMap,
     layer: Layer,
     poses: GeomPoses,
-    base: raster.Picture,
-    base_of: Int[Array, " J"],
-) -> raster.Picture:
-    """A layer over a light's depth pictures. All faces cast shadows, as in MuJoCo."""
+    base: raster.Framebuffer,
+    base_index: Int[Array, " J"],
+) -> raster.Framebuffer:
+    """Draws a layer over a light's depth framebuffers. Back faces cast shadows too, as in MuJoCo."""
     if layer.is_empty:
-        return jax.tree.map(lambda x: x[base_of], base)
-    size, camera = scene.static.shadow_size, _for_each(light.camera, poses.pos.shape[0])
-    corners = shadows.project(light, _corners(layer, camera, poses))
+        return jax.tree.map(lambda x: x[base_index], base)
+    size, camera = scene.static.shadow_size, _repeat_camera(shadow_map.camera, poses.pos.shape[0])
+    corners = shadows.project(shadow_map, _corners(layer, camera, poses))
     grid = raster.Grid(size)
-    setup = raster.set_up(corners, camera, grid, cull=False, push=shadows.PUSH)
+    setup = raster.set_up_triangles(corners, camera, grid, cull=False, slope_scaled_bias=shadows.SLOPE_SCALED_BIAS)
 
-    def colourless(hits: raster.Hits):
-        return jnp.zeros((*hits.cluster.shape, 0), jnp.uint32)
+    def no_colour(fragments: raster.Fragments):
+        return jnp.zeros((*fragments.cluster.shape, 0), jnp.uint32)
 
-    return raster.draw(setup, base, colourless, base_of=base_of, near=camera.near, grid=grid, chunk=scene.static.chunk)
+    return raster.draw(
+        setup, base, no_colour, base_index=base_index, near=camera.near, grid=grid, chunk=scene.static.chunk
+    )
 
 
-def project(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses) -> raster.Setup:
-    """A layer's triangles as the rasteriser takes them, in each picture."""
-    setup = raster.set_up(_corners(layer, camera, poses), camera, scene.static.grid)
+def set_up_layer(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses) -> raster.TriangleSetup:
+    """Sets up a layer's triangles for the rasteriser, in each image."""
+    setup = raster.set_up_triangles(_corners(layer, camera, poses), camera, scene.static.grid)
     if scene.static.lookup == "index":
         return setup
-    return setup.replace(carried=lookup.factors(layer, _in_camera(camera, poses)[0], setup.edges))
+    return setup.replace(varyings=lookup.varying_planes(layer, _to_camera_frame(camera, poses)[0], setup.edges))
 
 
 def _corners(layer: Layer, camera: Camera, poses: GeomPoses) -> raster.Corners:
-    """The layer's corners in each picture's camera frame."""
-    mat, offset = _in_camera(camera, poses)
-    turn, shift = mat[:, layer.geom, ..., None], offset[:, layer.geom, :, None]  # [J K 3 3 1], [J K 3 1]
+    """The layer's corners in the camera frame of each image."""
+    mat, offset = _to_camera_frame(camera, poses)
+    rotation, translation = mat[:, layer.geom, ..., None], offset[:, layer.geom, :, None]  # [J K 3 3 1], [J K 3 1]
 
-    def moved(corner: int, axis: int) -> Array:
+    def camera_coordinate(corner: int, axis: int) -> Array:
         point = layer.corners[:, corner]
-        return dot([turn[:, :, axis, k] for k in range(3)], [point[:, k] for k in range(3)]) + shift[:, :, axis]
+        return (
+            dot([rotation[:, :, axis, k] for k in range(3)], [point[:, k] for k in range(3)]) + translation[:, :, axis]
+        )
 
-    first, second, third = ((moved(corner, 0), moved(corner, 1), moved(corner, 2)) for corner in range(3))
+    first, second, third = (
+        (camera_coordinate(corner, 0), camera_coordinate(corner, 1), camera_coordinate(corner, 2))
+        for corner in range(3)
+    )
     return first, second, third
 
 
-def _shader(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses, shadow_lights: tuple[int, ...]):
-    """A function from hits to the parts of their colour (see `shade.light_surface`) and their alpha."""
-    mat, _ = _in_camera(camera, poses)
+def _make_shader(
+    scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses, shadow_lights: tuple[int, ...]
+) -> Shader:
+    """Returns the function that shades the fragments of a layer."""
+    mat, _ = _to_camera_frame(camera, poses)
     light_pos, light_direction = shade.lights_in_camera(scene.lights, camera)
 
-    def shaded(hits: raster.Hits) -> tuple[list[Vector], Array]:
-        point = lookup.by_index(layer, mat, hits) if scene.static.lookup == "index" else lookup.by_factors(layer, hits)
-        surface, mapping = _at_materials(scene, layer, hits)
-        x = camera.x0 + camera.dx * hits.centre_column
-        y = camera.y0 + camera.dy * hits.centre_row
+    def shade_fragments(fragments: raster.Fragments) -> tuple[list[Vector], Array]:
+        point = (
+            lookup.by_index(layer, mat, fragments)
+            if scene.static.lookup == "index"
+            else lookup.by_varyings(layer, fragments)
+        )
+        surface, mapping = _surface_at(scene, layer, fragments)
+        x = camera.x0 + camera.dx * fragments.pixel_column
+        y = camera.y0 + camera.dy * fragments.pixel_row
         parts = shade.light_surface(
             (x * point.depth, y * point.depth, -point.depth), point.normal, surface,
-            _texture_colour(scene, point, mapping), scene.lights, light_pos[hits.picture, None],
-            light_direction[hits.picture, None], scene.static.directional, shadow_lights,
+            _texture_colour(scene, point, mapping), scene.lights, light_pos[fragments.image, None],
+            light_direction[fragments.image, None], scene.static.directional, shadow_lights,
         )  # fmt: skip
         return parts, surface.rgba[..., 3]
 
-    return shaded
+    return shade_fragments
 
 
-def _at_materials(scene: Scene, layer: Layer, hits: raster.Hits) -> tuple[shade.Surface, textures.Mapping | None]:
-    """The surface and the texture at each pixel, read or (with carried numbers) chosen by comparison."""
+def _surface_at(
+    scene: Scene, layer: Layer, fragments: raster.Fragments
+) -> tuple[shade.Surface, textures.Mapping | None]:
+    """The surface and the texture at each pixel, gathered or (with varyings) selected by comparison."""
     table = (layer.surface, layer.texture)
     if scene.static.lookup == "index":
-        material = layer.material[jnp.maximum(hits.cluster, 0)]
+        material = layer.material[jnp.maximum(fragments.cluster, 0)]
         return jax.tree.map(lambda a: a[material], table)
-    material = lookup.carried_material(hits)
+    material = lookup.material_from_varyings(fragments)
 
     def choose(rows: Array) -> Array:
         is_row = material[..., None] == jnp.arange(rows.shape[0])
@@ -232,36 +264,43 @@ def _at_materials(scene: Scene, layer: Layer, hits: raster.Hits) -> tuple[shade.
     return jax.tree.map(choose, table)
 
 
-def _texture_colour(scene: Scene, point: lookup.Point, mapping: textures.Mapping | None) -> Vector:
-    """The texture at the hits; white in a layer without textures."""
+def _texture_colour(scene: Scene, point: lookup.SurfacePoint, mapping: textures.Mapping | None) -> Vector:
+    """The colour of the texture at each fragment; white in a layer without textures."""
     if point.texture is None or mapping is None:
         return (jnp.ones_like(point.depth),) * 3
     coords, *along = point.texture
-    k = scene.static.samples_per_side  # what the coordinates change by in a pixel, not in one of its samples
+    k = scene.static.samples_per_side  # the change of the coordinates per pixel, not per sample
     along_x, along_y = (tuple(k * c for c in change) for change in along)
     return textures.sample(scene.atlas, mapping, coords, along_x, along_y)
 
 
 def _add_shadowed_light(
-    scene: Scene, poses: GeomPoses, picture: raster.Picture, every: GeomPoses
+    scene: Scene, poses: GeomPoses, framebuffer: raster.Framebuffer, frame_poses: GeomPoses
 ) -> UInt32[Array, "J tiles pixels"]:
-    """Colours with what each light that casts shadows adds where it shines."""
+    """Adds the light of each light that casts shadows, where it is not in shadow, and returns the colours."""
     n, f = poses.pos.shape[:2]
-    first = all_poses(scene, jax.tree.map(lambda x: x[:, 0], poses))
-    point = world_points(scene, every, picture.key)
-    total = [c for c in shade.unpack_channels(picture.colour[..., 0])[:3]]
-    for number, light in enumerate(scene.shadow_maps):
-        seen = _draw_map(scene, light, scene.episode_layer, first, light.still, jnp.zeros(n, jnp.int32))
-        seen = _draw_map(scene, light, scene.frame_layer, every, seen, jnp.repeat(jnp.arange(n), f))
-        seen = _draw_map(scene, light, scene.transparent_layer, every, seen, jnp.arange(n * f))
-        lit = shadows.lit(light, seen.key, scene.static.shadow_size, point)
-        added = shade.unpack_channels(picture.colour[..., 1 + number])[:3]
+    episode_poses = join_fixed_poses(scene, jax.tree.map(lambda x: x[:, 0], poses))
+    point = world_points(scene, frame_poses, framebuffer.depth_key)
+    total = [c for c in shade.unpack_channels(framebuffer.colour[..., 0])[:3]]
+    for index, shadow_map in enumerate(scene.shadow_maps):
+        light_buffer = _draw_shadow_layer(
+            scene, shadow_map, scene.episode_layer, episode_poses, shadow_map.static_depth, jnp.zeros(n, jnp.int32)
+        )
+        light_buffer = _draw_shadow_layer(
+            scene, shadow_map, scene.frame_layer, frame_poses, light_buffer, jnp.repeat(jnp.arange(n), f)
+        )
+        light_buffer = _draw_shadow_layer(
+            scene, shadow_map, scene.transparent_layer, frame_poses, light_buffer, jnp.arange(n * f)
+        )
+        lit = shadows.lit_fraction(shadow_map, light_buffer.depth_key, scene.static.shadow_size, point)
+        added = shade.unpack_channels(framebuffer.colour[..., 1 + index])[:3]
         total = [jnp.minimum(a + lit * b, 255.0) for a, b in zip(total, added, strict=True)]
     return shade.pack_colour(tuple(c / 255 for c in total))
 
 
-def world_points(scene: Scene, every: GeomPoses, key: Int[Array, "J tiles pixels"]) -> Vector:
-    camera, depth = view_camera(scene, every), 1 / raster.inverse_depth_of(key)
+def world_points(scene: Scene, frame_poses: GeomPoses, depth_key: Int[Array, "J tiles pixels"]) -> Vector:
+    """Returns the world coordinates of the opaque surface at each sample."""
+    camera, depth = view_camera(scene, frame_poses), 1 / raster.inverse_depth_of(depth_key)
     column, row = raster.pixel_grid(scene.static.grid)
     local = ((camera.x0 + camera.dx * column) * depth, (camera.y0 + camera.dy * row) * depth, -depth)
     pos, mat = camera.pos[:, :, None, None], camera.mat[:, :, :, None, None]
@@ -269,54 +308,54 @@ def world_points(scene: Scene, every: GeomPoses, key: Int[Array, "J tiles pixels
 
 
 def _blend_transparent(
-    scene: Scene, poses: GeomPoses, key: Int[Array, "J tiles pixels"], colour: UInt32[Array, "J tiles pixels"]
+    scene: Scene, poses: GeomPoses, depth_key: Int[Array, "J tiles pixels"], colour: UInt32[Array, "J tiles pixels"]
 ) -> UInt32[Array, "J tiles pixels"]:
-    """Colours behind the transparent surfaces before `key`.
+    """Blends the transparent surfaces that are nearer than `depth_key` over the opaque colours.
 
-    MuJoCo draws transparent geoms twice, front to back and then back to front, each over what is there. Surfaces are
-    found from front to back, and both orders' sums are kept on the way.
+    MuJoCo draws transparent geoms twice, front to back and then back to front, each time over what is there already.
+    Here depth peeling finds the surfaces from front to back, and accumulates the sums of both orders on the way.
     """
     layer = scene.transparent_layer
     if layer.is_empty:
         return colour
     camera, static = view_camera(scene, poses), scene.static
-    shaded = _shader(scene, layer, camera, poses, ())
-    setup = project(scene, layer, camera, poses)
-    behind = raster.Picture(colour=jnp.zeros((*key.shape, 1), jnp.uint32), key=key)
+    shade_fragments = _make_shader(scene, layer, camera, poses, ())
+    setup = set_up_layer(scene, layer, camera, poses)
+    behind = raster.Framebuffer(colour=jnp.zeros((*depth_key.shape, 1), jnp.uint32), depth_key=depth_key)
 
-    def pack(hits: raster.Hits):
-        (lit,), alpha = shaded(hits)
+    def pack(fragments: raster.Fragments):
+        (lit,), alpha = shade_fragments(fragments)
         return shade.pack_colour(lit, alpha)[..., None]
 
     def peel(state):
-        _, ceiling, through, front_first, back_first = state
-        picture = raster.draw(
-            setup, behind, pack, base_of=jnp.arange(key.shape[0]), near=scene.camera.near,
-            grid=static.grid, chunk=static.chunk, below=ceiling,
+        _, key_limit, transmittance, front_to_back, back_to_front = state
+        framebuffer = raster.draw(
+            setup, behind, pack, base_index=jnp.arange(depth_key.shape[0]), near=scene.camera.near,
+            grid=static.grid, chunk=static.chunk, key_limit=key_limit,
         )  # fmt: skip
-        *rgb, alpha = shade.unpack_channels(picture.colour[..., 0])
+        *rgb, alpha = shade.unpack_channels(framebuffer.colour[..., 0])
         alpha = alpha / 255
-        front_first = [(1 - alpha) * sum_ + alpha * c for sum_, c in zip(front_first, rgb, strict=True)]
-        back_first = [sum_ + through * alpha * c for sum_, c in zip(back_first, rgb, strict=True)]
-        found = picture.key != key
-        ceiling = jnp.where(found, picture.key, 0)
-        return found.any(), ceiling, through * (1 - alpha), front_first, back_first
+        front_to_back = [(1 - alpha) * sum_ + alpha * c for sum_, c in zip(front_to_back, rgb, strict=True)]
+        back_to_front = [sum_ + transmittance * alpha * c for sum_, c in zip(back_to_front, rgb, strict=True)]
+        found = framebuffer.depth_key != depth_key
+        key_limit = jnp.where(found, framebuffer.depth_key, 0)
+        return found.any(), key_limit, transmittance * (1 - alpha), front_to_back, back_to_front
 
-    none = [jnp.zeros(key.shape)] * 3
-    start = (jnp.array(True), jnp.full(key.shape, _NO_CEILING), jnp.ones(key.shape), none, none)
-    *_, through, front_first, back_first = jax.lax.while_loop(lambda state: state[0], peel, start)
+    black = [jnp.zeros(depth_key.shape)] * 3
+    start = (jnp.array(True), jnp.full(depth_key.shape, _NO_KEY_LIMIT), jnp.ones(depth_key.shape), black, black)
+    *_, transmittance, front_to_back, back_to_front = jax.lax.while_loop(lambda state: state[0], peel, start)
     opaque = shade.unpack_channels(colour)[:3]
-    once = [through * c + sum_ for c, sum_ in zip(opaque, front_first, strict=True)]
-    twice = [through * c + sum_ for c, sum_ in zip(once, back_first, strict=True)]
-    return shade.pack_colour(tuple(c / 255 for c in twice))
+    after_first_pass = [transmittance * c + sum_ for c, sum_ in zip(opaque, front_to_back, strict=True)]
+    after_second_pass = [transmittance * c + sum_ for c, sum_ in zip(after_first_pass, back_to_front, strict=True)]
+    return shade.pack_colour(tuple(c / 255 for c in after_second_pass))
 
 
-def _in_camera(camera: Camera, poses: GeomPoses) -> tuple[Float[Array, "J G 3 3"], Float[Array, "J G 3"]]:
-    """Rotations and positions of geoms in their picture's camera frame."""
-    turn = camera.mat.swapaxes(-1, -2)[:, None]
-    return _matmul(turn, poses.mat), (turn * (poses.pos - camera.pos[:, None])[..., None, :]).sum(-1)
+def _to_camera_frame(camera: Camera, poses: GeomPoses) -> tuple[Float[Array, "J G 3 3"], Float[Array, "J G 3"]]:
+    """Rotations and positions of geoms in the camera frame of their image."""
+    rotation = camera.mat.swapaxes(-1, -2)[:, None]
+    return _matmul(rotation, poses.mat), (rotation * (poses.pos - camera.pos[:, None])[..., None, :]).sum(-1)
 
 
-def _matmul(a, b):
-    """3x3 products written out, so that no matrix unit rounds them."""
+def _matmul(a: Array, b: Array) -> Array:
+    """3x3 matrix products written out, so that no matrix unit computes them in a lower precision."""
     return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)

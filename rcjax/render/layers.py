@@ -1,4 +1,4 @@
-"""Geoms' triangles in clusters: what the rasteriser draws, a layer at a time. Host, NumPy."""
+"""Layers: the triangles of geoms in clusters, which the rasteriser draws one layer at a time. Host, NumPy."""
 
 from collections.abc import Mapping
 
@@ -14,23 +14,24 @@ from rcjax.render.meshes import Triangles
 
 
 class Layer(PyTree):
-    """K clusters of B triangles, each cluster of one geom: in the geom's frame.
+    """K clusters of B triangles in their geom's frame; each cluster belongs to one geom.
 
-    Corners are [.., corner, xyz, B], as the inner loops go over B; normals and texture coordinates [.., B, corner, 3],
-    as single triangles are looked up. Geoms that look alike share one of the M materials. `coords` and `texture` are
-    None where no geom has a texture.
+    Corners are [.., corner, xyz, B], since the inner loops run over B. Normals and texture coordinates are
+    [.., B, corner, 3], since they are gathered for single triangles. Geoms that look alike share one of the M
+    materials. `coords` and `texture` are None if no geom has a texture.
     """
 
     corners: Float[Array, "K 3 3 B"]
     normals: Float[Array, "K B 3 3"]
-    geom: Int[Array, " K"]  # row of the scene's fixed poses, then of the poses given
-    material: Int[Array, " K"]
-    surface: shade.Surface  # of each of M materials
+    geom: Int[Array, " K"]  # row among the scene's fixed poses followed by the given poses
+    material: Int[Array, " K"]  # row of `surface` and `texture`
+    surface: shade.Surface  # of each of the M materials
     coords: Float[Array, "K B 3 3"] | None
-    texture: textures.Mapping | None  # of each of M materials
+    texture: textures.Mapping | None  # of each of the M materials
 
     @property
     def is_empty(self) -> bool:
+        """Whether the layer has no triangles."""
         return self.geom.shape[0] == 0
 
 
@@ -40,26 +41,33 @@ def make_layer(
     row: Mapping[int, int],
     mappings: Mapping[int, textures.Mapping],
 ) -> Layer:
-    """The triangles of some geoms; `row` is each geom's place among all poses, `mappings` are by texture id."""
+    """Makes a layer of the triangles of some geoms.
+
+    Args:
+        model: The model.
+        parts: The triangles of each geom, by its id.
+        row: The row of each geom among the scene's fixed poses followed by the given poses.
+        mappings: Where each texture lies in the atlas, by its id.
+    """
     corners, normals, coords, geoms = [], [], [], []
     for geom, part in parts.items():
-        mapped = textures.texture_coordinates(model, geom, part.unit, part.uv)
+        texture_coords = textures.texture_coordinates(model, geom, part.unit, part.uv)
         for cluster in cluster_triangles(part.corners, raster.CLUSTER):
-            corners.append(_padded(part.corners[cluster]).transpose(1, 2, 0))
-            normals.append(_padded(part.normals[cluster]))
-            coords.append(_padded(mapped[cluster]))
+            corners.append(_padded_to_cluster(part.corners[cluster]).transpose(1, 2, 0))
+            normals.append(_padded_to_cluster(part.normals[cluster]))
+            coords.append(_padded_to_cluster(texture_coords[cluster]))
             geoms.append(geom)
-    spare = -len(geoms) % raster.WORD
-    padded = geoms + geoms[:1] * spare
+    n_padding = -len(geoms) % raster.WORD
+    padded = geoms + geoms[:1] * n_padding
     surface, texture, material_of = _materials(model, list(parts), mappings)
     textured = any(textures.geom_texture(model, g) != textures.NO_TEXTURE for g in parts)
-    return Layer(
-        corners=_stack(corners, (3, 3, raster.CLUSTER), spare),
-        normals=_stack(normals, (raster.CLUSTER, 3, 3), spare),
+    return Layer.of_leaves(
+        corners=_stack(corners, (3, 3, raster.CLUSTER), n_padding),
+        normals=_stack(normals, (raster.CLUSTER, 3, 3), n_padding),
         geom=np.array([row[g] for g in padded], np.int32),
         material=np.array([material_of[g] for g in padded], np.int32),
         surface=surface,
-        coords=_stack(coords, (raster.CLUSTER, 3, 3), spare) if textured else None,
+        coords=_stack(coords, (raster.CLUSTER, 3, 3), n_padding) if textured else None,
         texture=texture if textured else None,
     )
 
@@ -67,23 +75,26 @@ def make_layer(
 def _materials(
     model: mujoco.MjModel, geoms: list[int], mappings: Mapping[int, textures.Mapping]
 ) -> tuple[shade.Surface, textures.Mapping, dict[int, int]]:
-    """The different looks among the geoms, and each geom's row in them."""
-    looks = {g: (shade.geom_surface(model, g), mappings[textures.geom_texture(model, g)]) for g in geoms}
-    known: dict[bytes, int] = {}
+    """The distinct materials of the geoms, and each geom's row among them."""
+    materials = {g: (shade.geom_surface(model, g), mappings[textures.geom_texture(model, g)]) for g in geoms}
+    row_of_bytes: dict[bytes, int] = {}
     rows, row_of = [], {}
-    for geom, look in looks.items():
-        name = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(look))
-        if name not in known:
-            known[name] = len(rows)
-            rows.append(look)
-        row_of[geom] = known[name]
-    nothing = (shade.geom_surface(model, 0), mappings[textures.NO_TEXTURE])
-    surface, texture = jax.tree.map(lambda *x: np.stack(x), *(rows or [nothing]))
+    for geom, material in materials.items():
+        as_bytes = b"".join(np.asarray(x).tobytes() for x in jax.tree.leaves(material))
+        if as_bytes not in row_of_bytes:
+            row_of_bytes[as_bytes] = len(rows)
+            rows.append(material)
+        row_of[geom] = row_of_bytes[as_bytes]
+    no_material = (shade.geom_surface(model, 0), mappings[textures.NO_TEXTURE])
+    surface, texture = jax.tree.map(lambda *x: np.stack(x), *(rows or [no_material]))
     return surface, texture, row_of
 
 
 def cluster_triangles(corners: Float[np.ndarray, "K 3 3"], size: int) -> list[Int[np.ndarray, " c"]]:
-    """Split triangles into groups of at most `size` that lie together and face alike; all but the last are full."""
+    """Splits triangles into groups of at most `size` that are close together and face similar directions.
+
+    All groups except the last are full. Returns the indices of each group's triangles.
+    """
     centre = corners.mean(axis=1)
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
@@ -97,19 +108,19 @@ def cluster_triangles(corners: Float[np.ndarray, "K 3 3"], size: int) -> list[In
             return
         axis = np.ptp(features[members], axis=0).argmax()
         members = members[np.argsort(features[members, axis], kind="stable")]
-        middle = size * max(1, round(len(members) / 2 / size))
-        split(members[:middle])
-        split(members[middle:])
+        n_first = size * max(1, round(len(members) / 2 / size))
+        split(members[:n_first])
+        split(members[n_first:])
 
     split(np.arange(len(corners)))
     return groups
 
 
-def _padded(rows: Float[np.ndarray, "c 3 3"]) -> Float[np.ndarray, "B 3 3"]:
+def _padded_to_cluster(rows: Float[np.ndarray, "c 3 3"]) -> Float[np.ndarray, "B 3 3"]:
     full = np.zeros((raster.CLUSTER, 3, 3))
     full[: len(rows)] = rows
     return full
 
 
-def _stack(rows: list[np.ndarray], shape: tuple[int, ...], spare: int) -> np.ndarray:
-    return np.concatenate([np.reshape(rows, (-1, *shape)), np.zeros((spare, *shape))]).astype(np.float32)
+def _stack(rows: list[np.ndarray], shape: tuple[int, ...], n_padding: int) -> np.ndarray:
+    return np.concatenate([np.reshape(rows, (-1, *shape)), np.zeros((n_padding, *shape))]).astype(np.float32)

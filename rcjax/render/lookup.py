@@ -1,8 +1,8 @@
-"""What is seen at a pixel: its depth, normal and texture coordinates, of the triangle that the rasteriser found.
+"""Interpolates depth, normal and texture coordinates at each pixel, from the triangle that the rasteriser found.
 
-Two ways to it. `by_index` reads the triangle's own numbers once the nearest is known: nine or more scattered reads a
-pixel, which CPUs and GPUs do well. `by_factors` has the rasteriser carry along what is needed, chosen among a cluster's
-triangles by a comparison: dense arithmetic, as a TPU wants it.
+There are two methods. `by_index` reads the triangle's attributes once the nearest triangle is known: nine or more
+gathers per pixel, which CPUs and GPUs do well. `by_varyings` makes the rasteriser pass the attributes on as varyings,
+selected among a cluster's triangles by a comparison: dense arithmetic, which suits a TPU.
 """
 
 from typing import NamedTuple
@@ -17,53 +17,59 @@ from rcjax.render.vectors import Vector, dot
 
 
 class TexturePoint(NamedTuple):
-    """Texture coordinates, and what they change by from one sample to the next."""
+    """Texture coordinates, and their change from one sample to the next along x and y."""
 
     coords: Vector
     along_x: Vector
     along_y: Vector
 
 
-class Point(NamedTuple):
-    """At each pixel of C tiles. `normal` is in the camera's frame, of any length."""
+class SurfacePoint(NamedTuple):
+    """What is visible at each pixel of C tiles. `normal` is in the camera's frame and not normalised."""
 
     depth: Float[Array, "C pixels"]
     normal: Vector
     texture: TexturePoint | None  # None in a layer without textures
 
 
-def by_index(layer: Layer, mat: Float[Array, "J G 3 3"], hits: raster.Hits) -> Point:
-    """Reads the triangle at each pixel. `mat` rotates geoms into their picture's camera frame."""
-    cluster, seen = jnp.maximum(hits.cluster, 0), hits.cluster >= 0
-    triangle = cluster * raster.CLUSTER + hits.lane
-    planes = hits.planes()
-    column, row = hits.centre_column[..., None], hits.centre_row[..., None]
-    at = planes[..., 0] * column + planes[..., 1] * row + planes[..., 2]
-    seen &= at.sum(axis=-1) > 0  # a triangle seen edgeways may end before the pixel's centre
-    edges = [jnp.where(seen, at[..., k], 1.0) for k in range(3)]
-    local = _blend(edges, layer.normals.reshape(-1, 9)[triangle])
-    turn = mat[hits.picture[:, None], layer.geom[cluster]]
-    normal = tuple(dot([turn[..., row, axis] for axis in range(3)], local) for row in range(3))
+def by_index(layer: Layer, mat: Float[Array, "J G 3 3"], fragments: raster.Fragments) -> SurfacePoint:
+    """Reads the attributes of the triangle at each pixel. `mat` rotates geoms into the camera frame of their image."""
+    cluster, is_drawn = jnp.maximum(fragments.cluster, 0), fragments.cluster >= 0
+    triangle = cluster * raster.CLUSTER + fragments.lane
+    planes = fragments.planes()
+    column, row = fragments.pixel_column[..., None], fragments.pixel_row[..., None]
+    values = planes[..., 0] * column + planes[..., 1] * row + planes[..., 2]
+    is_drawn &= values.sum(axis=-1) > 0  # a triangle seen edge-on may not reach the pixel's centre
+    edges = [jnp.where(is_drawn, values[..., k], 1.0) for k in range(3)]
+    local = _interpolate(edges, layer.normals.reshape(-1, 9)[triangle])
+    rotation = mat[fragments.image[:, None], layer.geom[cluster]]
+    normal = tuple(dot([rotation[..., row, axis] for axis in range(3)], local) for row in range(3))
     depth = 1 / (edges[0] + edges[1] + edges[2])
     if layer.coords is None:
-        return Point(depth, normal, None)
+        return SurfacePoint(depth, normal, None)
     corners = layer.coords.reshape(-1, 9)[triangle]
     slopes = [[planes[..., k, axis] for k in range(3)] for axis in (0, 1)]
     texture = _texture_point(
-        depth, _blend(edges, corners), [_blend(s, corners) for s in slopes], [s[0] + s[1] + s[2] for s in slopes]
+        depth,
+        _interpolate(edges, corners),
+        [_interpolate(s, corners) for s in slopes],
+        [s[0] + s[1] + s[2] for s in slopes],
     )
-    return Point(depth, normal, texture)
+    return SurfacePoint(depth, normal, texture)
 
 
-def factors(layer: Layer, mat: Float[Array, "J G 3 3"], edges: Float[Array, "J K 3 3 B"]) -> Float[Array, "J K A B"]:
-    """What `by_factors` and `carried_material` need carried along.
+def varying_planes(
+    layer: Layer, mat: Float[Array, "J G 3 3"], edges: Float[Array, "J K 3 3 B"]
+) -> Float[Array, "J K A B"]:
+    """Returns the A varyings of each triangle that `by_varyings` and `material_from_varyings` evaluate.
 
-    Factors of a pixel's column, its row and one: of the normal over the depth, and in a layer with textures of their
-    coordinates over the depth and of the inverse depth. Last, the material's number.
+    They are coefficients (of the pixel's column, of its row, constant): of the normal divided by the depth, and in a
+    layer with textures also of the texture coordinates divided by the depth, and of the inverse depth. The last
+    varying is the material's index.
     """
-    turn = mat[:, layer.geom, :, :, None]
+    rotation = mat[:, layer.geom, :, :, None]
 
-    def blended(corner: list[Vector]) -> list[Array]:
+    def interpolated(corner: list[Vector]) -> list[Array]:
         return [
             dot([edges[:, :, k, factor] for k in range(3)], [corner[k][axis] for k in range(3)])
             for axis in range(3)
@@ -71,42 +77,44 @@ def factors(layer: Layer, mat: Float[Array, "J G 3 3"], edges: Float[Array, "J K
         ]
 
     normals = [[layer.normals[:, :, k, axis] for axis in range(3)] for k in range(3)]
-    turned = [tuple(dot([turn[:, :, row, a] for a in range(3)], n) for row in range(3)) for n in normals]
-    rows = blended(turned)
+    camera_normals = [tuple(dot([rotation[:, :, row, a] for a in range(3)], n) for row in range(3)) for n in normals]
+    rows = interpolated(camera_normals)
     if layer.coords is not None:
-        rows += blended([tuple(layer.coords[:, :, k, axis] for axis in range(3)) for k in range(3)])
+        rows += interpolated([tuple(layer.coords[:, :, k, axis] for axis in range(3)) for k in range(3)])
         rows += [edges[:, :, 0, f] + edges[:, :, 1, f] + edges[:, :, 2, f] for f in range(3)]
-    number = jnp.broadcast_to(layer.material[:, None].astype(jnp.float32), rows[0].shape)
-    return jnp.stack([*rows, number], axis=2)
+    material = jnp.broadcast_to(layer.material[:, None].astype(jnp.float32), rows[0].shape)
+    return jnp.stack([*rows, material], axis=2)
 
 
-def carried_material(hits: raster.Hits) -> Int[Array, "C pixels"]:
-    """The number of the material at each pixel, 0 where nothing was drawn."""
-    assert hits.carried is not None
-    return hits.carried[:, -1].astype(jnp.int32)
+def material_from_varyings(fragments: raster.Fragments) -> Int[Array, "C pixels"]:
+    """Index of the material at each pixel, 0 where nothing was drawn."""
+    assert fragments.varyings is not None
+    return fragments.varyings[:, -1].astype(jnp.int32)
 
 
-def by_factors(layer: Layer, hits: raster.Hits) -> Point:
-    """Evaluates what `factors` had carried along."""
-    assert hits.carried is not None
-    carried, seen = hits.carried, hits.cluster >= 0
+def by_varyings(layer: Layer, fragments: raster.Fragments) -> SurfacePoint:
+    """Evaluates the varyings of `varying_planes` at each pixel."""
+    assert fragments.varyings is not None
+    varyings, is_drawn = fragments.varyings, fragments.cluster >= 0
 
     def vector(first: int) -> Vector:
-        planes = [[carried[:, first + 3 * axis + factor] for factor in range(3)] for axis in range(3)]
-        at = (p[0] * hits.centre_column + p[1] * hits.centre_row + p[2] for p in planes)
-        return tuple(jnp.where(seen, a, 1.0) for a in at)
+        planes = [[varyings[:, first + 3 * axis + factor] for factor in range(3)] for axis in range(3)]
+        values = (p[0] * fragments.pixel_column + p[1] * fragments.pixel_row + p[2] for p in planes)
+        return tuple(jnp.where(is_drawn, a, 1.0) for a in values)
 
-    depth = 1 / raster.inverse_depth_of(hits.key)
+    depth = 1 / raster.inverse_depth_of(fragments.depth_key)
     if layer.coords is None:
-        return Point(depth, vector(0), None)
-    slopes = [tuple(carried[:, 9 + 3 * axis + factor] for axis in range(3)) for factor in (0, 1)]
-    texture = _texture_point(depth, vector(9), slopes, [carried[:, 18], carried[:, 19]])
-    return Point(depth, vector(0), texture)
+        return SurfacePoint(depth, vector(0), None)
+    slopes = [tuple(varyings[:, 9 + 3 * axis + factor] for axis in range(3)) for factor in (0, 1)]
+    texture = _texture_point(depth, vector(9), slopes, [varyings[:, 18], varyings[:, 19]])
+    return SurfacePoint(depth, vector(0), texture)
 
 
-def _texture_point(depth: Array, over_depth: Vector, slopes: list[Vector], depth_slopes: list[Array]) -> TexturePoint:
-    """By the quotient rule, from coordinates over the depth and the inverse depth, which are linear in the picture."""
-    coords = tuple(c * depth for c in over_depth)
+def _texture_point(
+    depth: Array, coords_over_depth: Vector, slopes: list[Vector], depth_slopes: list[Array]
+) -> TexturePoint:
+    """Applies the quotient rule to coordinates / depth and 1 / depth, which are both linear in the image."""
+    coords = tuple(c * depth for c in coords_over_depth)
     along = [
         tuple((s - c * change) * depth for s, c in zip(slope, coords, strict=True))
         for slope, change in zip(slopes, depth_slopes, strict=True)
@@ -114,6 +122,6 @@ def _texture_point(depth: Array, over_depth: Vector, slopes: list[Vector], depth
     return TexturePoint(coords, *along)
 
 
-def _blend(weights: list[Array], corners: Float[Array, "*batch 9"]) -> Vector:
-    """Vectors at three corners, weighted and added up."""
+def _interpolate(weights: list[Array], corners: Float[Array, "*batch 9"]) -> Vector:
+    """The weighted sum of the vectors at three corners."""
     return tuple(dot(weights, [corners[..., 3 * k + axis] for k in range(3)]) for axis in range(3))

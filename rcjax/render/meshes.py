@@ -1,4 +1,4 @@
-"""Triangles of MuJoCo geoms in the geom's own frame: primitives tessellated, meshes decimated. Host, NumPy."""
+"""Triangles of MuJoCo geoms in the geom's own frame: tessellated primitives and decimated meshes. Host, NumPy."""
 
 import contextlib
 import hashlib
@@ -14,24 +14,34 @@ from jaxtyping import Float, Int
 from rcjax.files import cache_folder, write_atomically
 from rcjax.render import decimate, primitives, textures
 from rcjax.render.primitives import Triangles, normalise
-from rcjax.render.surface import Surface, areas, runs, unit_normals
+from rcjax.render.surface import Surface, areas, expand_counts, unit_normals
 
 _GEOM = mujoco.mjtGeom
-_CREASE_COSINE = 0.8  # faces that differ by more are not averaged; MuJoCo draws such corners with the face's normal
-_ALIKE_COSINE = 0.5  # what faces farther away from a triangle than this says nothing about its shading
-_STIFF = 0.02  # how much a field is held to its mean, where few points tell about it
-_SPREAD = np.array([[i + 1 / 3, j + 1 / 3, 4 - i - j + 1 / 3] for i in range(5) for j in range(5 - i)]) / 5  # [15 3]
-_VERSION = 2  # of what is kept on disk; to be raised by a change of decimation or of shading
+_CREASE_COSINE = 0.8  # normals are averaged only within this angle; MuJoCo draws sharper corners with the face's normal
+_SIMILAR_COSINE = 0.5  # original normals farther from the triangle's are ignored when it is shaded
+_RIDGE = 0.02  # ridge regularisation of a triangle's normals towards their mean, for triangles with few samples
+_SAMPLE_WEIGHTS = (
+    np.array([[i + 1 / 3, j + 1 / 3, 4 - i - j + 1 / 3] for i in range(5) for j in range(5 - i)]) / 5
+)  # barycentric [15 3]
+_VERSION = 2  # of the cached files; raise it with every change of decimation or shading
 
 
 def geom_triangles(
     model: mujoco.MjModel, geom: int, *, segments: int, max_error: float, plane_half_side: float
 ) -> Triangles:
-    """The triangles that stand for one geom.
+    """Returns the triangles that represent one geom.
 
-    `segments` is the number of facets round a full circle, `max_error` (metres) bounds a mesh's deviation (0: every
-    triangle), `plane_half_side` (metres) is where an infinite plane is cut off. A mesh whose own texture coordinates
-    show keeps every triangle. ValueError for a type that has no triangles here.
+    A mesh that shows a texture by its own texture coordinates keeps every triangle.
+
+    Args:
+        model: The model.
+        geom: Id of the geom.
+        segments: Number of facets around a full circle.
+        max_error: Bound on a decimated mesh's deviation in metres; 0 keeps every triangle.
+        plane_half_side: Distance in metres at which an infinite plane is cut off.
+
+    Raises:
+        ValueError: Geoms of this type cannot be drawn.
     """
     kind, size = _GEOM(model.geom_type[geom]), model.geom_size[geom]
     if kind == _GEOM.mjGEOM_PLANE:
@@ -49,7 +59,7 @@ def geom_triangles(
     if kind == _GEOM.mjGEOM_MESH:
         mesh = int(model.geom_dataid[geom])
         textured = model.mesh_texcoordnum[mesh] > 0 and textures.geom_texture(model, geom) != textures.NO_TEXTURE
-        return whole_mesh(model, mesh) if textured else mesh_triangles(model, mesh, max_error)
+        return full_mesh(model, mesh) if textured else mesh_triangles(model, mesh, max_error)
     name = repr(model.geom(geom).name) if model.geom(geom).name else f"number {geom}"
     raise ValueError(
         f"geom {name} is a {kind.name[7:].lower()}, which cannot be drawn; "
@@ -57,11 +67,11 @@ def geom_triangles(
     )
 
 
-def whole_mesh(model: mujoco.MjModel, mesh: int) -> Triangles:
-    """Every triangle of a mesh, shaded as MuJoCo draws it, with its own texture coordinates if it has them.
+def full_mesh(model: mujoco.MjModel, mesh: int) -> Triangles:
+    """Returns every triangle of a mesh with MuJoCo's normals, and the mesh's own texture coordinates if it has them.
 
-    Without texture coordinates a corner whose normal is off its face's by more than the crease angle is drawn with
-    the face's (`mjr_uploadMesh`).
+    In a mesh without texture coordinates, a corner whose normal differs from its face's by more than the crease angle
+    gets the face's normal (`mjr_uploadMesh`).
     """
     faces = slice(model.mesh_faceadr[mesh], model.mesh_faceadr[mesh] + model.mesh_facenum[mesh])
     corners = _rows(model.mesh_vert, model.mesh_vertadr[mesh], model.mesh_vertnum[mesh])[model.mesh_face[faces]]
@@ -71,116 +81,130 @@ def whole_mesh(model: mujoco.MjModel, mesh: int) -> Triangles:
     if model.mesh_texcoordnum[mesh]:
         uv = _rows(model.mesh_texcoord, model.mesh_texcoordadr[mesh], model.mesh_texcoordnum[mesh])
         return _in_metres(corners, normals, uv[model.mesh_facetexcoord[faces]].astype(np.float64))
-    flat = unit_normals(corners)[:, None]
-    creased = (normals * flat).sum(-1, keepdims=True) < _CREASE_COSINE
-    return _in_metres(corners, np.where(creased, flat, normals))
+    face_normals = unit_normals(corners)[:, None]
+    creased = (normals * face_normals).sum(-1, keepdims=True) < _CREASE_COSINE
+    return _in_metres(corners, np.where(creased, face_normals, normals))
 
 
 def mesh_triangles(model: mujoco.MjModel, mesh: int, max_error: float) -> Triangles:
-    """A mesh with few triangles, off the original by `max_error` metres at most, and shaded as the original.
+    """Returns a decimated mesh that deviates by at most `max_error` metres and is shaded like the original.
 
-    0 keeps every triangle. The bound is rounded down to two digits. Results are kept in `cache_folder() / "meshes"`.
+    A `max_error` of 0 keeps every triangle. The bound is rounded down to two significant digits. Results are cached in
+    `cache_folder() / "meshes"`.
     """
-    whole = whole_mesh(model, mesh)
-    if max_error <= 0 or len(whole.corners) <= _FEW:
-        return whole
-    max_error = _two_digits(max_error)
-    path = cache_folder() / "meshes" / f"{_fingerprint(whole, max_error)}.npz"
-    stored = _load(path)
-    if stored is None:
-        stored = _decimated(whole, max_error)
-        with contextlib.suppress(OSError):  # a folder that cannot be written costs time, no more
-            write_atomically(path, lambda part: _save(part, *stored))
-    return _in_metres(*(array.astype(np.float64) for array in stored))
+    original = full_mesh(model, mesh)
+    if max_error <= 0 or len(original.corners) <= _FEW_TRIANGLES:
+        return original
+    max_error = _round_down_to_two_digits(max_error)
+    path = cache_folder() / "meshes" / f"{_fingerprint(original, max_error)}.npz"
+    cached = _load(path)
+    if cached is None:
+        cached = _decimate(original, max_error)
+        with contextlib.suppress(OSError):  # without a writable cache the mesh is decimated again next time
+            write_atomically(path, lambda part: _save(part, *cached))
+    return _in_metres(*(array.astype(np.float64) for array in cached))
 
 
-_FEW = 32  # triangles: not worth it
+_FEW_TRIANGLES = 32  # too few for decimation to be worthwhile
 
 
-def _decimated(whole: Triangles, max_error: float) -> tuple[Float[np.ndarray, "K 3 3"], Float[np.ndarray, "K 3 3"]]:
-    """Corners and normals in float32, as they are kept."""
-    vertices = whole.corners.reshape(-1, 3)
+def _decimate(original: Triangles, max_error: float) -> tuple[Float[np.ndarray, "K 3 3"], Float[np.ndarray, "K 3 3"]]:
+    """Corners and normals of the decimated mesh in float32, as they are cached."""
+    vertices = original.corners.reshape(-1, 3)
     points, faces = decimate.decimate(vertices, np.arange(len(vertices)).reshape(-1, 3), max_error)
     corners = points[faces]
-    normals = shade_like(corners, faces, whole, max_error)
+    normals = shade_like(corners, faces, original, max_error)
     return corners.astype(np.float32), normals.astype(np.float32)
 
 
 def shade_like(
-    corners: Float[np.ndarray, "K 3 3"], faces: Int[np.ndarray, "K 3"], whole: Triangles, max_error: float
+    corners: Float[np.ndarray, "K 3 3"], faces: Int[np.ndarray, "K 3"], original: Triangles, max_error: float
 ) -> Float[np.ndarray, "K 3 3"]:
-    """Normals at the corners of a decimated mesh that shade it as the original is.
+    """Returns normals at the corners of a decimated mesh with which it is shaded like the original.
 
-    Each triangle takes those of the original at points spread over it, and the linear field that fits them best, so
-    that what is smaller than the triangle does not shade all of it. Fields that agree at a vertex are averaged there.
+    For each triangle, the original's normals are sampled at points spread over it, and a linear field is fitted to
+    them by least squares, so that details smaller than the triangle do not determine the shading of all of it. Fields
+    that agree at a vertex are averaged there.
+
+    Args:
+        corners: Corners of the decimated mesh, in metres.
+        faces: Its vertex indices.
+        original: The original mesh.
+        max_error: The bound in metres with which it was decimated.
     """
-    flat = unit_normals(corners)
-    points = _SPREAD @ corners  # [K S 3]
-    directions = np.broadcast_to(flat[:, None], points.shape)
-    near = Surface(whole.corners / max_error).nearest(points.reshape(-1, 3) / max_error, directions.reshape(-1, 3))[1]
-    share = _barycentric(points.reshape(-1, 3), whole.corners[near])
-    seen = (share[..., None] * whole.normals[near]).sum(axis=1).reshape(points.shape)
-    alike = ((seen * flat[:, None]).sum(axis=-1) >= _ALIKE_COSINE).astype(float)
-    mean = (alike[..., None] * seen).sum(axis=1) + 1e-3 * flat
+    face_normals = unit_normals(corners)
+    points = _SAMPLE_WEIGHTS @ corners  # [K S 3]
+    directions = np.broadcast_to(face_normals[:, None], points.shape)
+    nearest = Surface(original.corners / max_error).nearest(
+        points.reshape(-1, 3) / max_error, directions.reshape(-1, 3)
+    )[1]
+    weights = _barycentric(points.reshape(-1, 3), original.corners[nearest])
+    original_normals = (weights[..., None] * original.normals[nearest]).sum(axis=1).reshape(points.shape)
+    is_similar = ((original_normals * face_normals[:, None]).sum(axis=-1) >= _SIMILAR_COSINE).astype(float)
+    mean = (is_similar[..., None] * original_normals).sum(axis=1) + 1e-3 * face_normals
     mean = normalise(mean)
-    stiff = _STIFF * alike.sum(axis=1) + 1e-3
-    matrix = np.einsum("ks,si,sj->kij", alike, _SPREAD, _SPREAD) + stiff[:, None, None] * np.eye(3)
-    fitted = np.einsum("ks,si,ksx->kix", alike, _SPREAD, seen) + stiff[:, None, None] * mean[:, None]
-    return smooth_normals(normalise(np.linalg.solve(matrix, fitted)), areas(corners), faces)
+    ridge = _RIDGE * is_similar.sum(axis=1) + 1e-3
+    matrix = np.einsum("ks,si,sj->kij", is_similar, _SAMPLE_WEIGHTS, _SAMPLE_WEIGHTS) + ridge[:, None, None] * np.eye(3)
+    rhs = (
+        np.einsum("ks,si,ksx->kix", is_similar, _SAMPLE_WEIGHTS, original_normals)
+        + ridge[:, None, None] * mean[:, None]
+    )
+    return smooth_normals(normalise(np.linalg.solve(matrix, rhs)), areas(corners), faces)
 
 
 def smooth_normals(
     normals: Float[np.ndarray, "K 3 3"], weight: Float[np.ndarray, " K"], faces: Int[np.ndarray, "K 3"]
 ) -> Float[np.ndarray, "K 3 3"]:
-    """At each corner the mean of the normals at that vertex which lie within the crease angle of its own."""
+    """Averages, at each corner, the normals at its vertex that are within the crease angle of its own."""
     vertex, normal = faces.reshape(-1), normals.reshape(-1, 3)
     order = np.argsort(vertex, kind="stable")
     count = np.bincount(vertex)
     start = np.cumsum(count) - count
-    here, number = runs(count[vertex])
-    other = order[start[vertex[here]] + number]
-    near = (normal[here] * normal[other]).sum(axis=-1) >= _CREASE_COSINE
+    corner, number = expand_counts(count[vertex])
+    neighbour = order[start[vertex[corner]] + number]
+    is_similar = (normal[corner] * normal[neighbour]).sum(axis=-1) >= _CREASE_COSINE
     total = np.zeros_like(normal)
-    np.add.at(total, here[near], weight[other[near] // 3, None] * normal[other[near]])
+    np.add.at(total, corner[is_similar], weight[neighbour[is_similar] // 3, None] * normal[neighbour[is_similar]])
     return normalise(total).reshape(normals.shape)
 
 
 def _barycentric(points: Float[np.ndarray, "P 3"], corners: Float[np.ndarray, "P 3 3"]) -> Float[np.ndarray, "P 3"]:
-    """Coordinates of points' feet on their triangles' planes, brought into the triangles."""
-    edges = np.roll(corners, -1, axis=1) - corners  # the k-th starts at corner k
+    """Barycentric coordinates of points projected onto their triangles' planes, clamped into the triangles."""
+    edges = np.roll(corners, -1, axis=1) - corners  # edge k starts at corner k
     normal = np.cross(edges[:, 0], edges[:, 1])
-    part = np.einsum("pkx,px->pk", np.cross(edges, points[:, None] - corners), normal)
-    share = np.maximum(np.roll(part, -1, axis=1), 0)  # corner k is opposite of the edge from k + 1
-    total = share.sum(axis=1, keepdims=True)
-    return np.where(total > 0, share / np.where(total > 0, total, 1), 1 / 3)
+    opposite = np.einsum("pkx,px->pk", np.cross(edges, points[:, None] - corners), normal)
+    weights = np.maximum(np.roll(opposite, -1, axis=1), 0)  # corner k is opposite the edge from k + 1
+    total = weights.sum(axis=1, keepdims=True)
+    return np.where(total > 0, weights / np.where(total > 0, total, 1), 1 / 3)
 
 
-def _two_digits(value: float) -> float:
+def _round_down_to_two_digits(value: float) -> float:
+    """The value rounded down to two significant digits."""
     unit = 10.0 ** (np.floor(np.log10(value)) - 1)
     return float(np.floor(value / unit * (1 + 1e-12)) * unit)
 
 
-def _fingerprint(whole: Triangles, max_error: float) -> str:
-    """Names all that a decimated mesh depends on."""
+def _fingerprint(original: Triangles, max_error: float) -> str:
+    """A hash of everything that a decimated mesh depends on."""
     digest = hashlib.sha256(f"{_VERSION} {version('numpy')} {version('scipy')} {max_error:.6g}".encode())
-    for array in (whole.corners, whole.normals):
+    for array in (original.corners, original.normals):
         digest.update(array.tobytes())
     return digest.hexdigest()[:32]
 
 
 def _load(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Corners and normals, None if they are missing or spoilt."""
+    """The cached corners and normals, or None if the file is missing or corrupt."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            corners, normals = stored["corners"], stored["normals"]
+        with np.load(path, allow_pickle=False) as cached:
+            corners, normals = cached["corners"], cached["normals"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    right = corners.ndim == 3 and corners.shape[1:] == (3, 3) and corners.shape == normals.shape
-    return (corners, normals) if right and len(corners) else None
+    is_valid = corners.ndim == 3 and corners.shape[1:] == (3, 3) and corners.shape == normals.shape
+    return (corners, normals) if is_valid and len(corners) else None
 
 
 def _save(path: Path, corners: np.ndarray, normals: np.ndarray) -> None:
-    with path.open("wb") as file:  # savez appends .npz to a name without it
+    with path.open("wb") as file:  # given a name, savez would append .npz
         np.savez_compressed(file, corners=corners, normals=normals)
 
 

@@ -1,4 +1,4 @@
-"""Where a model's bodies are, and how often that changes. Host."""
+"""The poses of a model's bodies, and how often they change. Runs on the host."""
 
 import enum
 from collections.abc import Sequence
@@ -6,39 +6,51 @@ from collections.abc import Sequence
 import mujoco
 
 
-class Moves(enum.IntEnum):
+class PoseUpdates(enum.IntEnum):
+    """How often a body's pose changes."""
+
     NEVER = 0
     PER_EPISODE = 1
     PER_FRAME = 2
 
 
-def body_moves(model: mujoco.MjModel, episode_fixed_bodies: Sequence[str] = ()) -> list[Moves]:
-    """For each body how often its pose changes: never, per episode, or per frame."""
+def body_pose_updates(model: mujoco.MjModel, episode_fixed_bodies: Sequence[str] = ()) -> list[PoseUpdates]:
+    """Returns how often the pose of each body changes.
+
+    A body's pose changes per frame if it has a joint or a mocap pose, per episode if it is named in
+    `episode_fixed_bodies`, and at least as often as its parent's.
+
+    Raises:
+        ValueError: A name in `episode_fixed_bodies` is unknown, or of a body with a joint.
+    """
     names = [model.body(b).name for b in range(model.nbody)]
     unknown = sorted(set(episode_fixed_bodies) - set(names))
     if unknown:
         known = ", ".join(filter(None, names))
         raise ValueError(f"episode_fixed_bodies {unknown} are not in the model; it has {known}.")
-    moves = [Moves.NEVER]
+    pose_updates = [PoseUpdates.NEVER]
     for body in range(1, model.nbody):
-        parent = moves[model.body_parentid[body]]
+        parent = pose_updates[model.body_parentid[body]]
         if model.body_jntnum[body]:
             if names[body] in episode_fixed_bodies:
                 raise ValueError(
-                    f"body {names[body]!r} has a joint of its own, so it is not fixed in an episode; "
-                    "name the body that carries it."
+                    f"body {names[body]!r} has a joint of its own, so its pose is not fixed during an episode; "
+                    "name its parent body instead."
                 )
-            own = Moves.PER_FRAME
+            own = PoseUpdates.PER_FRAME
         elif names[body] in episode_fixed_bodies:
-            own = Moves.PER_EPISODE
+            own = PoseUpdates.PER_EPISODE
         else:
-            own = Moves.PER_FRAME if model.body_mocapid[body] >= 0 else Moves.NEVER
-        moves.append(max(parent, own))
-    return moves
+            own = PoseUpdates.PER_FRAME if model.body_mocapid[body] >= 0 else PoseUpdates.NEVER
+        pose_updates.append(max(parent, own))
+    return pose_updates
 
 
 def placed_data(model: mujoco.MjModel, data: mujoco.MjData | None = None) -> mujoco.MjData:
-    """A copy of `data` (by default the initial state) whose geoms, cameras and lights are in place."""
+    """Returns new data at the state of `data` (by default the initial state), with its kinematics computed.
+
+    The poses of geoms, cameras and lights are up to date in it.
+    """
     placed = mujoco.MjData(model)
     if data is not None:
         placed.qpos[:] = data.qpos
@@ -49,12 +61,12 @@ def placed_data(model: mujoco.MjModel, data: mujoco.MjData | None = None) -> muj
     return placed
 
 
-def refuse_moving_lights(model: mujoco.MjModel, moves: Sequence[Moves]) -> None:
-    """ValueError for a light on a body that moves."""
+def refuse_moving_lights(model: mujoco.MjModel, pose_updates: Sequence[PoseUpdates]) -> None:
+    """Raises ValueError if an active light is on a body that moves."""
     for i in range(model.nlight):
         body = int(model.light_bodyid[i])
-        if model.light_active[i] and moves[body] != Moves.NEVER:
+        if model.light_active[i] and pose_updates[body] != PoseUpdates.NEVER:
             raise ValueError(
                 f"light {model.light(i).name or i!r} is on body {model.body(body).name!r}, which moves; "
-                "only lights that stand still can be drawn."
+                "only lights with a fixed pose can be drawn."
             )

@@ -1,14 +1,15 @@
-"""Depth-tested drawing of triangles over pictures, tile by tile, in dense arrays of fixed shape.
+"""A tiled rasteriser: draws triangles into framebuffers with a depth test, in dense arrays of fixed shape.
 
-Triangles come in clusters of `CLUSTER` neighbours of one geom. For every 8x8 tile of a picture a bit mask says which
-clusters' bounding boxes touch it. Tiles are then worked off in chunks, fullest first: each step takes the next set
+Triangles come in clusters of `CLUSTER` neighbours of one geom. For every 8x8 tile of an image, a bit mask says which
+clusters' bounding boxes touch it. The tiles are then processed in chunks, fullest first: each step takes the next set
 bit of every tile in the chunk and tests that cluster's triangles on all the tile's pixels. The masks have a bit for
-every cluster, so no list can overflow, and the work follows the number of set bits, not the fullest tile.
+every cluster, so no list can overflow, and the work grows with the number of set bits, not with the fullest tile.
 
-Every triangle with camera-frame corners v0, v1, v2 gives three linear functions of the ray r through a pixel,
-e_k = r . (v_i x v_j) / (v0 . (v1 x v2)): the barycentric coordinate of corner k at the hit, over the hit's depth. The
-pixel is inside where all three are positive, and their sum is the inverse depth. Nothing is divided by a corner's
-depth, so triangles that reach behind the camera need no clipping (Olano & Greer 1997).
+Every triangle with camera-frame corners v0, v1, v2 has three edge functions, which are linear in the ray r through a
+pixel: e_k = r . (v_i x v_j) / (v0 . (v1 x v2)). Each is the barycentric coordinate of corner k where the ray meets the
+triangle, divided by the depth there. The pixel is inside where all three are positive, and their sum is the inverse
+depth. Nothing is divided by a corner's depth, so triangles that reach behind the camera need no clipping (Olano and
+Greer, "Triangle scan conversion using 2D homogeneous coordinates", 1997).
 """
 
 import dataclasses
@@ -26,21 +27,21 @@ from rcjax.pytree import PyTree
 from rcjax.render.camera import Camera
 from rcjax.render.vectors import Vector, cross, dot, minus
 
-CLUSTER = 16  # triangles; a power of two, as the lowest bits of a depth key number the triangle in its cluster
-TILE = 8  # pixels on a tile's side
-WORD = 32  # clusters per word of a tile's mask
+CLUSTER = 16  # triangles; a power of two, since the lowest bits of a depth key are the triangle's number in its cluster
+TILE = 8  # pixels along a tile's side
+WORD = 32  # clusters (bits) per word of a tile's mask
 _LANE_MASK = CLUSTER - 1
 
 Corners = tuple[Vector, Vector, Vector]
-"""Three corners of three arrays [J K B] each: arithmetic written out over them is one loop in memory."""
+"""Three corners, each of three arrays [J K B]: XLA fuses arithmetic written out over them into one loop."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Where a square picture is sampled: `size` places a side, of which `per_pixel` x `per_pixel` make a pixel.
+    """Where a square image is sampled: `size` samples a side, of which `per_pixel` x `per_pixel` make a pixel.
 
-    Four samples a pixel lie as OpenGL implementations lay them: no two in a row or a column of the pixel's 4x4 parts
-    (Mesa's software renderer; measured). `mirror` swaps left and right.
+    Four samples per pixel lie as OpenGL implementations place them: no two of them share a row or a column when the
+    pixel is divided into 4x4 parts (measured with Mesa's software renderer). `mirror` swaps left and right.
     """
 
     size: int
@@ -49,77 +50,81 @@ class Grid:
 
     @property
     def tiles(self) -> int:
-        """Tiles a side."""
+        """Tiles along the image's side."""
         return tiles_per_side(self.size)
 
     @property
     def jitter(self) -> float:
-        """How far samples lie off the places of a square grid, along each axis."""
+        """How far, in samples, each sample is shifted off the regular grid along each axis."""
         return (-0.25 if self.mirror else 0.25) if self.per_pixel == 2 else 0.0
 
-    def place(self, column: Array, row: Array) -> tuple[Array, Array]:
-        """Where the samples of these columns and rows lie. Tiles begin at an even number, so this holds in tiles."""
+    def sample_positions(self, column: Array, row: Array) -> tuple[Array, Array]:
+        """Coordinates of samples from their indices in the image or, as tiles start at even indices, in their tile."""
         if not self.jitter:
             return column.astype(jnp.float32), row.astype(jnp.float32)
         x = column + self.jitter * jnp.where(row % 2 == 1, 1.0, -1.0)
         return x, row + self.jitter * jnp.where(column % 2 == 0, 1.0, -1.0)
 
-    def centre(self, index: Array) -> Array:
-        """The middle of the pixel that a column or row of samples belongs to."""
+    def pixel_centre(self, index: Array) -> Array:
+        """The centre, along one axis, of the pixel that a column or row of samples belongs to."""
         k = self.per_pixel
         return (index // k) * k + (k - 1) / 2 if k > 1 else index.astype(jnp.float32)
 
 
-class Setup(PyTree):
-    """What the inner loop reads: J = pictures, K = clusters (a multiple of `WORD`), B = `CLUSTER`.
+class TriangleSetup(PyTree):
+    """Triangles ready for the inner loop, with J images, K clusters (a multiple of `WORD`) and B = `CLUSTER`.
 
-    `edges` holds for each triangle the ray's x, y and constant factors, in pixels, of e_0, e_1, e_2. `push` is taken
-    from the inverse depth: None, or what keeps a shadow map from shading its own surface.
+    `edges` holds the coefficients of each triangle's e_0, e_1, e_2: of the pixel's column, of its row, and constant.
+    `depth_bias` is subtracted from the inverse depth; it keeps a shadow map from shadowing its own surface.
     """
 
     edges: Float[Array, "J K 3 3 B"]
     masks: UInt32[Array, "J tiles words"]
-    push: Float[Array, "J K B"] | None = None
-    carried: Float[Array, "J K A B"] | None = None  # numbers of each triangle that `Hits` is to bring along
+    depth_bias: Float[Array, "J K B"] | None = None
+    varyings: Float[Array, "J K A B"] | None = None  # A numbers per triangle, passed on to `Fragments`
 
 
-class Picture(PyTree):
-    """Pictures in tile order: P packed colours, and depth key (bits of the inverse depth; larger is nearer).
+class Framebuffer(PyTree):
+    """J images in tile order: P packed colours and a depth key (the bits of the inverse depth; larger is nearer).
 
-    P is 1; with shadows one more for each light that casts them, which is what that light adds; 0 for depth alone.
+    P is 1, and with shadows one more for each light that casts them, which holds the light that it adds. P is 0 where
+    only depth is drawn.
     """
 
     colour: UInt32[Array, "J tiles pixels P"]
-    key: Int[Array, "J tiles pixels"]
+    depth_key: Int[Array, "J tiles pixels"]
 
 
-class Hits(NamedTuple):
-    """The nearest triangle at each pixel of some tiles: where it is drawn, and where to look it up."""
+class Fragments(NamedTuple):
+    """The nearest triangle at each pixel of C tiles: where it is drawn, and where to look it up."""
 
-    picture: Int[Array, " C"]
-    cluster: Int[Array, "C pixels"]  # -1 where the base stays visible
-    key: Int[Array, "C pixels"]
-    centre_column: Float[Array, "C pixels"]  # of the pixel, where it is shaded
-    centre_row: Float[Array, "C pixels"]
-    carried: Float[Array, "C A pixels"] | None
-    planes: Callable[[], Float[Array, "C pixels 3 3"]]  # looks up factors of column, row and one, of e_0, e_1, e_2
+    image: Int[Array, " C"]
+    cluster: Int[Array, "C pixels"]  # -1 where the base framebuffer stays visible
+    depth_key: Int[Array, "C pixels"]
+    pixel_column: Float[Array, "C pixels"]  # the pixel's centre, where it is shaded
+    pixel_row: Float[Array, "C pixels"]
+    varyings: Float[Array, "C A pixels"] | None
+    planes: Callable[[], Float[Array, "C pixels 3 3"]]  # looks up the coefficients of e_0, e_1, e_2
 
     @property
     def lane(self) -> Int[Array, "C pixels"]:
         """The triangle's number in its cluster."""
-        return self.key & _LANE_MASK
+        return self.depth_key & _LANE_MASK
 
 
 def tiles_per_side(size: int) -> int:
-    """Tiles that cover `size` pixels."""
+    """How many tiles cover `size` pixels."""
     return -(-size // TILE)
 
 
-def set_up(corners: Corners, camera: Camera, grid: Grid, *, cull: bool = True, push: float = 0.0) -> Setup:
-    """Edge functions and tile masks of triangles given by their corners in the camera's frame.
+def set_up_triangles(
+    corners: Corners, camera: Camera, grid: Grid, *, cull: bool = True, slope_scaled_bias: float = 0.0
+) -> TriangleSetup:
+    """Computes the edge functions and tile masks of triangles from their corners in the camera's frame.
 
-    Triangles seen from behind (if `cull`), and padding, get edge functions that are negative everywhere. Depths are
-    pushed back by `push` times what they change from one pixel to the next.
+    Triangles seen from behind (if `cull`), and padding, get edge functions that are negative everywhere. With
+    `slope_scaled_bias`, that many times the change of the inverse depth from one pixel to the next is subtracted from
+    it, as with the factor of OpenGL's `glPolygonOffset`.
     """
     first, second, third = corners
     face = cross(minus(second, first), minus(third, first))  # exactly 0 for padding
@@ -128,38 +133,44 @@ def set_up(corners: Corners, camera: Camera, grid: Grid, *, cull: bool = True, p
     scale = 1 / jnp.where(front, volume, 1.0)
     planes = [_edge_plane(a, b, scale, front, camera) for a, b in ((second, third), (third, first), (first, second))]
     edges = jnp.stack([jnp.stack(plane, axis=2) for plane in planes], axis=2)
-    pushed = None
-    if push:
+    depth_bias = None
+    if slope_scaled_bias:
         slopes = [planes[0][axis] + planes[1][axis] + planes[2][axis] for axis in (0, 1)]
-        pushed = push * (jnp.abs(slopes[0]) + jnp.abs(slopes[1]))
-    return Setup(edges=edges, masks=_tile_masks(corners, front, camera, grid), push=pushed)
+        depth_bias = slope_scaled_bias * (jnp.abs(slopes[0]) + jnp.abs(slopes[1]))
+    return TriangleSetup(edges=edges, masks=_tile_masks(corners, front, camera, grid), depth_bias=depth_bias)
 
 
 def _edge_plane(a: Vector, b: Vector, scale: Array, front: Array, camera: Camera) -> Vector:
-    """Factors of a pixel's column, its row and one, of the edge function of the side from `a` to `b`."""
+    """Coefficients (of the column, of the row, constant) of the edge function of the side from `a` to `b`."""
     x, y, z = (c * scale for c in cross(a, minus(b, a)))  # a x b, with a smaller rounding error
     constant = jnp.where(front, x * camera.x0 + y * camera.y0 - z, -jnp.inf)
     return x * camera.dx, y * camera.dy, constant
 
 
 def draw(
-    setup: Setup,
-    base: Picture,
-    shade: Callable[[Hits], UInt32[Array, "C pixels P"]],
+    setup: TriangleSetup,
+    base: Framebuffer,
+    shade: Callable[[Fragments], UInt32[Array, "C pixels P"]],
     *,
-    base_of: Int[Array, " J"],
+    base_index: Int[Array, " J"],
     near: Float[Array, ""],
     grid: Grid,
     chunk: int,
-    below: Int[Array, "J tiles pixels"] | None = None,
-) -> Picture:
-    """Draw each picture's triangles over picture `base_of[j]` of `base`, colouring the visible ones with `shade`.
+    key_limit: Int[Array, "J tiles pixels"] | None = None,
+) -> Framebuffer:
+    """Draws the triangles of J images over a base framebuffer and returns the J resulting images.
 
-    Pictures are sampled on `grid`. `near` is the depth before which nothing is drawn; with `below`, neither is what is
-    not farther than these depth keys. `chunk` is the number of tiles worked on at a time: it changes speed, not the
-    result.
+    Args:
+        setup: The triangles of each image.
+        base: The framebuffer to draw over.
+        shade: Returns the packed colours of the visible fragments.
+        base_index: For each image, which image of `base` it is drawn over.
+        near: Depth in metres before which nothing is drawn.
+        grid: Where the images are sampled.
+        chunk: Number of tiles processed at a time; it changes the speed, not the result.
+        key_limit: If given, only fragments with a smaller depth key, which are farther away, are drawn.
     """
-    n_pictures, n_tiles, n_words = setup.masks.shape
+    n_images, n_tiles, n_words = setup.masks.shape
     tiles = grid.tiles
     masks = setup.masks.reshape(-1, n_words)
     n_jobs = masks.shape[0]
@@ -168,88 +179,92 @@ def draw(
     order = jnp.argsort(-counts)
     rank = jnp.zeros(n_jobs, jnp.int32).at[order].set(jnp.arange(n_jobs, dtype=jnp.int32), unique_indices=True)
     order = jnp.concatenate([order, jnp.zeros(-n_jobs % chunk, order.dtype)])
-    triangles = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (setup.edges, setup.push, setup.carried))
-    base_row = (base_of[:, None] * n_tiles + jnp.arange(n_tiles)).reshape(-1)
-    base_colour, base_key = (a.reshape(a.shape[0] * n_tiles, *a.shape[2:]) for a in (base.colour, base.key))
-    ceiling = None if below is None else below.reshape(-1, TILE * TILE)
+    triangles = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (setup.edges, setup.depth_bias, setup.varyings))
+    base_row = (base_index[:, None] * n_tiles + jnp.arange(n_tiles)).reshape(-1)
+    base_colour, base_key = (a.reshape(a.shape[0] * n_tiles, *a.shape[2:]) for a in (base.colour, base.depth_key))
+    key_limit = None if key_limit is None else key_limit.reshape(-1, TILE * TILE)
 
     def one_chunk(state):
-        start, colour, key = state
+        start, colour, depth_key = state
         jobs = jax.lax.dynamic_slice_in_dim(order, start, chunk)
-        picture, tile = jobs // n_tiles, jobs % n_tiles
+        image, tile = jobs // n_tiles, jobs % n_tiles
         origin = jnp.stack([tile % tiles, tile // tiles], axis=-1) * TILE
-        first_row = picture * setup.edges.shape[1]
-        limits = base_key[base_row[jobs]], None if ceiling is None else ceiling[jobs]
-        best, cluster, carried = _nearest(masks[jobs], triangles, first_row, origin, limits, near, grid)
+        first_cluster = image * setup.edges.shape[1]
+        limits = base_key[base_row[jobs]], None if key_limit is None else key_limit[jobs]
+        nearest_key, cluster, varyings = _nearest_fragments(
+            masks[jobs], triangles, first_cluster, origin, limits, near, grid
+        )
         column, row = _pixels(origin)
 
         def planes():
-            return triangles[0][first_row[:, None] + jnp.maximum(cluster, 0), :, :, best & _LANE_MASK]
+            return triangles[0][first_cluster[:, None] + jnp.maximum(cluster, 0), :, :, nearest_key & _LANE_MASK]
 
-        hits = Hits(picture, cluster, best, grid.centre(column), grid.centre(row), carried, planes)
-        drawn = jnp.where((cluster >= 0)[..., None], shade(hits), base_colour[base_row[jobs]])
+        fragments = Fragments(
+            image, cluster, nearest_key, grid.pixel_centre(column), grid.pixel_centre(row), varyings, planes
+        )
+        drawn = jnp.where((cluster >= 0)[..., None], shade(fragments), base_colour[base_row[jobs]])
         return (
             start + chunk,
             jax.lax.dynamic_update_slice_in_dim(colour, drawn, start, 0),
-            jax.lax.dynamic_update_slice_in_dim(key, best, start, 0),
+            jax.lax.dynamic_update_slice_in_dim(depth_key, nearest_key, start, 0),
         )
 
     n_active = (counts > 0).sum()
     empty = (jnp.zeros((order.shape[0], *a.shape[1:]), a.dtype) for a in (base_colour, base_key))
-    _, colour, key = jax.lax.while_loop(lambda s: s[0] < n_active, one_chunk, (jnp.int32(0), *empty))
+    _, colour, depth_key = jax.lax.while_loop(lambda s: s[0] < n_active, one_chunk, (jnp.int32(0), *empty))
     touched = counts > 0
 
-    def put_back(drawn, base):
+    def in_image_order(drawn, base):
         whole = jnp.where(touched.reshape(-1, *[1] * (drawn.ndim - 1)), drawn[rank], base[base_row])
-        return whole.reshape(n_pictures, n_tiles, *drawn.shape[1:])
+        return whole.reshape(n_images, n_tiles, *drawn.shape[1:])
 
-    return Picture(colour=put_back(colour, base_colour), key=put_back(key, base_key))
+    return Framebuffer(colour=in_image_order(colour, base_colour), depth_key=in_image_order(depth_key, base_key))
 
 
-def _nearest(masks, triangles, first_row, origin, limits, near, grid: Grid):
-    """Depth key, cluster (-1: the base) and carried numbers of what is nearest at each pixel, between the limits' keys.
+def _nearest_fragments(masks, triangles, first_cluster, origin, limits, near, grid: Grid):
+    """Depth key, cluster (-1: the base) and varyings of the nearest fragment at each pixel, between the limits' keys.
 
-    One round takes from every tile's mask its lowest set bit.
+    One round takes the lowest set bit from every tile's mask.
     """
-    (edges, push, carried), (base_key, ceiling) = triangles, limits
+    (edges, depth_bias, varyings), (base_key, key_limit) = triangles, limits
     n_tiles = masks.shape[0]
     local = jnp.arange(TILE * TILE)
-    local_x, local_y = grid.place(local % TILE, local // TILE)
+    local_x, local_y = grid.sample_positions(local % TILE, local // TILE)
     origin_x, origin_y = (origin[:, k].astype(jnp.float32)[:, None, None] for k in (0, 1))
     lanes = jnp.arange(CLUSTER, dtype=jnp.int32)[:, None]
 
     def one_round(state):
-        masks, key, cluster, values = state
-        masks, taken = _pop_lowest_bit(masks)
-        at = first_row + jnp.maximum(taken, 0)
-        plane = edges[at]  # [C 3 3 B]
+        masks, depth_key, cluster, values = state
+        masks, clusters = _pop_lowest_bit(masks)
+        rows = first_cluster + jnp.maximum(clusters, 0)
+        plane = edges[rows]  # [C 3 3 B]
         slope_x, slope_y = plane[:, :, 0], plane[:, :, 1]
         constant = plane[:, :, 2] + slope_x * origin_x + slope_y * origin_y
         e = slope_x[..., None] * local_x + slope_y[..., None] * local_y + constant[..., None]  # [C 3 B pixels]
         e0, e1, e2 = e[:, 0], e[:, 1], e[:, 2]
         inverse_depth = e0 + e1 + e2
         inside = (jnp.minimum(jnp.minimum(e0, e1), e2) >= 0) & (inverse_depth * near <= 1)
-        if push is not None:
-            inverse_depth = jnp.maximum(inverse_depth - push[at][..., None], 0.0)
+        if depth_bias is not None:
+            inverse_depth = jnp.maximum(inverse_depth - depth_bias[rows][..., None], 0.0)
         bits = jax.lax.bitcast_convert_type(inverse_depth, jnp.int32)
         keys = jnp.where(inside, (bits & ~_LANE_MASK) | lanes, -1)
-        if ceiling is not None:
-            keys = jnp.where(keys < ceiling[:, None], keys, -1)
-        new = jnp.where((taken >= 0)[:, None], keys.max(axis=1), -1)
-        nearer = new > key
-        if carried is not None:
+        if key_limit is not None:
+            keys = jnp.where(keys < key_limit[:, None], keys, -1)
+        new = jnp.where((clusters >= 0)[:, None], keys.max(axis=1), -1)
+        nearer = new > depth_key
+        if varyings is not None:
             wins = nearer[:, None] & (keys == new[:, None])
-            brought = jnp.where(wins[:, None], carried[at][..., None], 0.0).sum(axis=2)
-            values = jnp.where(nearer[:, None], brought, values)
-        return masks, jnp.where(nearer, new, key), jnp.where(nearer, taken[:, None], cluster), values
+            nearest_varyings = jnp.where(wins[:, None], varyings[rows][..., None], 0.0).sum(axis=2)
+            values = jnp.where(nearer[:, None], nearest_varyings, values)
+        return masks, jnp.where(nearer, new, depth_key), jnp.where(nearer, clusters[:, None], cluster), values
 
-    values = None if carried is None else jnp.zeros((n_tiles, carried.shape[1], TILE * TILE))
+    values = None if varyings is None else jnp.zeros((n_tiles, varyings.shape[1], TILE * TILE))
     start = (masks, base_key, jnp.full((n_tiles, TILE * TILE), -1, jnp.int32), values)
     return jax.lax.while_loop(lambda s: (s[0] != 0).any(), one_round, start)[1:]
 
 
 def _pop_lowest_bit(masks: UInt32[Array, "C words"]) -> tuple[UInt32[Array, "C words"], Int[Array, " C"]]:
-    """The masks without their lowest set bit, and that bit's number (-1 for an empty mask)."""
+    """The masks without their lowest set bit, and the number of that bit (-1 for an empty mask)."""
     first = jnp.argmax(masks != 0, axis=-1)
     word = jnp.take_along_axis(masks, first[:, None], axis=-1)[:, 0]
     lowest = word & (~word + 1)
@@ -265,15 +280,15 @@ def _pixels(origin: Int[Array, "C 2"]) -> tuple[Int[Array, "C pixels"], Int[Arra
 
 
 def _tile_masks(corners: Corners, front: Array, camera: Camera, grid: Grid) -> UInt32[Array, "J tiles words"]:
-    """Which clusters' bounding boxes touch which tile. A box is separable, so rows and columns are masked apart."""
+    """Which clusters' bounding boxes touch which tile. Boxes are separable: rows and columns are masked separately."""
     nearest = functools.reduce(jnp.minimum, [-corner[2] for corner in corners])
-    beyond = nearest > camera.near
+    in_front = nearest > camera.near
     tiles, margin = grid.tiles, 0.01 + abs(grid.jitter)
 
     def span(axis, start, step):
         pixels = [(corner[axis] / jnp.maximum(-corner[2], camera.near) - start) / step for corner in corners]
-        low = jnp.where(beyond, functools.reduce(jnp.minimum, pixels), -jnp.inf)
-        high = jnp.where(beyond, functools.reduce(jnp.maximum, pixels), jnp.inf)
+        low = jnp.where(in_front, functools.reduce(jnp.minimum, pixels), -jnp.inf)
+        high = jnp.where(in_front, functools.reduce(jnp.maximum, pixels), jnp.inf)
         low = jnp.where(front, low, jnp.inf).min(axis=-1) - margin
         high = jnp.where(front, high, -jnp.inf).max(axis=-1) + margin
         first_pixel = TILE * jnp.arange(tiles, dtype=jnp.float32)[:, None]
@@ -292,29 +307,30 @@ def _pack_bits(bits):
 
 
 def pixel_index(column: Array, row: Array, size: int) -> Int[Array, "*batch"]:
-    """Where a pixel lies among a picture's [tiles pixels], both flattened."""
+    """Index of a pixel in tile order, with [tiles pixels] flattened."""
     column, row = column.astype(jnp.int32), row.astype(jnp.int32)
     tile = (row // TILE) * tiles_per_side(size) + column // TILE
     return tile * TILE * TILE + (row % TILE) * TILE + column % TILE
 
 
 def pixel_grid(grid: Grid) -> tuple[Float[Array, "tiles pixels"], Float[Array, "tiles pixels"]]:
-    """Column and row of every sample in tile order."""
+    """Coordinates (column, row) of every sample in tile order."""
     tile = jnp.arange(grid.tiles**2)
-    return grid.place(*_pixels(jnp.stack([tile % grid.tiles, tile // grid.tiles], axis=-1) * TILE))
+    return grid.sample_positions(*_pixels(jnp.stack([tile % grid.tiles, tile // grid.tiles], axis=-1) * TILE))
 
 
 def untile(tiled: Array, size: int) -> Array:
-    """Pictures in tile order [J tiles pixels ..] as [J size size ..]."""
+    """Reorders images from tile order [J tiles pixels ..] to [J size size ..]."""
     tiles, rest = tiles_per_side(size), tiled.shape[3:]
     grid = tiled.reshape(tiled.shape[0], tiles, tiles, TILE, TILE, *rest).swapaxes(2, 3)
     return grid.reshape(tiled.shape[0], tiles * TILE, tiles * TILE, *rest)[:, :size, :size]
 
 
 def untile_blocks(tiled: Array, size: int) -> Array:
-    """Clips in tile order [N F tiles pixels] as [N F/2 size/2 size/2 8]: blocks of 2 frames x 2 rows x 2 columns.
+    """Reorders clips from tile order [N F tiles pixels] to blocks of 2 frames x 2 rows x 2 columns.
 
-    One transposition, as a tile holds whole blocks. F and `size` are even.
+    Returns [N F/2 size/2 size/2 8]. One transposition is enough, since a tile holds whole blocks. F and `size` must be
+    even.
     """
     n, f = tiled.shape[:2]
     tiles, half = tiles_per_side(size), TILE // 2
@@ -323,11 +339,11 @@ def untile_blocks(tiled: Array, size: int) -> Array:
     return blocks[:, :, : size // 2, : size // 2]
 
 
-def inverse_depth_of(key: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """The inverse depth in a depth key, without its triangle's number."""
-    return jax.lax.bitcast_convert_type(key & ~_LANE_MASK, jnp.float32)
+def inverse_depth_of(depth_key: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """The inverse depth (1 / metres) in a depth key, without the triangle's number in its lowest bits."""
+    return jax.lax.bitcast_convert_type(depth_key & ~_LANE_MASK, jnp.float32)
 
 
-def empty_key(camera: Camera, shape: tuple[int, ...]) -> Int[np.ndarray, "*shape"]:
-    """Depth keys of nothing: the far plane's. Host."""
+def empty_depth_key(camera: Camera, shape: tuple[int, ...]) -> Int[np.ndarray, "*shape"]:
+    """Depth keys of an empty framebuffer: those of the far plane. Runs on the host, in NumPy."""
     return np.full(shape, np.float32(1 / camera.far).view(np.int32) & ~_LANE_MASK, np.int32)

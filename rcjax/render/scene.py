@@ -1,7 +1,7 @@
-"""What `render_frames` draws: a model's layers of triangles, its lights and textures, and one camera."""
+"""The scene that `render_frames` draws: a model's triangles in layers, its lights and textures, and one camera."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,44 +14,52 @@ from rcjax.render.shadows import ShadowMap
 from rcjax.types import GeomPoses
 
 
+@runtime_checkable
+class HasPoseGeoms(Protocol):
+    """A scene of either renderer, as far as `take_poses` and `require_poses` need to know it."""
+
+    @property
+    def pose_geoms(self) -> tuple[int, ...]: ...
+
+
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class SceneStatic:
-    """What shapes the program: part of the pytree's structure, not of its leaves."""
+    """What a program is compiled for. It belongs to the pytree's structure, not to its leaves."""
 
-    size: int  # pixels on a side
-    samples_per_side: int  # of a pixel
-    mirror: bool  # whether left and right are swapped, and with them the places of a pixel's samples
-    pose_geoms: tuple[int, ...]
-    camera_geom: int  # row of the geom that carries the camera, in all poses; -1 for a camera that stands still
+    size: int  # pixels along a frame's side
+    samples_per_side: int  # samples along a pixel's side
+    mirror: bool  # whether left and right are swapped, and with them the samples within a pixel
+    pose_geoms: tuple[int, ...]  # ids of the geoms whose poses are given
+    camera_geom: int  # row, among all poses, of the geom that carries the camera; -1 for a fixed camera
     directional: tuple[bool, ...]  # whether each light's rays are parallel
     shadow_lights: tuple[int, ...]  # the lights whose shadows are drawn
-    shadow_size: int  # texels on a shadow map's side
+    shadow_size: int  # texels along a shadow map's side
     chunk: int  # tiles drawn at a time
-    lookup: Literal["index", "factors"]  # how `rcjax.render.lookup` gets at what is seen
+    lookup: Literal["index", "varyings"]  # how `rcjax.render.lookup` interpolates attributes
 
     @property
     def raster_size(self) -> int:
-        """Samples on a picture's side."""
+        """Samples along a frame's side."""
         return self.size * self.samples_per_side
 
     @property
     def grid(self) -> raster.Grid:
-        """Where those samples lie."""
+        """Where the samples lie."""
         return raster.Grid(self.raster_size, self.samples_per_side, self.mirror)
 
 
 class Scene(PyTree):
-    """What `render_frames` draws. `backdrop` is everything opaque that never moves, already drawn.
+    """The scene that `render_frames` draws. `backdrop` holds everything opaque that never moves, already drawn.
 
-    Geoms that let light through are in the `transparent_layer`, however they move.
+    Geoms with an alpha below 1 are in the `transparent_layer`, however often they move.
     """
 
     static: SceneStatic
     camera: Camera
     lights: shade.Lights
     atlas: textures.Atlas
-    backdrop: raster.Picture
+    backdrop: raster.Framebuffer
     shadow_maps: tuple[ShadowMap, ...]
     fixed_poses: GeomPoses
     episode_layer: Layer
@@ -65,11 +73,11 @@ class Scene(PyTree):
 
     @property
     def size(self) -> int:
-        """Pixels on a frame's side."""
+        """Pixels along a frame's side."""
         return self.static.size
 
 
-def require_poses(scene: Any, poses: GeomPoses) -> None:
+def require_poses(scene: HasPoseGeoms, poses: GeomPoses) -> None:
     """Raises ValueError unless these are floating-point poses [N F Gp] of the scene's `pose_geoms`."""
     n_geoms = len(scene.pose_geoms)
     pos, mat = jnp.shape(poses.pos), jnp.shape(poses.mat)
@@ -77,6 +85,6 @@ def require_poses(scene: Any, poses: GeomPoses) -> None:
     if len(pos) != 4 or pos[2:] != (n_geoms, 3) or mat != (*pos, 3) or 0 in pos[:2] or not real:
         raise ValueError(
             f"poses of shapes {list(pos)} and {list(mat)}, {poses.pos.dtype} and {poses.mat.dtype}; expected floating-"
-            f"point [N F {n_geoms} 3] and [N F {n_geoms} 3 3] of N episodes of F frames: take_poses picks the scene's "
-            "geoms out of all."
+            f"point [N F {n_geoms} 3] and [N F {n_geoms} 3 3] for N episodes of F frames: take_poses selects the "
+            "scene's geoms among all."
         )

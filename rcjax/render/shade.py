@@ -1,11 +1,13 @@
-"""Colours of visible points under MuJoCo's lights: OpenGL's fixed-function model, evaluated at every pixel.
+"""Computes the colours of visible points under MuJoCo's lights, by OpenGL's fixed-function lighting (Blinn-Phong).
 
-MuJoCo's classic renderer lights vertices and interpolates; here normals are interpolated and pixels are lit, which
-comes to the same on fine meshes and stays smooth on decimated ones. As there, with shadows each light that casts them
-is added in a pass of its own, and each pass is clipped before the texture multiplies it. No reflections or fog.
+MuJoCo's classic renderer lights vertices and interpolates the colours. Here normals are interpolated and each pixel is
+lit, which gives the same on fine meshes and stays smooth on decimated ones. With shadows, each light that casts them is
+added in a pass of its own, and each pass is clipped before it is multiplied by the texture, as in MuJoCo. Reflections
+and fog are left out.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,27 +21,27 @@ from rcjax.render.camera import Camera
 from rcjax.render.vectors import Vector, dot
 
 _LIGHT = mujoco.mjtLightType
-_NO_LIGHT_AMBIENT = 0.3  # MuJoCo's, where a scene has no light at all
+_NO_LIGHT_AMBIENT = 0.3  # MuJoCo's ambient light in a scene without any light
 
 
 class Lights(PyTree):
-    """L lights; `direction` is where they shine. A light `on_camera` is given in the camera's frame."""
+    """L lights, in the world; those with `on_camera` are in the camera's frame. `direction` is where they shine."""
 
     pos: Float[Array, "L 3"]
     direction: Float[Array, "L 3"]
     ambient: Float[Array, "L 3"]
     diffuse: Float[Array, "L 3"]
     specular: Float[Array, "L 3"]
-    attenuation: Float[Array, "L 3"]  # constant, per metre, per square metre
-    cutoff_cosine: Float[Array, " L"]  # of half the cone's angle; -1 for a directional light
-    exponent: Float[Array, " L"]
+    attenuation: Float[Array, "L 3"]  # constant, linear (1 / metre) and quadratic (1 / metre^2)
+    cutoff_cosine: Float[Array, " L"]  # cosine of half the cone's angle; -1 if there is no cone
+    exponent: Float[Array, " L"]  # of a spot light's falloff with the angle
     directional: Bool[Array, " L"]
     on_camera: Bool[Array, " L"]
     casts_shadow: Bool[Array, " L"]
 
 
 class Surface(PyTree):
-    """How a surface answers light, but for its texture."""
+    """How a surface reflects light, without its texture."""
 
     rgba: Float[Array, "*batch 4"]
     emission: Float[Array, "*batch"]
@@ -48,10 +50,12 @@ class Surface(PyTree):
 
 
 def collect_lights(model: mujoco.MjModel, data: mujoco.MjData) -> Lights:
-    """The headlight and the model's active lights as they stand in `data`.
+    """Returns the headlight and the model's active lights at their poses in `data`. NumPy arrays.
 
     A point light shines in all directions with its attenuation, although MuJoCo's classic renderer leaves it out.
-    ValueError for an image light.
+
+    Raises:
+        ValueError: An active light is an image light.
     """
     rows = []
     head = model.vis.headlight
@@ -61,13 +65,13 @@ def collect_lights(model: mujoco.MjModel, data: mujoco.MjData) -> Lights:
     if not rows:
         dark = {"ambient": [_NO_LIGHT_AMBIENT] * 3, "diffuse": [0] * 3, "specular": [0] * 3}
         rows.append(_light_row(dark, directional=True))
-    return Lights(**{key: np.stack([row[key] for row in rows]) for key in rows[0]})
+    return Lights.of_leaves(**{key: np.stack([row[key] for row in rows]) for key in rows[0]})
 
 
 def _model_light(model: mujoco.MjModel, data: mujoco.MjData, i: int) -> dict[str, np.ndarray]:
     light, kind = model.light(i), _LIGHT(model.light_type[i])
     if kind == _LIGHT.mjLIGHT_IMAGE:
-        raise ValueError(f"light {light.name or i!r} is an image; make it directional, a spot or a point.")
+        raise ValueError(f"light {light.name or i!r} is an image light; make it directional, a spot or a point.")
     pose = {"pos": data.light_xpos[i], "direction": data.light_xdir[i], "casts_shadow": light.castshadow[0]}
     if kind == _LIGHT.mjLIGHT_DIRECTIONAL:
         return _light_row(light, directional=True, **pose)
@@ -77,7 +81,8 @@ def _model_light(model: mujoco.MjModel, data: mujoco.MjData, i: int) -> dict[str
     return _light_row(light, attenuation=light.attenuation, **pose, **cone)
 
 
-def _light_row(light, **given) -> dict[str, np.ndarray]:
+def _light_row(light: Any, **values: Any) -> dict[str, np.ndarray]:
+    """One row of `Lights`: colours of MuJoCo's light (or a dict), `values`, and defaults for the rest."""
     colours = {
         key: light[key] if isinstance(light, dict) else getattr(light, key)
         for key in ("ambient", "diffuse", "specular")
@@ -92,40 +97,40 @@ def _light_row(light, **given) -> dict[str, np.ndarray]:
         "on_camera": False,
         "casts_shadow": False,
     }
-    row |= colours | given
+    row |= colours | values
     flags = ("directional", "on_camera", "casts_shadow")
     return {key: np.asarray(value, bool if key in flags else np.float32) for key, value in row.items()}
 
 
 def geom_surface(model: mujoco.MjModel, geom: int) -> Surface:
-    """The surface of a geom: its material's, or MuJoCo's defaults with the geom's own colour."""
+    """Returns the surface of a geom: that of its material, or MuJoCo's defaults with the geom's own colour."""
     material = int(model.geom_matid[geom])
     emission, specular, shininess = 0.0, 0.5, 0.5
     if material >= 0:
         emission = model.mat_emission[material]
         specular, shininess = model.mat_specular[material], model.mat_shininess[material]
     values = {"emission": emission, "specular": specular, "shininess": shininess}
-    return Surface(
+    return Surface.of_leaves(
         rgba=geom_rgba(model, geom).astype(np.float32), **{key: np.float32(value) for key, value in values.items()}
     )
 
 
 def geom_rgba(model: mujoco.MjModel, geom: int) -> np.ndarray:
-    """The colour MuJoCo draws a geom with: its own if it was set, else its material's."""
+    """Returns the colour with which MuJoCo draws a geom: its own if it was set, else its material's."""
     material, default = int(model.geom_matid[geom]), np.array([0.5, 0.5, 0.5, 1.0], np.float32)
-    own = model.geom_rgba[geom]
-    return model.mat_rgba[material] if material >= 0 and np.array_equal(own, default) else own
+    geom_colour = model.geom_rgba[geom]
+    return model.mat_rgba[material] if material >= 0 and np.array_equal(geom_colour, default) else geom_colour
 
 
 def lights_in_camera(lights: Lights, camera: Camera) -> tuple[Float[Array, "J L 3"], Float[Array, "J L 3"]]:
-    """Positions and directions of the lights in the frame of each of J cameras."""
+    """Returns positions and directions of the lights in the frame of each of J cameras."""
 
-    def rotate(vector):  # written out, so that no matrix unit rounds it
+    def rotate(vector):  # written out, so that no matrix unit computes it in a lower precision
         return (camera.mat[:, None] * vector[..., None]).sum(axis=-2)
 
-    here = lights.on_camera[:, None]
-    pos = jnp.where(here, lights.pos, rotate(lights.pos - camera.pos[:, None]))
-    return pos, jnp.where(here, lights.direction, rotate(jnp.broadcast_to(lights.direction, pos.shape)))
+    on_camera = lights.on_camera[:, None]
+    pos = jnp.where(on_camera, lights.pos, rotate(lights.pos - camera.pos[:, None]))
+    return pos, jnp.where(on_camera, lights.direction, rotate(jnp.broadcast_to(lights.direction, pos.shape)))
 
 
 def light_surface(
@@ -139,42 +144,52 @@ def light_surface(
     directional: Sequence[bool],
     shadow_lights: Sequence[int] = (),
 ) -> list[Vector]:
-    """Colour channels in [0, 1] of points seen from the origin; everything is in the camera's frame.
+    """Returns colours in [0, 1] of points seen from the origin: one part without shadows, and one per shadow light.
 
-    First what is there without the `shadow_lights`, then what each of them adds where no shadow falls. `texture` is
-    the texture's colour; `directional` tells which lights' rays are parallel; `light_pos` and `light_direction` are
-    [.. L 3], and what is [..] must broadcast. Vectors are three arrays each: all of it is then one elementwise loop
-    over pixels.
+    The first part is the light of all lights except the `shadow_lights`; the others are what each of these adds
+    where no shadow falls. Everything is in the camera's frame, and all leading axes [..] must broadcast. Vectors are
+    three arrays each, so that XLA fuses everything into one elementwise loop over pixels.
+
+    Args:
+        point: The points [..] in metres.
+        normal: Their normals, of any length.
+        surface: Their surfaces [..].
+        texture: Colours of the texture, each in [0, 1].
+        lights: The lights.
+        light_pos: Positions of the lights [.. L 3].
+        light_direction: Directions of the lights [.. L 3].
+        directional: Whether each light's rays are parallel.
+        shadow_lights: Indices of the lights whose shadows are drawn.
     """
     to_eye, normal = _unit(tuple(-p for p in point)), _unit(normal)
     rgb = _channels(surface.rgba)
     parts = [[surface.emission * c for c in rgb]] + [[jnp.zeros_like(c) for c in rgb] for _ in shadow_lights]
     for i in range(lights.ambient.shape[0]):
-        lit = parts[1 + list(shadow_lights).index(i) if i in shadow_lights else 0]
+        colour = parts[1 + list(shadow_lights).index(i) if i in shadow_lights else 0]
         pos, direction = _channels(light_pos[..., i, :]), _channels(light_direction[..., i, :])
         if directional[i]:
             to_light, strength = _unit(tuple(-d for d in direction)), 1.0
         else:
-            to_light, strength = _incoming(lights, i, point, pos, direction)
-        facing = dot(normal, to_light)
-        half = dot(normal, _unit(tuple(a + b for a, b in zip(to_light, to_eye, strict=True))))
-        shine = jnp.where(facing > 0, _power(half, 128 * surface.shininess) * surface.specular, 0.0)
-        facing = jnp.maximum(facing, 0.0)
+            to_light, strength = _light_at_point(lights, i, point, pos, direction)
+        cosine = dot(normal, to_light)
+        half_vector_cosine = dot(normal, _unit(tuple(a + b for a, b in zip(to_light, to_eye, strict=True))))
+        specular = jnp.where(cosine > 0, _power(half_vector_cosine, 128 * surface.shininess) * surface.specular, 0.0)
+        cosine = jnp.maximum(cosine, 0.0)
         for c in range(3):
-            diffuse = rgb[c] * (lights.ambient[i, c] + facing * lights.diffuse[i, c])
-            lit[c] += strength * (diffuse + shine * lights.specular[i, c])
+            diffuse = rgb[c] * (lights.ambient[i, c] + cosine * lights.diffuse[i, c])
+            colour[c] += strength * (diffuse + specular * lights.specular[i, c])
     return [tuple(jnp.minimum(c, 1.0) * t for c, t in zip(part, texture, strict=True)) for part in parts]
 
 
-def _incoming(lights: Lights, i: int, point: Vector, pos: Vector, direction: Vector) -> tuple[Vector, Array]:
-    """Unit vector towards light i, which has a place, and its strength at the point."""
+def _light_at_point(lights: Lights, i: int, point: Vector, pos: Vector, direction: Vector) -> tuple[Vector, Array]:
+    """Unit vector from the point to light i, which has a position, and the light's strength at the point."""
     offset = tuple(p - q for p, q in zip(pos, point, strict=True))
     distance = jnp.sqrt(dot(offset, offset))
-    towards = _unit(offset)
-    cosine = -dot(towards, direction)
+    to_light = _unit(offset)
+    cosine = -dot(to_light, direction)
     spot = jnp.where(cosine >= lights.cutoff_cosine[i], _power(cosine, lights.exponent[i]), 0.0)
     constant, linear, quadratic = _channels(lights.attenuation[i])
-    return towards, spot / (constant + linear * distance + quadratic * distance * distance)
+    return to_light, spot / (constant + linear * distance + quadratic * distance * distance)
 
 
 def _power(base: Array, exponent: Array) -> Array:
@@ -192,7 +207,7 @@ def _unit(vector: Vector) -> Vector:
 
 
 def pack_colour(channels: Vector, alpha: Array | float = 0.0) -> UInt32[Array, "*batch"]:
-    """Red, green, blue and alpha in [0, 1] to 8 bits a channel, in one word."""
+    """Packs red, green, blue and alpha in [0, 1] into one word of 8 bits per channel."""
     red, green, blue = (_to_bits(c) for c in channels)
     packed = red | (green << 8) | (blue << 16)
     return packed | (_to_bits(jnp.asarray(alpha)) << 24)
@@ -203,11 +218,11 @@ def _to_bits(channel: Array) -> Array:
 
 
 def unpack_colour(packed: UInt32[Array, "*batch"]) -> Array:
-    """Red, green, blue of packed colours, uint8 [.. 3]."""
+    """Unpacks red, green and blue as uint8 [.. 3]."""
     return ((packed[..., None] >> jnp.array([0, 8, 16], jnp.uint32)) & 255).astype(jnp.uint8)
 
 
 def unpack_channels(packed: UInt32[Array, "*batch"]) -> tuple[Array, Array, Array, Array]:
-    """Red, green, blue and alpha of packed colours, float32 in [0, 255]."""
+    """Unpacks red, green, blue and alpha as float32 in [0, 255]."""
     red, green, blue, alpha = (((packed >> shift) & 255).astype(jnp.float32) for shift in (0, 8, 16, 24))
     return red, green, blue, alpha

@@ -1,4 +1,4 @@
-"""What is behind everything: the sky's texture, or black. Host."""
+"""The background behind all geoms: the sky's texture, or black. Runs on the host."""
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,10 @@ from rcjax.render.scene import SceneStatic
 from rcjax.render.vectors import Vector, dot
 
 
-def sky_picture(model: mujoco.MjModel, camera: Camera, static: SceneStatic, camera_moves: bool) -> raster.Picture:
-    """The empty picture: the first sky texture (its mean colour where the camera moves), black without one."""
+def sky_framebuffer(
+    model: mujoco.MjModel, camera: Camera, static: SceneStatic, camera_moves: bool
+) -> raster.Framebuffer:
+    """Returns the empty framebuffer: the first sky texture (its mean colour if the camera moves), or black."""
     column, row = raster.pixel_grid(static.grid)
     skies = np.flatnonzero(model.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX)
     colour: Vector = (jnp.zeros_like(column),) * 3
@@ -21,14 +23,19 @@ def sky_picture(model: mujoco.MjModel, camera: Camera, static: SceneStatic, came
         x, y = camera.x0 + camera.dx * column, camera.y0 + camera.dy * row
         mat = np.asarray(camera.mat)
 
-        def world(*ray) -> Vector:
+        def sky_direction(*ray) -> Vector:
             return textures.sky_coordinates(tuple(dot(list(mat[axis]), ray) for axis in range(3)))
 
         zero, k = jnp.zeros_like(x), static.samples_per_side
-        along_x, along_y = world(zero + k * camera.dx, zero, zero), world(zero, zero + k * camera.dy, zero)
-        colour = jax.jit(textures.sample)(atlas, mappings[int(skies[0])], world(x, y, zero - 1), along_x, along_y)
+        along_x, along_y = (
+            sky_direction(zero + k * camera.dx, zero, zero),
+            sky_direction(zero, zero + k * camera.dy, zero),
+        )
+        colour = jax.jit(textures.sample)(
+            atlas, mappings[int(skies[0])], sky_direction(x, y, zero - 1), along_x, along_y
+        )
     if camera_moves:
         colour = tuple(jnp.full_like(c, c.mean()) for c in colour)
-    parts = np.zeros((1, *column.shape, 1 + len(static.shadow_lights)), np.uint32)
-    parts[0, ..., 0] = shade.pack_colour(colour)
-    return raster.Picture(colour=parts, key=raster.empty_key(camera, (1, *column.shape)))
+    packed = np.zeros((1, *column.shape, 1 + len(static.shadow_lights)), np.uint32)
+    packed[0, ..., 0] = shade.pack_colour(colour)
+    return raster.Framebuffer.of_leaves(colour=packed, depth_key=raster.empty_depth_key(camera, (1, *column.shape)))

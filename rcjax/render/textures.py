@@ -1,9 +1,9 @@
-"""Textures as MuJoCo's classic renderer maps and filters them.
+"""Maps and filters textures like MuJoCo's classic renderer.
 
-On the host every triangle gets texture coordinates at its corners, as MuJoCo 3.12 and later make them
-(`settexture` in render_gl3.c, display lists in render_context.c), and all textures go, with their smaller levels, into
-one flat array of packed texels. On the device `sample` looks colours up in it, as section 8.14 of the OpenGL 4.6
-specification has it: pictures repeat, cubes have no seams, no anisotropy.
+On the host, every triangle gets texture coordinates at its corners, as MuJoCo 3.12 and later compute them
+(`settexture` in render_gl3.c, display lists in render_context.c). All textures are stored with their mipmap levels in
+one flat array of packed texels. On the device, `sample` filters them as section 8.14 of the OpenGL 4.6 specification
+defines it: 2D textures repeat, cube maps are seamless, and there is no anisotropic filtering.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from rcjax.pytree import PyTree
 from rcjax.render.vectors import Vector
 
 Filter = Literal["trilinear", "bilinear", "nearest"]
-"""Texels fetched for a pixel: 4 in each of two levels, as MuJoCo; 4 in the nearest level; 1 in the nearest level."""
+"""Texels fetched per pixel: 4 in each of two levels, as in MuJoCo; 4 in the nearest level; 1 in the nearest level."""
 
 NO_TEXTURE = -1
 
@@ -29,11 +29,11 @@ _2D = mujoco.mjtTexture.mjTEXTURE_2D
 _FACES = 6
 _SIDE_BITS = 13
 _MAX_SIDE = 1 << _SIDE_BITS  # texels
-_PICTURE, _CUBE, _CUBE_OF_ONE = 1, 2, 3  # kinds of mapping; the last repeats one picture on all faces
-_WHITE_TEXELS = 9  # one and its border
-_WEIGHT_BITS = 8  # of weights; a channel's sum of weighted texels must fit 16 bits
-_ONE = 1 << _WEIGHT_BITS
-_CUBE_AXES = np.array(  # of a face, +x, -x, +y, -y, +z, -z: outwards, along s, along t; OpenGL 4.6, table 8.19
+_2D_KIND, _CUBE, _ONE_IMAGE_CUBE = 1, 2, 3  # kinds of mapping; the last shows one image on all faces
+_WHITE_TEXELS = 9  # one texel and its border
+_WEIGHT_BITS = 8  # of interpolation weights; a channel's weighted sum of texels must fit into 16 bits
+_UNIT_WEIGHT = 1 << _WEIGHT_BITS
+_CUBE_AXES = np.array(  # faces +x, -x, +y, -y, +z, -z: outward axis, axis of s, axis of t; OpenGL 4.6, table 8.19
     [
         [[1, 0, 0], [0, 0, -1], [0, -1, 0]],
         [[-1, 0, 0], [0, 0, 1], [0, -1, 0]],
@@ -47,22 +47,22 @@ _CUBE_AXES = np.array(  # of a face, +x, -x, +y, -y, +z, -z: outwards, along s, 
 
 
 class Atlas(PyTree):
-    """All textures of a scene with all their levels, r | g << 8 | b << 16, after a white one for what has none."""
+    """All textures of a scene with all mipmap levels; the first one is white, for surfaces without a texture."""
 
-    texels: UInt32[Array, " P"]
+    texels: UInt32[Array, " P"]  # r | g << 8 | b << 16
 
 
 class Mapping(PyTree):
-    """Which texture a surface has, in two words, as they are gathered at every pixel."""
+    """Which texture a surface has, in two words, since they are gathered at every pixel."""
 
-    start: Int[Array, "*batch"]  # its first texel
+    start: Int[Array, "*batch"]  # index of its first texel
     shape: Int[Array, "*batch"]  # of a face: width - 1 | (height - 1) << 13 | kind << 26; 0 without a texture
 
 
 def geom_texture(model: mujoco.MjModel, geom: int) -> int:
-    """Id of the texture that MuJoCo's classic renderer shows on a geom, `NO_TEXTURE` for none.
+    """Returns the id of the texture that MuJoCo's classic renderer shows on a geom, or `NO_TEXTURE`.
 
-    That is its material's RGB texture, of 3 or 4 channels; a mesh with texture coordinates of its own shows no cube.
+    That is its material's RGB texture with 3 or 4 channels. A mesh with its own texture coordinates shows no cube map.
     """
     material = int(model.geom_matid[geom])
     texture = int(model.mat_texid[material, mujoco.mjtTextureRole.mjTEXROLE_RGB]) if material >= 0 else NO_TEXTURE
@@ -72,61 +72,72 @@ def geom_texture(model: mujoco.MjModel, geom: int) -> int:
 
 
 def build_atlas(model: mujoco.MjModel, texture_ids: Iterable[int]) -> tuple[Atlas, dict[int, Mapping]]:
-    """The textures, and how to find each; `NO_TEXTURE` is always among them.
+    """Stores textures in an atlas; returns it and the mapping of each texture by its id.
 
-    Textures in sRGB are decoded, as OpenGL does it; alpha is left out. ValueError for a texture that is too large.
+    The mappings always include `NO_TEXTURE`. Textures in sRGB are decoded to linear values, as in OpenGL; alpha is left
+    out. All arrays are NumPy arrays.
+
+    Raises:
+        ValueError: A texture's side has more than 8192 texels.
     """
-    blocks, mappings = [np.full(_WHITE_TEXELS, 0xFFFFFF, np.uint32)], {NO_TEXTURE: no_texture()}
+    pyramids, mappings = [np.full(_WHITE_TEXELS, 0xFFFFFF, np.uint32)], {NO_TEXTURE: no_texture()}
     for texture in sorted(set(texture_ids) - {NO_TEXTURE}):
         faces = _texture_faces(model, texture)
         height, width = faces.shape[1:3]
         if max(height, width) > _MAX_SIDE:
             name = model.tex(texture).name or texture
             raise ValueError(f"texture {name!r} is {width}x{height} texels; make its sides at most {_MAX_SIDE}.")
-        kind = _PICTURE if model.tex_type[texture] == _2D else _CUBE if len(faces) == _FACES else _CUBE_OF_ONE
-        mappings[texture] = Mapping(
-            start=np.int32(sum(map(len, blocks))),
+        kind = _2D_KIND if model.tex_type[texture] == _2D else _CUBE if len(faces) == _FACES else _ONE_IMAGE_CUBE
+        mappings[texture] = Mapping.of_leaves(
+            start=np.int32(sum(map(len, pyramids))),
             shape=np.int32((width - 1) | (height - 1) << _SIDE_BITS | kind << 2 * _SIDE_BITS),
         )
-        blocks.append(_pyramid(faces, wraps=kind == _PICTURE))
-    return Atlas(texels=np.concatenate(blocks)), mappings
+        pyramids.append(_pyramid(faces, periodic=kind == _2D_KIND))
+    return Atlas.of_leaves(texels=np.concatenate(pyramids)), mappings
 
 
 def no_texture() -> Mapping:
-    """What a surface without a texture has; it samples to white."""
-    return Mapping(start=np.int32(0), shape=np.int32(0))
+    """Returns the mapping of a surface without a texture, which samples to white."""
+    return Mapping.of_leaves(start=np.int32(0), shape=np.int32(0))
 
 
 def texture_coordinates(
     model: mujoco.MjModel, geom: int, unit: Float[np.ndarray, "K 3 3"], uv: Float[np.ndarray, "K 3 2"]
 ) -> Float[np.ndarray, "K 3 3"]:
-    """s, t, r at the corners of a geom's triangles, linear over each; `unit` and `uv` are those of `Triangles`.
+    """Returns texture coordinates (s, t, r) at the corners of a geom's triangles, to be interpolated linearly.
 
-    On a picture s runs from 0 to 1 to the right, t downwards, r is 0; in a cube they are a direction. All are 0
-    without a texture. An infinite plane under a cube is mapped from the plane's centre, where MuJoCo's moves along
-    with the camera.
+    In a 2D texture, s runs from 0 to 1 to the right, t from 0 to 1 downwards, and r is 0. In a cube map, they are a
+    direction. Without a texture, all are 0. A cube map on an infinite plane is mapped from the plane's centre, while
+    MuJoCo's moves with the camera.
+
+    Args:
+        model: The model.
+        geom: Id of the geom.
+        unit: `Triangles.unit` of the geom.
+        uv: `Triangles.uv` of the geom.
     """
     texture = geom_texture(model, geom)
     if texture == NO_TEXTURE:
         return np.zeros_like(unit)
     material, kind, size = int(model.geom_matid[geom]), _GEOM(model.geom_type[geom]), _drawn_size(model, geom)
-    given = np.where(size > 0, size, 1.0)
+    scale_xyz = np.where(size > 0, size, 1.0)
     if model.tex_type[texture] != _2D:
-        metres = unit * given if kind == _GEOM.mjGEOM_PLANE else unit  # planes are listed in metres
+        metres = unit * scale_xyz if kind == _GEOM.mjGEOM_PLANE else unit  # MuJoCo draws planes in metres
         return metres * size if model.mat_texuniform[material] else metres
     repeat = model.mat_texrepeat[material].astype(float)
-    scale = given[:2] if model.mat_texuniform[material] else np.ones(2)
+    scale = scale_xyz[:2] if model.mat_texuniform[material] else np.ones(2)
     if kind == _GEOM.mjGEOM_MESH and not _has_own_coordinates(model, geom):
-        on_picture = 0.5 * unit[..., :2] * [1, -1] * repeat * scale / given[:2] - 0.5
+        coords_2d = 0.5 * unit[..., :2] * [1, -1] * repeat * scale / scale_xyz[:2] - 0.5
     else:
-        once = uv if kind == _GEOM.mjGEOM_MESH else _spread_once(model, geom, unit)
-        on_picture = once * np.where(repeat > 0, repeat, 1.0) * scale
+        uv_once = uv if kind == _GEOM.mjGEOM_MESH else _unit_coordinates(model, geom, unit)
+        coords_2d = uv_once * np.where(repeat > 0, repeat, 1.0) * scale
         if kind == _GEOM.mjGEOM_PLANE and (size[:2] <= 0).any():
-            on_picture = on_picture - 0.5
-    return np.concatenate([on_picture, np.zeros_like(unit[..., :1])], axis=-1)
+            coords_2d = coords_2d - 0.5
+    return np.concatenate([coords_2d, np.zeros_like(unit[..., :1])], axis=-1)
 
 
 def _has_own_coordinates(model: mujoco.MjModel, geom: int) -> bool:
+    """Whether the geom is a mesh with texture coordinates."""
     is_mesh = model.geom_type[geom] == _GEOM.mjGEOM_MESH
     return bool(is_mesh and model.mesh_texcoordadr[model.geom_dataid[geom]] >= 0)
 
@@ -139,8 +150,8 @@ def _drawn_size(model: mujoco.MjModel, geom: int) -> Float[np.ndarray, "3"]:
     return size[[0, 0, 1]] if kind in (_GEOM.mjGEOM_CAPSULE, _GEOM.mjGEOM_CYLINDER) else size
 
 
-def _spread_once(model: mujoco.MjModel, geom: int, unit: np.ndarray) -> Float[np.ndarray, "K 3 2"]:
-    """s and t where a primitive shows its picture once: on each side of a box, wound round what is round."""
+def _unit_coordinates(model: mujoco.MjModel, geom: int, unit: np.ndarray) -> Float[np.ndarray, "K 3 2"]:
+    """s and t with which a primitive shows its texture once: on each side of a box, and once around a round shape."""
     kind, height = _GEOM(model.geom_type[geom]), unit[..., 2]
     if kind == _GEOM.mjGEOM_PLANE:
         return np.where(model.geom_size[geom, :2] > 0, 0.5, 0.0) + 0.5 * unit[..., :2] * [1, -1]
@@ -150,19 +161,19 @@ def _spread_once(model: mujoco.MjModel, geom: int, unit: np.ndarray) -> Float[np
         return np.stack([0.5 + 0.5 * s, 0.5 - 0.5 * t], axis=-1)
     if kind == _GEOM.mjGEOM_CYLINDER:
         is_disc = np.ptp(height, axis=1) == 0
-        wall = np.stack([_turns(unit), 0.5 - 0.5 * height], axis=-1)
+        wall = np.stack([_longitude(unit), 0.5 - 0.5 * height], axis=-1)
         return np.where(is_disc[:, None, None], 0.5 + 0.5 * unit[..., :2], wall)
     if kind == _GEOM.mjGEOM_CAPSULE:
         middle = height.mean(axis=1, keepdims=True)
         top, bottom = 1 - 2 * _latitude(height - 1), -2 * _latitude(height + 1)
         return np.stack(
-            [_turns(unit), np.where(middle > 1, top, np.where(middle < -1, bottom, 0.5 - 0.5 * height))], axis=-1
+            [_longitude(unit), np.where(middle > 1, top, np.where(middle < -1, bottom, 0.5 - 0.5 * height))], axis=-1
         )
-    return np.stack([_turns(unit), 0.5 - _latitude(height)], axis=-1)
+    return np.stack([_longitude(unit), 0.5 - _latitude(height)], axis=-1)
 
 
-def _turns(unit: np.ndarray) -> Float[np.ndarray, "K 3"]:
-    """Angle about z in turns, from 0 to 1, without a jump inside a triangle; on the axis, that of the middle."""
+def _longitude(unit: np.ndarray) -> Float[np.ndarray, "K 3"]:
+    """Angle about z from 0 to 1, continuous within each triangle; on the axis, the angle of the triangle's middle."""
     middle = np.arctan2(*unit[..., 1::-1].mean(axis=1).T)[:, None]
     offset = (np.arctan2(unit[..., 1], unit[..., 0]) - middle + np.pi) % (2 * np.pi) - np.pi
     on_axis = np.hypot(unit[..., 0], unit[..., 1]) < 1e-9
@@ -170,22 +181,23 @@ def _turns(unit: np.ndarray) -> Float[np.ndarray, "K 3"]:
 
 
 def _latitude(height: np.ndarray) -> np.ndarray:
-    """Of a point of the unit sphere, in half turns."""
+    """Latitude of a point of the unit sphere, in half turns."""
     return np.arcsin(np.clip(height, -1, 1)) / np.pi
 
 
 def _texture_faces(model: mujoco.MjModel, texture: int) -> UInt8[np.ndarray, "f h w 3"]:
-    """A texture's picture, or the six of a cube, or the one of a cube that shows it on all faces."""
+    """A 2D texture's image, the six images of a cube map, or the one image of a cube map that repeats it."""
     height, width, channels = (int(size[texture]) for size in (model.tex_height, model.tex_width, model.tex_nchannel))
     start = int(model.tex_adr[texture])
     data = model.tex_data[start : start + height * width * channels].reshape(height, width, channels)[..., :3]
     if model.tex_colorspace[texture] == mujoco.mjtColorSpace.mjCOLORSPACE_SRGB:
         data = _SRGB_TO_LINEAR[data]
-    is_picture = model.tex_type[texture] == _2D
-    return data[None] if is_picture or height == width else data.reshape(_FACES, width, width, 3)
+    is_image = model.tex_type[texture] == _2D
+    return data[None] if is_image or height == width else data.reshape(_FACES, width, width, 3)
 
 
 def _srgb_to_linear() -> UInt8[np.ndarray, "256"]:
+    """The linear value of each sRGB value."""
     value = np.arange(256) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     return np.round(255 * linear).astype(np.uint8)
@@ -194,50 +206,51 @@ def _srgb_to_linear() -> UInt8[np.ndarray, "256"]:
 _SRGB_TO_LINEAR = _srgb_to_linear()
 
 
-def _pyramid(faces: UInt8[np.ndarray, "f h w 3"], wraps: bool) -> UInt32[np.ndarray, " p"]:
-    """All levels of a texture, packed; each begins at `_level_start` and has a border one texel wide."""
+def _pyramid(faces: UInt8[np.ndarray, "f h w 3"], periodic: bool) -> UInt32[np.ndarray, " p"]:
+    """All mipmap levels of a texture, packed; each begins at `_level_start` and has a border of one texel."""
     n_faces, height, width = faces.shape[:3]
     n_levels = max(width, height).bit_length()
     starts = n_faces * _level_start(width, height, np.arange(n_levels + 1))
     packed = np.zeros(starts[-1], np.uint32)
     for start in starts[:-1]:
-        texels = _wrapped(faces) if wraps else _sewn(faces)
+        texels = _pad_periodic(faces) if periodic else _pad_cube(faces)
         words = (texels.astype(np.uint32) << np.array([0, 8, 16], np.uint32)).sum(axis=-1, dtype=np.uint32)
         packed[start : start + words.size] = words.reshape(-1)
-        for axis in (2, 1):  # rounded half up after each, as Mesa does
-            faces = np.floor(_halve(faces, axis) + 0.5).astype(np.uint8)
+        for axis in (2, 1):  # rounded half up after each axis, as in Mesa
+            faces = np.floor(_halve_side(faces, axis) + 0.5).astype(np.uint8)
     return packed
 
 
 def _level_start(width, height, level):
-    """Room for the levels before one, of one face: each but the first is given half as much as the one before.
+    """Texels reserved for the levels before one, per face: each level gets half as many as the one before.
 
-    Levels and their borders shrink faster, but for the last ones, hence the constant.
+    Levels with their borders shrink faster than that, except the last ones, hence the constant per level.
     """
-    whole = 2 * (width + 2) * (height + 2)
-    return whole - (whole >> level) + 16 * level
+    total = 2 * (width + 2) * (height + 2)
+    return total - (total >> level) + 16 * level
 
 
-def _halve(faces: np.ndarray, axis: int) -> Float[np.ndarray, "f h w 3"]:
-    """Half as long along an axis, rounded down: pairs averaged, or interpolated where the length is odd."""
+def _halve_side(faces: np.ndarray, axis: int) -> Float[np.ndarray, "f h w 3"]:
+    """Halves the length along an axis, rounded down: averages pairs, or interpolates if the length is odd."""
     side = faces.shape[axis]
     half = max(side // 2, 1)
-    place = (np.arange(half) + 0.5) * side / half - 0.5
-    low = np.floor(place).astype(int)
-    weight = (place - low).reshape(-1, *[1] * (faces.ndim - 1 - axis))
+    position = (np.arange(half) + 0.5) * side / half - 0.5
+    low = np.floor(position).astype(int)
+    weight = (position - low).reshape(-1, *[1] * (faces.ndim - 1 - axis))
     a, b = (np.take(faces, np.minimum(i, side - 1), axis=axis) for i in (low, low + 1))
     return a * (1 - weight) + b * weight
 
 
-def _wrapped(faces: UInt8[np.ndarray, "f h w 3"]) -> np.ndarray:
+def _pad_periodic(faces: UInt8[np.ndarray, "f h w 3"]) -> np.ndarray:
+    """Images with a border of the texels at the opposite side."""
     return np.pad(faces, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap")
 
 
-def _sewn(faces: UInt8[np.ndarray, "f w w 3"]) -> np.ndarray:
-    """Faces with the neighbouring faces' texels around them, as seams are not to be seen.
+def _pad_cube(faces: UInt8[np.ndarray, "f w w 3"]) -> np.ndarray:
+    """Faces of a cube map with a border of the neighbouring faces' texels, so that there are no visible seams.
 
-    A corner is the mean of the three texels that meet. One picture for all six keeps its own, as neighbours differ
-    from face to face.
+    A corner is the mean of the three texels that meet there. If one image is shown on all six faces, its border
+    repeats its own edge, as the neighbours differ from face to face.
     """
     padded = np.pad(faces, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     if len(faces) == 1:
@@ -246,22 +259,22 @@ def _sewn(faces: UInt8[np.ndarray, "f w w 3"]) -> np.ndarray:
     middle = (2 * np.arange(-1, side + 1) + 1) / side - 1
     s, t = middle[None, :, None], middle[:, None, None]
     for face, (major, along_s, along_t) in enumerate(_CUBE_AXES):
-        seen = np.einsum("fak,hwk->hwfa", _CUBE_AXES, major + s * along_s + t * along_t)
-        which = seen[..., 0].argmax(axis=-1)
-        depth, *place = np.take_along_axis(seen, which[..., None, None], axis=2)[:, :, 0].transpose(2, 0, 1)
-        column, row = (((p / depth + 1) / 2 * side).astype(int).clip(0, side - 1) for p in place)
-        padded[face] = faces[which, row, column]
+        projected = np.einsum("fak,hwk->hwfa", _CUBE_AXES, major + s * along_s + t * along_t)
+        neighbour_face = projected[..., 0].argmax(axis=-1)
+        depth, *st = np.take_along_axis(projected, neighbour_face[..., None, None], axis=2)[:, :, 0].transpose(2, 0, 1)
+        column, row = (((p / depth + 1) / 2 * side).astype(int).clip(0, side - 1) for p in st)
+        padded[face] = faces[neighbour_face, row, column]
         for y, x, in_y, in_x in ((0, 0, 1, 1), (0, -1, 1, -2), (-1, 0, -2, 1), (-1, -1, -2, -2)):
-            meeting = padded[face][[in_y, y, in_y], [in_x, in_x, x]]
-            padded[face, y, x] = np.round(meeting.mean(axis=0))
+            meeting_texels = padded[face][[in_y, y, in_y], [in_x, in_x, x]]
+            padded[face, y, x] = np.round(meeting_texels.mean(axis=0))
     return padded
 
 
 class _Texture(NamedTuple):
-    """A mapping spelt out, and where on which face it is looked up; all [..]."""
+    """An unpacked mapping, and the face and position at which the texture is sampled; all [..]."""
 
     start: Array
-    n_faces: Array  # stored
+    n_faces: Array  # number of stored images
     face: Array
     width: Array
     height: Array
@@ -272,38 +285,44 @@ class _Texture(NamedTuple):
 def sample(
     atlas: Atlas, mapping: Mapping, coords: Vector, along_x: Vector, along_y: Vector, *, filter: Filter = "trilinear"
 ) -> Vector:
-    """Red, green and blue in [0, 1] at texture coordinates [..]; white without a texture.
+    """Samples textures; returns red, green and blue in [0, 1], or white without a texture.
 
-    `along_x` and `along_y` are what the coordinates change by from a pixel to the next; they choose the level.
+    Args:
+        atlas: The textures.
+        mapping: The texture of each point [..].
+        coords: Texture coordinates (s, t, r) [..].
+        along_x: Change of the coordinates from one pixel to the next along x; it selects the mipmap level.
+        along_y: The same along y.
+        filter: How many texels are fetched.
     """
     if atlas.texels.shape[0] == _WHITE_TEXELS:
         return (jnp.ones_like(coords[0]),) * 3
     texture, along_x, along_y = _locate(mapping, coords, along_x, along_y)
-    step = _squared_texels_per_pixel(texture, along_x, along_y)
-    largest = _floor_log2(jnp.maximum(texture.width, texture.height))
+    squared_step = _squared_texels_per_pixel(texture, along_x, along_y)
+    last_level = _floor_log2(jnp.maximum(texture.width, texture.height))
     if filter != "trilinear":
-        level = jnp.clip(_floor_log2(2 * step) >> 1, 0, largest)
+        level = jnp.clip(_floor_log2(2 * squared_step) >> 1, 0, last_level)
         return (_bilinear if filter == "bilinear" else _nearest)(atlas, texture, level)
-    detail = jnp.clip(0.5 * jnp.log2(jnp.maximum(step, 1.0)), 0.0, largest)
-    *levels, weight = _between((detail * _ONE).astype(jnp.int32))
-    even, odd = (_bilinear(atlas, texture, jnp.minimum(level, largest)) for level in levels)
-    return tuple(a + weight * (1 / _ONE) * (b - a) for a, b in zip(even, odd, strict=True))
+    level_of_detail = jnp.clip(0.5 * jnp.log2(jnp.maximum(squared_step, 1.0)), 0.0, last_level)
+    *levels, weight = _interpolation_neighbours((level_of_detail * _UNIT_WEIGHT).astype(jnp.int32))
+    even, odd = (_bilinear(atlas, texture, jnp.minimum(level, last_level)) for level in levels)
+    return tuple(a + weight * (1 / _UNIT_WEIGHT) * (b - a) for a, b in zip(even, odd, strict=True))
 
 
 def sky_coordinates(ray: Vector) -> Vector:
-    """Where a sky texture is looked up in a direction of the world: MuJoCo turns it by 90 degrees about x."""
+    """Returns the sky's cube map coordinates in a direction of the world; MuJoCo rotates it by 90 degrees about x."""
     x, y, z = ray
     return x, z, -y
 
 
 def _locate(mapping: Mapping, coords: Vector, along_x: Vector, along_y: Vector) -> tuple[_Texture, Vector, Vector]:
-    """Where on which face a texture is looked up, s and t in [0, 1), and their changes [s t]."""
+    """The face and position (s and t in [0, 1)) at which a texture is sampled, and the changes of s and t."""
     shape, kind = mapping.shape, mapping.shape >> 2 * _SIDE_BITS
     is_cube = kind >= _CUBE
     face, on_cube, cube_x, cube_y = _project(coords, along_x, along_y)
 
-    def choose(cube, picture):
-        return jnp.where(is_cube, cube, picture)
+    def choose(cube, image):
+        return jnp.where(is_cube, cube, image)
 
     texture = _Texture(
         start=mapping.start,
@@ -321,7 +340,7 @@ def _locate(mapping: Mapping, coords: Vector, along_x: Vector, along_y: Vector) 
 
 
 def _project(direction: Vector, along_x: Vector, along_y: Vector) -> tuple[Array, Vector, Vector, Vector]:
-    """Face of a cube (+x, -x, +y, -y, +z, -z) that a direction meets, s and t on it, and their changes.
+    """The cube face (+x, -x, +y, -y, +z, -z) that a direction hits, s and t on it, and their changes.
 
     Source: OpenGL 4.6, table 8.19.
     """
@@ -334,78 +353,79 @@ def _project(direction: Vector, along_x: Vector, along_y: Vector) -> tuple[Array
 
     sign = jnp.where(pick(*direction) < 0, -1.0, 1.0)
 
-    def turn(vector):
+    def to_face_axes(vector):
         x, y, z = vector
         return pick(-sign * z, x, sign * x), jnp.where(is_y, sign * z, -y), sign * pick(x, y, z)
 
-    s, t, major = turn(direction)
+    s, t, major = to_face_axes(direction)
     scale = 0.5 / major
 
     def change(vector):
-        s_change, t_change, major_change = turn(vector)
-        shrink = major_change / major
-        return (s_change - s * shrink) * scale, (t_change - t * shrink) * scale
+        s_change, t_change, major_change = to_face_axes(vector)
+        relative_change = major_change / major
+        return (s_change - s * relative_change) * scale, (t_change - t * relative_change) * scale
 
     face = pick(0, 2, 4) + (sign < 0)
     return face, (0.5 + s * scale, 0.5 + t * scale), change(along_x), change(along_y)
 
 
 def _squared_texels_per_pixel(texture: _Texture, along_x: Vector, along_y: Vector) -> Array:
-    """OpenGL's scale factor rho, squared: the longer of the steps that two neighbouring pixels take."""
+    """The square of OpenGL's scale factor rho: the longer step, in texels, to a neighbouring pixel."""
     lengths = ((a[0] * texture.width) ** 2 + (a[1] * texture.height) ** 2 for a in (along_x, along_y))
     return jnp.maximum(*lengths)
 
 
 def _nearest(atlas: Atlas, texture: _Texture, level: Array) -> Vector:
-    start, width, height = _level(texture, level)
-    column, row = ((place * side).astype(jnp.int32) for place, side in ((texture.s, width), (texture.t, height)))
+    start, width, height = _level_layout(texture, level)
+    column, row = ((position * side).astype(jnp.int32) for position, side in ((texture.s, width), (texture.t, height)))
     word = _fetch(atlas, start + (row + 1) * (width + 2) + column + 1)
     return tuple((word >> shift & 255).astype(jnp.int32) * (1 / 255) for shift in (0, 8, 16))
 
 
 def _bilinear(atlas: Atlas, texture: _Texture, level: Array) -> Vector:
-    """The four texels around a place, weighted in 1/256. Red and blue are added up in one word."""
-    start, width, height = _level(texture, level)
-    along_row, along_column = texture.s * width + 0.5, texture.t * height + 0.5  # the border's texels are number 0
-    even_column, odd_column, x = _between((along_row * _ONE).astype(jnp.int32))
-    even, odd, y = _between((along_column * _ONE).astype(jnp.int32))
+    """The weighted mean of four texels, with weights in 1/256. Red and blue are summed in one word."""
+    start, width, height = _level_layout(texture, level)
+    x_position, y_position = texture.s * width + 0.5, texture.t * height + 0.5  # index 0 is the border
+    even_column, odd_column, x = _interpolation_neighbours((x_position * _UNIT_WEIGHT).astype(jnp.int32))
+    even, odd, y = _interpolation_neighbours((y_position * _UNIT_WEIGHT).astype(jnp.int32))
     even_row, odd_row = (start + row * (width + 2) for row in (even, odd))
-    both = (x * y + _ONE // 2) >> _WEIGHT_BITS
+    corner_weight = (x * y + _UNIT_WEIGHT // 2) >> _WEIGHT_BITS
     red_blue = green = jnp.uint32(0)
-    for place, weight in (
-        (even_row + even_column, _ONE - x - y + both),
-        (even_row + odd_column, x - both),
-        (odd_row + even_column, y - both),
-        (odd_row + odd_column, both),
+    for position, weight in (
+        (even_row + even_column, _UNIT_WEIGHT - x - y + corner_weight),
+        (even_row + odd_column, x - corner_weight),
+        (odd_row + even_column, y - corner_weight),
+        (odd_row + odd_column, corner_weight),
     ):
-        word, weight = _fetch(atlas, place), weight.astype(jnp.uint32)
+        word, weight = _fetch(atlas, position), weight.astype(jnp.uint32)
         red_blue += (word & 0xFF00FF) * weight
         green += (word >> 8 & 0xFF) * weight
-    whole = 1 / (255 * _ONE)
-    return tuple(c.astype(jnp.int32) * whole for c in (red_blue & 0xFFFF, green, red_blue >> 16))
+    scale_to_unit = 1 / (255 * _UNIT_WEIGHT)
+    return tuple(c.astype(jnp.int32) * scale_to_unit for c in (red_blue & 0xFFFF, green, red_blue >> 16))
 
 
-def _between(place: Array) -> tuple[Array, Array, Array]:
-    """The even and the odd number next to a place given in 1/256, and the odd one's weight in 1/256.
+def _interpolation_neighbours(position: Array) -> tuple[Array, Array, Array]:
+    """The even and the odd integer next to a position given in 1/256, and the odd one's weight in 1/256.
 
-    Not the lower and the upper: a compiler may work out the numbers apart from the weights and round otherwise there,
-    and where the place is nearly whole, lower and upper would be exchanged in one and not in the other.
+    They are not the lower and the upper integer, because a compiler may compute the integers and the weights
+    separately, with different rounding. Near an integer position, lower and upper would then be swapped in one and not
+    in the other.
     """
-    low = place >> _WEIGHT_BITS
-    return (low + 1) & ~1, low | 1, _ONE - jnp.abs(_ONE - (place & (2 * _ONE - 1)))
+    low = position >> _WEIGHT_BITS
+    return (low + 1) & ~1, low | 1, _UNIT_WEIGHT - jnp.abs(_UNIT_WEIGHT - (position & (2 * _UNIT_WEIGHT - 1)))
 
 
-def _level(texture: _Texture, level: Array) -> tuple[Array, Array, Array]:
-    """First texel of a level of the face with its border, and its width and height without."""
+def _level_layout(texture: _Texture, level: Array) -> tuple[Array, Array, Array]:
+    """Index of the first texel of a level of the face, with its border, and the width and height without it."""
     width, height = (jnp.maximum(side >> level, 1) for side in (texture.width, texture.height))
-    above = texture.n_faces * _level_start(texture.width, texture.height, level)
-    return texture.start + above + texture.face * ((width + 2) * (height + 2)), width, height
+    previous_levels = texture.n_faces * _level_start(texture.width, texture.height, level)
+    return texture.start + previous_levels + texture.face * ((width + 2) * (height + 2)), width, height
 
 
 def _floor_log2(value: Array) -> Array:
-    """Exponent of a positive number."""
+    """Floor of the base-2 logarithm of positive numbers: the exponent of the float."""
     return (jax.lax.bitcast_convert_type(value.astype(jnp.float32), jnp.int32) >> 23) - 127
 
 
-def _fetch(atlas: Atlas, place: Array) -> UInt32[Array, "*batch"]:
-    return atlas.texels.at[place].get(mode="clip")
+def _fetch(atlas: Atlas, position: Array) -> UInt32[Array, "*batch"]:
+    return atlas.texels.at[position].get(mode="clip")

@@ -1,8 +1,13 @@
 """S3D, the text-video model of HowTo100M (MIL-NCE), in Flax: the encoder that RoboCLIP's rewards come from.
 
-`load_encoder` (converted weights) or `random_encoder` gives an `Encoder`; `embed_video` and `embed_text`
-turn clips and tokenized sentences into 512-vectors whose dot product is their similarity. Library functions
-take `Encoder.params` as an argument and do not jit themselves.
+`load_encoder` (converted weights) or `random_encoder` returns an `Encoder`. `embed_video` and `embed_text` map clips
+and tokenized sentences to 512-vectors; the dot product of two of them is their similarity. These functions take
+`Encoder.params` as an argument and are not jitted::
+
+    encoder = load_encoder("weights/s3d")
+    video = embed_video(encoder.params, clips)
+    text = embed_text(encoder.params, tokenize(["robot closing green drawer"], encoder.vocabulary))
+    similarity = video @ text.T
 
 Sources: S3D (Xie et al. 2018, arXiv:1712.04851); MIL-NCE (Miech et al. 2020, arXiv:1912.06430).
 """

@@ -1,32 +1,34 @@
-"""The four layers S3D is made of: convolution, max pool, self-gating and the inception block.
+"""The four kinds of layers in S3D: convolution, max pool, self-gating and the inception block.
 
-Activations are channels-last, `[n T H W C]`. Batch norm does not appear: it is folded into each convolution's
-kernel and bias when the weights are loaded (`rcjax.s3d.weights`).
+Activations are channels-last, `[n T H W C]`. There is no batch norm: it is folded into the kernel and bias of each
+convolution when the weights are converted (`rcjax.s3d.weights`).
 
-The same parameters can be run through two graphs, equal up to rounding:
+The same parameters can be run through two graphs, which are equal up to rounding:
 
-- `native`: 3-D convolutions and 3-D `reduce_window`, what TPUs and GPUs want;
-- `cpu`: every separable step as a 2-D convolution or a one-axis maximum, about twice as fast on a CPU.
+- `native` uses 3-D convolutions and 3-D `reduce_window`, which are fast on TPUs and GPUs;
+- `cpu` computes every separable step as a 2-D convolution or a maximum over one axis, about twice as fast on a CPU.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
+Params: TypeAlias = Mapping[str, Any]  # nested by name: modules, then parameters, which are arrays
 Graph = Literal["auto", "native", "cpu"]
 Triple = tuple[int, int, int]
 Padding = Sequence[tuple[int, int]]
 
-BATCH_NORM_EPSILON = 1e-5  # of the released PyTorch model
+BATCH_NORM_EPSILON = 1e-5  # as in the released PyTorch model
 
 
 def resolve_graph(graph: Graph) -> Literal["native", "cpu"]:
-    """`auto` is `cpu` when JAX's default backend is a CPU and `native` on everything else."""
+    """Returns `graph`, where `auto` means `cpu` if JAX's default backend is a CPU, and `native` otherwise."""
     if graph == "auto":
         return "cpu" if jax.default_backend() == "cpu" else "native"
     if graph not in ("native", "cpu"):
@@ -35,17 +37,17 @@ def resolve_graph(graph: Graph) -> Literal["native", "cpu"]:
 
 
 def same_padding(kernel_size: Sequence[int]) -> Padding:
-    """Zeros before and after each axis that keep its size: the odd one out goes after."""
+    """Returns the padding (before, after) of each axis that keeps its size; an odd total pads one more after."""
     return [((k - 1) // 2, k // 2) for k in kernel_size]
 
 
 def convolve(
     x: Float[Array, "n T H W I"], kernel: Float[Array, "kt kh kw I K"], graph: Graph
 ) -> Float[Array, "n T H W K"]:
-    """Stride-1 convolution that keeps the size.
+    """Convolves with stride 1 and keeps T, H and W.
 
-    For even kernels the extra zero plane comes last: conv1 of the released model pads both sides and then
-    drops the first plane of each axis, which is the same.
+    For even kernels the extra zero plane comes last. That is equal to conv1 of the released model, which pads both
+    sides and then drops the first plane of each axis.
     """
     precision = lax.Precision.HIGHEST if x.dtype == jnp.float32 else lax.Precision.DEFAULT
     if resolve_graph(graph) == "cpu":
@@ -61,14 +63,14 @@ def convolve(
 
 
 def _convolve_2d(x: Array, kernel: Array, precision: lax.Precision) -> Array:
-    """`convolve` as one 2-D convolution, after laying out time to suit the kernel."""
+    """Computes `convolve` as one 2-D convolution; the kernel's shape decides where the time axis goes."""
     n, t, h, w, _ = x.shape
     kt, kh, kw, _, features = kernel.shape
     pad_t, pad_h, pad_w = same_padding(kernel.shape[:3])
-    if kh == kw == 1 and kt > 1:  # over (time, pixels)
+    if kh == kw == 1 and kt > 1:  # convolve over (time, pixels)
         x = x.reshape(n, t, h * w, -1)
         kernel, padding = kernel[:, 0], (pad_t, (0, 0))
-    else:  # over (height, width), time in the batch and its taps in the channels
+    else:  # convolve over (height, width), with time in the batch and its taps in the channels
         padded = jnp.pad(x, ((0, 0), pad_t, (0, 0), (0, 0), (0, 0)))
         x = jnp.concatenate([padded[:, i : i + t] for i in range(kt)], axis=-1).reshape(n * t, h, w, -1)
         kernel, padding = kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, -1, features), (pad_h, pad_w)
@@ -79,13 +81,14 @@ def _convolve_2d(x: Array, kernel: Array, precision: lax.Precision) -> Array:
 
 
 def max_pool(x: Float[Array, "n T H W C"], window: Triple, strides: Triple, graph: Graph) -> Float[Array, "n t h w C"]:
-    """Max pool to ceil(size / stride), padded low by (window - stride) // 2 and high by what is missing.
+    """Max-pools each axis to ceil(size / stride), with (window - stride) // 2 cells of padding at its start.
 
-    Not 'SAME': on odd sizes 'SAME' would pad one more on the low side and shift every window.
+    The padding at the end is what the last window needs. This differs from 'SAME', which on odd sizes would pad one
+    more at the start and shift every window.
     """
     if resolve_graph(graph) == "native":
         return _reduce_max(x, window, strides)
-    for axis in range(3):  # the maximum is separable
+    for axis in range(3):  # a maximum over a box is separable
         if window[axis] > 1:
             sizes = [(window[i], strides[i]) if i == axis else (1, 1) for i in range(3)]
             x = _reduce_max(x, *zip(*sizes, strict=True))
@@ -110,15 +113,15 @@ def _reduce_max(x: Array, window: Sequence[int], strides: Sequence[int]) -> Arra
 class Conv(nn.Module):
     """Convolution with folded batch norm, then ReLU.
 
-    While the parameters are mutable (in `init` or `apply(..., mutable=["params"])`) the layer calibrates
-    itself: kernel and bias become what they are after folding in a batch norm that has seen the given
-    clips, with scale 1 and bias 1. Used for random weights only, see `random_encoder`.
+    While the parameters are mutable (in `init` or `apply(..., mutable=["params"])`), the layer calibrates itself: it
+    folds a batch norm with scale 1, bias 1 and the statistics of the given clips into kernel and bias. This is used
+    for random weights only, see `random_encoder`.
     """
 
     features: int
     kernel_size: Triple
     graph: Graph
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:
@@ -139,7 +142,7 @@ class SeparableConv(nn.Module):
 
     features: int
     graph: Graph
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:
@@ -150,8 +153,8 @@ class SeparableConv(nn.Module):
 class SelfGating(nn.Module):
     """Multiplies each channel by a sigmoid of a linear map of the channels' means over T, H and W.
 
-    `groups` channels are gated apart, each with a linear map of its own. Means and gates are float32 whatever
-    the activations are. Source: section 3.3 of S3D (arXiv:1712.04851).
+    The channels are split into groups of the sizes `groups`, and each group has its own linear map. Means and gates are
+    float32, whatever the dtype of the activations. Source: section 3.3 of S3D (arXiv:1712.04851).
     """
 
     groups: tuple[int, ...]
@@ -169,7 +172,7 @@ class SelfGating(nn.Module):
 
 
 class MaxPool(nn.Module):
-    """`max_pool` as a module, so that its output has a name."""
+    """`max_pool` as a module, so that its output has a name among the intermediates."""
 
     window: Triple
     strides: Triple
@@ -180,15 +183,16 @@ class MaxPool(nn.Module):
 
 
 class InceptionBlock(nn.Module):
-    """Four parallel branches, concatenated and gated, each branch by itself.
+    """The inception block: four parallel branches, which are gated separately and concatenated.
 
-    `widths` are the channels of: branch 0 (1x1x1), branch 1 reduced and out, branch 2 reduced and out,
-    branch 3 (pooled, then 1x1x1). The three 1x1x1 convolutions of the block's input are one, `pointwise`.
+    `widths` are numbers of channels: of branch 0 (1x1x1), of branch 1 reduced and at its output, of branch 2 reduced
+    and at its output, and of branch 3 (pooled, then 1x1x1). The three 1x1x1 convolutions of the block's input are
+    merged into one, `pointwise`.
     """
 
     widths: tuple[int, int, int, int, int, int]
     graph: Graph
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "n T H W I"]) -> Float[Array, "n T H W K"]:

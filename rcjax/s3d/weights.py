@@ -1,27 +1,28 @@
-"""From the names, shapes and layout of the released PyTorch model to this package's parameters.
+"""Converts the released PyTorch state dict to the parameters of this package.
 
-The names and shapes are those of s3d_howto100m.pth (Miech et al. 2020,
-https://github.com/antoine77340/S3D_HowTo100M): 537 tensors.
+Names and shapes are those of the 537 tensors in s3d_howto100m.pth (Miech et al. 2020,
+https://github.com/antoine77340/S3D_HowTo100M).
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from rcjax.messages import Spec, enumerate_names
-from rcjax.s3d.layers import BATCH_NORM_EPSILON
-from rcjax.s3d.text import HIDDEN_SIZE, WORD_SIZE
+from rcjax.messages import ArraySpecs, enumerate_names
+from rcjax.s3d.layers import BATCH_NORM_EPSILON, Params
+from rcjax.s3d.text import HIDDEN_SIZE, WORD_EMBEDDING_SIZE
 from rcjax.s3d.video import BLOCK_WIDTHS, EMBEDDING_SIZE
 
 VOCABULARY_SIZE = 66249
-State = Mapping[str, np.ndarray]
-Folded = Mapping[str, dict[str, np.ndarray]]  # kernel and bias by the name of the convolution
+TorchState: TypeAlias = Mapping[str, np.ndarray]  # tensors by name
+Arrays: TypeAlias = dict[str, np.ndarray]  # `kernel` and `bias` of one layer
+FoldedConvolutions: TypeAlias = Mapping[str, Arrays]  # by the name of the convolution
 
 
-def torch_state_spec(vocabulary_size: int = VOCABULARY_SIZE) -> Spec:
-    """Shape and dtype of every tensor of the released model, by name."""
-    spec: Spec = {}
+def torch_state_spec(vocabulary_size: int = VOCABULARY_SIZE) -> ArraySpecs:
+    """Returns shape and dtype of every tensor of the released model, by name."""
+    spec: ArraySpecs = {}
     for name, out, channels, kernel in _convolutions():
         conv, norm = name
         spec[f"{conv}.weight"] = ((out, channels, *kernel), "float32")
@@ -31,17 +32,18 @@ def torch_state_spec(vocabulary_size: int = VOCABULARY_SIZE) -> Spec:
     for name, out, channels in _linears():
         spec[f"{name}.weight"] = ((out, channels), "float32")
         spec[f"{name}.bias"] = ((out,), "float32")
-    spec["text_module.word_embd.weight"] = ((vocabulary_size + 1, WORD_SIZE), "float32")
+    spec["text_module.word_embd.weight"] = ((vocabulary_size + 1, WORD_EMBEDDING_SIZE), "float32")
     return spec
 
 
-def params_from_torch(state: State) -> dict[str, Any]:
-    """`Encoder.params` of a state dict that fits `torch_state_spec`: renamed, transposed, batch norm folded.
+def params_from_torch(state: TorchState) -> Params:
+    """Returns `Encoder.params`, as host arrays, from a state dict that fits `torch_state_spec`.
 
-    Batch norm is folded in float64. `num_batches_tracked` is not used. Raises ValueError, naming the tensors, where
-    finite weights are so large that a folded kernel or bias is not finite in float32.
+    Tensors are renamed and transposed, and batch norm is folded in float64. `num_batches_tracked` is not used. Raises
+    ValueError, which names the tensors, if finite weights are so large that a folded kernel or bias is not finite in
+    float32.
     """
-    folded = _fold_all(state)
+    folded = _fold_batch_norms(state)
     video: dict[str, Any] = {
         "conv1": _conv(folded, "conv1"),
         "conv_2b": _conv(folded, "conv_2b"),
@@ -68,17 +70,18 @@ def params_from_torch(state: State) -> dict[str, Any]:
 
 def fold_batch_norm(
     kernel: np.ndarray, weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, var: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Kernel and bias of a convolution that does what `kernel` (outputs last), then batch norm, do.
+) -> Arrays:
+    """Returns kernel and bias of a convolution that equals one by `kernel` (outputs last) followed by batch norm.
 
-    What float32 cannot hold becomes infinite; what a negative variance makes meaningless, not a number.
+    Numbers beyond float32 become infinite, and a negative variance gives NaN.
     """
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         scale = weight.astype(np.float64) / np.sqrt(var.astype(np.float64) + BATCH_NORM_EPSILON)
         return {"kernel": (kernel * scale).astype(np.float32), "bias": (bias - mean * scale).astype(np.float32)}
 
 
-def _fold_all(state: State) -> Folded:
+def _fold_batch_norms(state: TorchState) -> FoldedConvolutions:
+    """Folds the batch norm of every convolution; raises ValueError if a result is not finite."""
     folded, overflowing = {}, []
     for (conv, norm), *_ in _convolutions():
         kernel = state[f"{conv}.weight"].transpose(2, 3, 4, 1, 0)  # OIDHW -> DHWIO
@@ -88,26 +91,26 @@ def _fold_all(state: State) -> Folded:
             overflowing.append(f"{norm} into {conv}.weight")
     if overflowing:
         raise ValueError(
-            f"folding batch norm {enumerate_names(overflowing)} gives values that float32 does not hold; these "
+            f"folding batch norm {enumerate_names(overflowing)} gives values that float32 cannot represent; these "
             "weights are damaged: use the released ones."
         )
     return folded
 
 
-def _conv(folded: Folded, name: str, index: int = 1) -> dict[str, np.ndarray]:
+def _conv(folded: FoldedConvolutions, name: str, index: int = 1) -> Arrays:
     return folded[f"{name}.conv{index}"]
 
 
-def _separable(folded: Folded, name: str) -> dict[str, Any]:
+def _separable(folded: FoldedConvolutions, name: str) -> dict[str, Arrays]:
     return {"spatial": _conv(folded, name, 1), "temporal": _conv(folded, name, 2)}
 
 
-def _dense(state: State, name: str) -> dict[str, np.ndarray]:
+def _dense(state: TorchState, name: str) -> Arrays:
     return {"kernel": np.ascontiguousarray(state[f"{name}.weight"].T), "bias": state[f"{name}.bias"]}
 
 
 def _convolutions() -> Iterator[tuple[tuple[str, str], int, int, tuple[int, int, int]]]:
-    """(name, batch norm's name), outputs, inputs and kernel of every convolution."""
+    """Yields ((name, batch norm's name), output channels, input channels, kernel size) of every convolution."""
 
     def plain(name: str, out: int, channels: int, kernel: tuple[int, int, int] = (1, 1, 1)):
         yield (f"{name}.conv1", f"{name}.bn1"), out, channels, kernel
@@ -131,11 +134,11 @@ def _convolutions() -> Iterator[tuple[tuple[str, str], int, int, tuple[int, int,
 
 
 def _linears() -> Iterator[tuple[str, int, int]]:
-    """Name, outputs and inputs of every linear map."""
+    """Yields (name, output size, input size) of every linear map."""
     yield "gating.fc", 192, 192
     for block, (b0, _, b1_out, _, b2_out, b3) in BLOCK_WIDTHS.items():
         for i, width in enumerate((b0, b1_out, b2_out, b3)):
             yield f"{block}.gating_b{i}.fc", width, width
     yield "fc", EMBEDDING_SIZE, 1024
-    yield "text_module.fc1", HIDDEN_SIZE, WORD_SIZE
+    yield "text_module.fc1", HIDDEN_SIZE, WORD_EMBEDDING_SIZE
     yield "text_module.fc2", EMBEDDING_SIZE, HIDDEN_SIZE

@@ -1,9 +1,9 @@
-"""Videos on disk to uint8 frames and back; host only.
+"""Reads videos from disk as uint8 frames, and writes them. All functions run on the host.
 
-Reads GIF, whatever of `VIDEO_SUFFIXES` FFmpeg decodes, animated PNG and WebP, and folders of pictures; writes GIF and
-MP4. Frames are RGB, `frames_u8 [F H W 3]`, as a player shows them: upright, with square pixels, white where they are
-transparent. What cannot be read in full is refused: decoders tend to hand out the frames before the damage as if
-nothing had happened.
+The readers take GIFs, files of `VIDEO_SUFFIXES` that FFmpeg can decode, animated PNG and WebP, and folders of pictures;
+the writers make GIF and MP4. Frames are RGB, uint8 `[F H W 3]`, as a player shows them: upright, with square pixels,
+and white where they are transparent. A file that cannot be read in full is refused, because decoders tend to return the
+frames before the damage without an error.
 """
 
 import os
@@ -13,7 +13,7 @@ import numpy as np
 
 from rcjax.video_io.clips import Clip, Fit, fit_clip, fit_frame
 from rcjax.video_io.comparison import side_by_side
-from rcjax.video_io.frames import Frame, FrameReader, Frames, damaged
+from rcjax.video_io.frames import Frame, FrameReader, Frames, damaged_file_error
 from rcjax.video_io.pictures import ANIMATION_SUFFIXES, PICTURE_SUFFIXES, read_animation, read_folder
 from rcjax.video_io.streams import read_stream
 from rcjax.video_io.timeline import Timeline, frame_indices, frame_indices_in_time
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
-MAX_BYTES = 4 * 2**30  # of decoded frames held at once
+MAX_BYTES = 4 * 2**30  # of decoded frames in memory at once
 
 _READABLE = (
     f"a GIF, a video ({' '.join(VIDEO_SUFFIXES)}), an animated PNG or WebP, or a folder of {' '.join(PICTURE_SUFFIXES)}"
@@ -46,16 +46,17 @@ _READABLE = (
 
 
 def read_video(path: str | os.PathLike[str]) -> Frames:
-    """All frames of a GIF, a video or animation, or a folder of pictures; how long each is shown is ignored.
+    """Returns all frames of a GIF, a video or animation, or a folder of pictures; their durations are ignored.
 
-    Pictures are taken in natural order (frame2 before frame10). Grey becomes RGB, transparency white; the rotation
-    or mirroring noted beside a video or picture is applied, and pixels that are not square are made so by enlarging.
-    Of several video streams the one that FFmpeg calls best is taken, never cover art. ValueError for what is
-    missing, empty, damaged, of changing size, of an unknown type, or above `MAX_BYTES` (`read_clip` holds only what
-    it keeps).
+    Pictures are read in natural order (frame2 before frame10). Grey becomes RGB, and transparency becomes white. A
+    rotation or mirroring in the metadata of a video or picture is applied, and frames whose pixels are not square are
+    enlarged until they are. Of several video streams, the one that FFmpeg considers best is read, but never cover art.
+
+    Raises ValueError if `path` is missing, empty, damaged or of unknown type, if the size of its frames changes, or if
+    they exceed `MAX_BYTES` (`read_clip` has no such limit, because it holds only the frames that it returns).
     """
     frames, size = [], 0
-    for frame in _frames(path):
+    for frame in _iterate_frames(path):
         frames.append(frame)
         size += frame.nbytes
         if size > MAX_BYTES:
@@ -67,20 +68,24 @@ def read_video(path: str | os.PathLike[str]) -> Frames:
 
 
 def read_clip(path: str | os.PathLike[str], n_frames: int, size: int, fit: Fit = "resize") -> Clip:
-    """The frames that are shown at i / n_frames of the video's duration, fitted as by `fit_clip`.
+    """Returns the frames that are shown at i / n_frames of the video's duration, fitted as by `fit_clip`.
 
-    Of a video whose frames are all shown equally long this is `fit_clip(read_video(path), n_frames, size, fit)`, but
-    only the kept frames are held. Decodes the file twice, as the number of frames a file states is not always the
-    number it holds.
+    If all frames of the video have the same duration, this equals `fit_clip(read_video(path), n_frames, size, fit)`,
+    but only the selected frames are held in memory. The file is decoded twice, because the number of frames in its
+    header is not always right. Raises ValueError like `read_video` and `fit_clip`.
+
+    Example:
+        clip = read_clip("demonstration.mp4", n_frames=32, size=250)  # uint8 [32 250 250 3]
     """
-    picks = frame_indices_in_time(_timeline(path), n_frames)
-    wanted = set(picks.tolist())
-    kept = {i: fit_frame(frame, size, fit) for i, frame in enumerate(_frames(path)) if i in wanted}
-    return np.stack([kept[i] for i in picks.tolist()])
+    indices = frame_indices_in_time(_read_timeline(path), n_frames)
+    wanted = set(indices.tolist())
+    fitted = {i: fit_frame(frame, size, fit) for i, frame in enumerate(_iterate_frames(path)) if i in wanted}
+    return np.stack([fitted[i] for i in indices.tolist()])
 
 
-def _timeline(path: str | os.PathLike[str]) -> Timeline:
-    frames = _frames(path)
+def _read_timeline(path: str | os.PathLike[str]) -> Timeline:
+    """Decodes the whole file and returns when each frame is shown."""
+    frames = _iterate_frames(path)
     while True:
         try:
             next(frames)
@@ -88,32 +93,32 @@ def _timeline(path: str | os.PathLike[str]) -> Timeline:
             return end.value
 
 
-def _frames(path: str | os.PathLike[str]) -> FrameReader:
-    """The frames one by one, at least one and all of one size."""
+def _iterate_frames(path: str | os.PathLike[str]) -> FrameReader:
+    """Yields the frames, and raises ValueError if there are none or if their sizes differ."""
     path = pathlib.Path(path)
-    reader, shape, i = _reader(path), None, 0
+    reader, shape, i = _choose_reader(path), None, 0
     while True:
         try:
             frame = next(reader)
         except StopIteration as end:
             if shape is None:
-                raise damaged(path, "it holds no frames") from None
+                raise damaged_file_error(path, "it holds no frames") from None
             return end.value
         shape = shape or frame.shape
         if frame.shape != shape:
             raise ValueError(
-                f"{path}: frame {i} is {_size(frame.shape)}, those before are {_size(shape)} "
+                f"{path}: frame {i} is {_size(frame.shape)}, the frames before it are {_size(shape)} "
                 "(width x height); bring all frames to one size."
             )
         yield frame
         i += 1
 
 
-def _reader(path: pathlib.Path) -> FrameReader:
+def _choose_reader(path: pathlib.Path) -> FrameReader:
     if not path.exists():
         raise ValueError(f"{path} does not exist; expected {_READABLE}.")
     if not path.is_dir() and not path.is_file():  # a pipe or a device, which may never end
-        raise ValueError(f"{path} is no file that can be read to its end; expected {_READABLE}.")
+        raise ValueError(f"{path} is not a regular file; expected {_READABLE}.")
     suffix = path.suffix.lower()
     if path.is_dir():
         return read_folder(path)

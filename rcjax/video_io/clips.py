@@ -1,4 +1,4 @@
-"""A video of any length and size to the clip that an encoder takes."""
+"""Fits a video of any length and size to the clip that an encoder takes."""
 
 from typing import Literal, TypeAlias
 
@@ -9,24 +9,28 @@ from PIL import Image
 from rcjax.video_io.frames import Frame, Frames, check_frames
 from rcjax.video_io.timeline import frame_indices
 
-Clip: TypeAlias = UInt8[np.ndarray, "{n_frames} {size} {size} 3"]  # by the function's own arguments
+Clip: TypeAlias = UInt8[np.ndarray, "{n_frames} {size} {size} 3"]  # in terms of the annotated function's arguments
 Fit: TypeAlias = Literal["resize", "crop", "stretch"]
 
 
 def fit_clip(frames: Frames, n_frames: int, size: int, fit: Fit = "resize") -> Clip:
-    """A clip [n_frames size size 3] of any video; frames are picked by `frame_indices`.
+    """Returns a clip [n_frames size size 3] of a video; frames are selected by `frame_indices`.
 
-    `resize`: the largest centred square, scaled. `stretch`: the whole frame, scaled, its shape not kept.
-    `crop`: the centre `size` x `size` pixels as they are, as the release does. Scaling is Lanczos with
-    antialiasing; a frame that fits already is returned unchanged.
+    `fit="resize"` scales the largest centred square. `fit="stretch"` scales the whole frame and changes its aspect
+    ratio. `fit="crop"` takes the `size` x `size` pixels in the centre without scaling, as the release does. Scaling
+    uses Lanczos with antialiasing; a frame that has the right size already is returned unchanged.
+
+    Raises ValueError for frames that are not uint8 [F H W 3], for `n_frames` or `size` below 1, for an unknown `fit`,
+    and for a crop that is larger than the frames.
     """
     check_frames(frames)
-    picks = frame_indices(len(frames), n_frames)
-    fitted = {i: fit_frame(frames[i], size, fit) for i in set(picks.tolist())}
-    return np.stack([fitted[i] for i in picks.tolist()])
+    indices = frame_indices(len(frames), n_frames)
+    fitted = {i: fit_frame(frames[i], size, fit) for i in set(indices.tolist())}
+    return np.stack([fitted[i] for i in indices.tolist()])
 
 
 def fit_frame(frame: Frame, size: int, fit: Fit) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """Fits one frame as `fit_clip` does."""
     height, width = frame.shape[:2]
     if size < 1:
         raise ValueError(f"size={size}; frames have at least 1 pixel on a side.")

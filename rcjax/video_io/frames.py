@@ -1,4 +1,4 @@
-"""What all readers share: RGB frames, white under transparency, and the sentence for a damaged file."""
+"""Types and helpers that all readers share: RGB frames, transparency over white, and the error for a damaged file."""
 
 import os
 import pathlib
@@ -15,16 +15,16 @@ from rcjax.video_io.timeline import Timeline
 
 Frames: TypeAlias = UInt8[np.ndarray, "F H W 3"]
 Frame: TypeAlias = UInt8[np.ndarray, "H W 3"]
-FrameReader: TypeAlias = Generator[Frame, None, Timeline]  # yields the frames, then returns when each is shown
+FrameReader: TypeAlias = Generator[Frame, None, Timeline]  # yields the frames, and returns when each is shown
 
 DECODE_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
-)  # what Pillow raises on damaged files
+)  # raised by Pillow for damaged files
 
 
 def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> Frame:
-    """Straight alpha over white, rounded to the nearest byte."""
+    """Blends straight (not premultiplied) alpha over white, rounded to the nearest byte."""
     if rgba[..., 3].min() == 255:
         return np.ascontiguousarray(rgba[..., :3])
     color, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
@@ -32,10 +32,12 @@ def on_white(rgba: UInt8[np.ndarray, "H W 4"]) -> Frame:
 
 
 def check_frames(frames: Frames) -> None:
+    """Raises ValueError unless `frames` are uint8 [F H W 3] with at least one frame and one pixel."""
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
         raise ValueError(f"got frames of {frames.dtype} {list(frames.shape)}; expected uint8 [F H W 3], not empty.")
 
 
-def damaged(path: str | os.PathLike[str], reason: object) -> ValueError:
+def damaged_file_error(path: str | os.PathLike[str], reason: object) -> ValueError:
+    """Returns the error for a file that cannot be read in full, to be raised by the caller."""
     reason = " ".join(str(reason).split())
     return ValueError(f"{pathlib.Path(path)} cannot be read in full ({reason}); download, export or convert it again.")

@@ -1,4 +1,4 @@
-"""The blocks of a GIF, to see that none is missing: decoders show what there is as if it were all.
+"""Checks that no block of a GIF is missing, because decoders show an incomplete GIF without an error.
 
 Source: GIF89a specification, sections 15 to 27.
 """
@@ -12,25 +12,28 @@ from rcjax.video_io.frames import DECODE_ERRORS
 
 
 def gif_end(data: bytes) -> int | None:
-    """The number of bytes up to the trailer that the blocks lead to; None if they do not, or if an image ends early."""
+    """Returns the number of bytes up to and including the trailer.
+
+    Returns None if the blocks do not lead to a trailer, or if the data of an image ends early.
+    """
     for start, end in _blocks(data):
         kind = data[start : start + 1]
-        if kind == b"," and not _is_whole(data, start, end):
+        if kind == b"," and not _is_complete(data, start, end):
             return None
         if kind == b";":
             return end
     return None
 
 
-def _is_whole(data: bytes, start: int, end: int) -> bool:
-    """Whether an image has as many pixels as it says.
+def _is_complete(data: bytes, start: int, end: int) -> bool:
+    """Whether the image block at `start` to `end` has data for all of its pixels.
 
-    It is decoded as a GIF of its own: which palette it has and what was drawn before do not matter here.
+    The block is decoded as a separate GIF, since its palette and the images before it do not matter here.
     """
     size = data[start + 5 : start + 9]
-    alone = data[:6] + size + _head(data)[10:] + b"," + bytes(4) + size + data[start + 9 : end] + b";"
+    standalone = data[:6] + size + _header(data)[10:] + b"," + bytes(4) + size + data[start + 9 : end] + b";"
     try:
-        with Image.open(io.BytesIO(alone), formats=["GIF"]) as image:
+        with Image.open(io.BytesIO(standalone), formats=["GIF"]) as image:
             image.load()
     except DECODE_ERRORS:
         return False
@@ -38,27 +41,28 @@ def _is_whole(data: bytes, start: int, end: int) -> bool:
 
 
 def _blocks(data: bytes) -> Iterator[tuple[int, int]]:
-    """Start and end of each block, up to the trailer or the first one that is cut off."""
-    at = len(_head(data))
-    while at < len(data):
-        start, kind = at, data[at : at + 1]
+    """Yields start and end of each block, up to the trailer or the first truncated block."""
+    offset = len(_header(data))
+    while offset < len(data):
+        start, kind = offset, data[offset : offset + 1]
         if kind == b";":
             yield start, start + 1
             return
         if kind == b"!":  # extension: a label, then sub-blocks
-            at += 2
+            offset += 2
         elif kind == b",":  # image: descriptor, colour table, code size, then sub-blocks
-            at += 11 + _color_table_size(data[at + 9 : at + 10])
+            offset += 11 + _color_table_size(data[offset + 9 : offset + 10])
         else:
-            at += 1  # padding that some encoders leave between blocks
+            offset += 1  # padding that some encoders leave between blocks
             continue
-        while at < len(data) and data[at]:
-            at += 1 + data[at]
-        at += 1
-        yield start, at
+        while offset < len(data) and data[offset]:
+            offset += 1 + data[offset]
+        offset += 1
+        yield start, offset
 
 
-def _head(data: bytes) -> bytes:
+def _header(data: bytes) -> bytes:
+    """Returns header, logical screen descriptor and global colour table."""
     return data[: 13 + _color_table_size(data[10:11])]
 
 

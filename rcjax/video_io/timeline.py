@@ -1,4 +1,4 @@
-"""When each frame of a video is shown, and which frames stand for it at even moments."""
+"""When each frame of a video is shown, and which frames are shown at evenly spaced times."""
 
 import bisect
 import dataclasses
@@ -10,10 +10,10 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Int
 
-ROUNDING = Fraction(1, 1000)  # seconds; Matroska counts in milliseconds, and MP4 made from it keeps its rounding
-END_ROUNDING = Fraction(1, 500)  # seconds; an MP4's edit list counts in the movie's ticks, often 1/600 or 1/1000
-SHORTEST_DELAY = Fraction(1, 100)  # seconds; browsers take this and less for a mistake and show the frame for 0.1 s
-MISTAKEN_DELAY = Fraction(1, 10)
+TIMESTAMP_ROUNDING = Fraction(1, 1000)  # seconds, the tick of Matroska; an MP4 made from it keeps this rounding
+END_ROUNDING = Fraction(1, 500)  # seconds; the edit list of an MP4 counts in ticks of the movie, often 1/600 or 1/1000
+MAX_IGNORED_DELAY = Fraction(1, 100)  # seconds; browsers treat this and shorter delays of animations as mistakes
+REPLACEMENT_DELAY = Fraction(1, 10)  # seconds; what browsers use instead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,43 +25,45 @@ class Timeline:
     tick: Fraction
 
     def is_even(self) -> bool:
-        """Whether all frames are shown equally long, as far as the rounding of the timestamps tells."""
+        """Whether all frames have the same duration, up to the rounding of the timestamps."""
         n_gaps = len(self.starts) - 1
         if n_gaps < 1 or self.end <= self.starts[0]:
-            return True  # one frame, or timestamps that say nothing
+            return True  # a single frame, or timestamps without information
         total = self.starts[-1] - self.starts[0]
-        rounding = max(1, ROUNDING / self.tick) * n_gaps
-        if total < 3 * rounding:  # too coarse a clock to call unequal gaps rounded
+        rounding = max(1, TIMESTAMP_ROUNDING / self.tick) * n_gaps
+        if total < 3 * rounding:  # the clock is too coarse to attribute unequal gaps to rounding
             rounding = 0
         gaps = [later - earlier for earlier, later in itertools.pairwise(self.starts)]
-        off_gap = max(abs(gap * n_gaps - total) for gap in gaps)
-        off_line = max(abs((start - self.starts[0]) * n_gaps - i * total) for i, start in enumerate(self.starts))
-        off_end = abs((self.end - self.starts[-1]) * n_gaps - total)
+        gap_error = max(abs(gap * n_gaps - total) for gap in gaps)
+        line_error = max(abs((start - self.starts[0]) * n_gaps - i * total) for i, start in enumerate(self.starts))
+        end_error = abs((self.end - self.starts[-1]) * n_gaps - total)
         return (
-            (off_gap == 0 or off_gap < rounding)
-            and off_line <= rounding
-            and off_end <= max(1, END_ROUNDING / self.tick) * n_gaps
+            (gap_error == 0 or gap_error < rounding)
+            and line_error <= rounding
+            and end_error <= max(1, END_ROUNDING / self.tick) * n_gaps
         )
 
 
 def even_timeline(n_frames: int) -> Timeline:
+    """Returns the timeline of frames that are all shown for one second."""
     return Timeline(starts=range(n_frames), end=n_frames, tick=Fraction(1))
 
 
 def timeline_of_delays(delays: Sequence[Fraction]) -> Timeline:
-    """Of an animation's delays in seconds, with the mistaken ones replaced as browsers do."""
-    shown = [delay if delay > SHORTEST_DELAY else MISTAKEN_DELAY for delay in delays]
-    tick = Fraction(1, math.lcm(*(delay.denominator for delay in shown)))
+    """Returns the timeline of an animation from its delays in seconds; too short ones are replaced as browsers do."""
+    delays_shown = [delay if delay > MAX_IGNORED_DELAY else REPLACEMENT_DELAY for delay in delays]
+    tick = Fraction(1, math.lcm(*(delay.denominator for delay in delays_shown)))
     starts = [0]
-    for delay in shown:
+    for delay in delays_shown:
         starts.append(starts[-1] + int(delay / tick))
     return Timeline(starts=starts[:-1], end=starts[-1], tick=tick)
 
 
 def frame_indices(n_available: int, n_frames: int) -> Int[np.ndarray, " F"]:
-    """Indices floor(i * n_available / n_frames): evenly spaced, starting at the first.
+    """Returns the indices floor(i * n_available / n_frames), which are evenly spaced and start at the first frame.
 
-    128 frames to 32 gives 0, 4, ..., 124, as in the paper; fewer frames than asked for are repeated evenly.
+    Selecting 32 of 128 frames gives 0, 4, ..., 124, as in the paper. If `n_frames` exceeds `n_available`, frames are
+    repeated evenly. Raises ValueError if `n_frames` is below 1.
     """
     if n_frames < 1:
         raise ValueError(f"n_frames={n_frames}; a clip has at least 1 frame.")
@@ -69,7 +71,10 @@ def frame_indices(n_available: int, n_frames: int) -> Int[np.ndarray, " F"]:
 
 
 def frame_indices_in_time(timeline: Timeline, n_frames: int) -> Int[np.ndarray, " F"]:
-    """The frames shown at i / n_frames of the video's duration; of even frames, those of `frame_indices`."""
+    """Returns the frames shown at i / n_frames of the video's duration.
+
+    On an even timeline these are `frame_indices`.
+    """
     if timeline.is_even():
         return frame_indices(len(timeline.starts), n_frames)
     first, duration = timeline.starts[0], timeline.end - timeline.starts[0]

@@ -43,9 +43,9 @@ def test_ratios_are_medians_over_rounds():
 def test_slow_batches_are_left_out():
     before = render.Timing(pictures=10, run_s=(1.0,))
     batch = render.Batch(size=64, episodes=2, frames=30)
-    assert render._too_long(batch, before, limit_s=5.9) == "over 5.9 s"
-    assert render._too_long(batch, before, limit_s=6.1) == ""
-    assert render._too_long(batch, render.Timing(note="out of memory"), limit_s=6.1) == "out of memory"
+    assert render._reason_to_skip(batch, before, limit_s=5.9) == "over 5.9 s"
+    assert render._reason_to_skip(batch, before, limit_s=6.1) == ""
+    assert render._reason_to_skip(batch, render.Timing(note="out of memory"), limit_s=6.1) == "out of memory"
 
 
 def test_only_lack_of_memory_is_forgiven():
@@ -55,9 +55,9 @@ def test_only_lack_of_memory_is_forgiven():
 
         return prepare
 
-    assert render._try(fail("RESOURCE_EXHAUSTED: out of memory")).note == "out of memory"
+    assert render._prepare_or_note(fail("RESOURCE_EXHAUSTED: out of memory")).note == "out of memory"
     with pytest.raises(RuntimeError, match="another"):
-        render._try(fail("another"))
+        render._prepare_or_note(fail("another"))
 
 
 def test_uneven_batches_are_refused():
@@ -78,7 +78,7 @@ def test_opengl_draws_the_same_square_as_ours():
     view = View(camera="eye", size=250)  # where OpenGL cuts the square out of the whole picture
     first = (np.asarray(subject.poses.pos[0]), np.asarray(subject.poses.mat[0]))
     with OpenGL(subject.env.mj_model, view, samples=1) as whole:
-        cut = whole.picture(*first).astype(int)
+        cut = whole.draw_frame(*first).astype(int)
     with OpenGL(*render.square_model(subject.env.mj_model, view), samples=1) as square:
-        differing = (np.abs(square.picture(*first) - cut).max(-1) > 8).mean()
+        differing = (np.abs(square.draw_frame(*first) - cut).max(-1) > 8).mean()
     assert differing < 1e-3  # none measured: a pixel whose centre an edge meets may go either way

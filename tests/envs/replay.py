@@ -1,4 +1,4 @@
-"""Official episodes, and the same states through our observation and reward."""
+"""Records official episodes, and computes our observations and rewards for the same states."""
 
 from types import SimpleNamespace
 
@@ -10,19 +10,20 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from rcjax.envs.experts import expert_policy
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.native import physics_of_all
+from rcjax.envs.native import physics_of_batch
 from tests.envs.official import reset_to
 
 STEPS = 100
-READ = (
+READ_FIELDS = (
     *("qpos", "qvel", "qacc_warmstart", "mocap_pos", "mocap_quat"),
     *("xpos", "xquat", "geom_xpos", "geom_xmat", "site_xpos"),
 )
-QUICK = {"xla_backend_optimization_level": 0}  # compiling is most of the time
+FAST_COMPILATION = {"xla_backend_optimization_level": 0}  # most of the time is compilation
 
 
 def episode_actions(task: str, episode: int):
-    """Even episodes: the expert, from the sixth step on in every other with noise; odd ones: a random walk."""
+    """Returns the policy of an episode: a random walk in odd ones, and in even ones the expert, in every other of these
+    with noise."""
     draw, expert = np.random.default_rng(episode), expert_policy(task)
     walk = np.cumsum(draw.normal(size=(STEPS, 4)) / 2, axis=0)
 
@@ -36,16 +37,17 @@ def episode_actions(task: str, episode: int):
 
 
 def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str, np.ndarray]:
-    """Columns [STEPS, n_episodes, ...] of what the official environment showed, and our kinematics of its states."""
+    """Returns arrays [STEPS, n_episodes, ...] of what the official environment returned, and of our kinematics of its
+    states."""
     placed = [(env.mocap_id(name), name) for name in env.scene.placed_bodies]
     data = mujoco.MjData(env.mj_model)
     assert env.mj_model.nq == official.model.nq
     episodes = []
     for episode in range(n_episodes):
-        official.reward_function_version = "v1"  # assembly's reset prepares what its version 1 needs only then
+        official.reward_function_version = "v1"  # only then does assembly's reset prepare what its version 1 needs
         obs = reset_to(official, env.random_vector(episode))
         official.reward_function_version = "v2"
-        act, rows, worlds = episode_actions(env.task, episode), [], []
+        act, rows, batch = episode_actions(env.task, episode), [], []
         for t in range(STEPS):
             action = act(obs, t).astype(np.float32)
             obs, reward, _, _, info = official.step(action)
@@ -53,7 +55,7 @@ def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str,
             for i, name in placed:
                 data.mocap_pos[i], data.mocap_quat[i] = official.data.body(name).xpos, official.data.body(name).xquat
             mujoco.mj_kinematics(env.mj_model, data)
-            worlds.append(SimpleNamespace(**{name: getattr(data, name).copy() for name in READ}))
+            batch.append(SimpleNamespace(**{name: getattr(data, name).copy() for name in READ_FIELDS}))
             rows.append(
                 {
                     "action": action,
@@ -63,12 +65,12 @@ def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str,
                     "v1": official_v1(official, obs, action),
                 }
             )
-        episodes.append(_stack(rows) | {"physics": physics_of_all(worlds)})
+        episodes.append(_stack(rows) | {"physics": physics_of_batch(batch)})
     return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *episodes)
 
 
 def official_v1(official, obs, action) -> dict[str, np.ndarray]:
-    """The version-1 reward of the same state, and info; NaN where Metaworld's own code fails."""
+    """Returns the version "v1" reward and info of the same state; NaN where Metaworld's own code fails."""
     official.reward_function_version = "v1"
     try:
         reward, info = official.evaluate_state(obs, action)
@@ -80,8 +82,8 @@ def official_v1(official, obs, action) -> dict[str, np.ndarray]:
 
 
 def ours(env: SawyerEnv, params, columns: dict):
-    """Observations [STEPS, n_episodes, 39] of the recorded states from our own resets on, and by version of the reward,
-    rewards and terms [STEPS, n_episodes]."""
+    """Returns our observations [STEPS, n_episodes, 39] of the recorded states, starting from our own resets, and the
+    rewards and terms [STEPS, n_episodes] of each version of the reward."""
     versions = {"v2": env.reward_v2}
     if type(env).reward_v1 is not SawyerEnv.reward_v1:
         versions["v1"] = env.reward_v1
@@ -97,7 +99,7 @@ def ours(env: SawyerEnv, params, columns: dict):
         reward, terms = reward_and_terms
         return {"reward": reward, **{name: jnp.asarray(value, jnp.float32) for name, value in terms.items()}}
 
-    run = jax.jit(lambda start, rows: jax.lax.scan(jax.vmap(step), start, rows)[1], compiler_options=QUICK)
+    run = jax.jit(lambda start, rows: jax.lax.scan(jax.vmap(step), start, rows)[1], compiler_options=FAST_COMPILATION)
     return jax.device_get(run(params.bank, (columns["physics"], columns["action"])))
 
 

@@ -1,7 +1,9 @@
-"""Others' ways of driving our environments. Oracles: gymnax's registry, and Brax's and Playground's own wrappers."""
+"""Other libraries' interfaces to our environments. Oracles: gymnax's registry, and Brax's and Playground's wrappers."""
 
+import dataclasses
 import functools
 import pathlib
+from typing import Any, cast
 
 import gymnax
 import jax
@@ -13,7 +15,7 @@ from rcjax import envs
 from rcjax.envs.brax_adapter import BraxEnv
 
 N = 3
-OLD_KEY = jax.random.PRNGKey(0)  # their wrappers count on keys with an axis of two
+OLD_KEY = jax.random.PRNGKey(0)  # their wrappers rely on keys with an axis of two
 
 
 def test_every_task_is_in_gymnaxs_registry():
@@ -34,14 +36,14 @@ def test_gymnax_make_builds_the_environment_with_its_options():
     np.testing.assert_array_equal(obs[36:], state.task.target_pos)
 
 
-def test_a_style_that_is_neither_is_refused(still):
+def test_a_style_that_is_neither_is_refused(motionless):
     with pytest.raises(ValueError, match="'brax' or 'playground'"):
-        BraxEnv(*still, style="dm_env")  # pyright: ignore[reportArgumentType]
+        BraxEnv(*motionless, style=cast(Any, "dm_env"))
 
 
 @pytest.mark.parametrize("style", ["brax", "playground"])
-def test_step_is_the_environments_step(still, style):
-    env, params = still
+def test_step_is_the_environments_step(motionless, style):
+    env, params = motionless
     adapted = BraxEnv(env, params, style)
     assert (adapted.observation_size, adapted.action_size, adapted.backend) == (39, 4, "mjx-jax")
     assert adapted.dt == pytest.approx(0.0125)
@@ -49,18 +51,19 @@ def test_step_is_the_environments_step(still, style):
     first = adapted.reset(key)
     obs, state = env.reset_env(key, params)
     np.testing.assert_array_equal(first.obs, obs)
-    second = adapted.step(first.replace(info={"kept": 1}), action)
+    first = dataclasses.replace(first, info={"kept": 1})
+    second = adapted.step(first, action)
     obs, state, reward, _, info = env.step_env(key, state, action, params)
     np.testing.assert_array_equal(second.obs, obs)
     np.testing.assert_array_equal(second.reward, reward)
     assert second.done == 0 and second.info == {"kept": 1}
     assert set(second.metrics) == set(info) == set(first.metrics)
-    assert jax.tree.structure(first.replace(info={"kept": 1})) == jax.tree.structure(second)  # a scan can carry it
+    assert jax.tree.structure(first) == jax.tree.structure(second)  # a scan can carry it
     np.testing.assert_array_equal(second.metrics["success"], info["success"])
 
 
 def drive(wrapped, key):
-    """Five steps of an episode of three, as a training loop does it: jitted, scanned."""
+    """Takes five steps of episodes of three steps, as training loops do: jitted and scanned."""
 
     def step(state, action):
         state = wrapped.step(state, action)
@@ -70,26 +73,26 @@ def drive(wrapped, key):
     return jax.jit(lambda key: jax.lax.scan(step, wrapped.reset(jax.random.split(key, N)), actions)[1])(key)
 
 
-def test_brax_wrappers_end_and_restart_episodes(still):
+def test_brax_wrappers_end_and_restart_episodes(motionless):
     training = pytest.importorskip("brax.envs.wrappers.training")
-    done, obs, steps = drive(training.wrap(BraxEnv(*still), episode_length=3), OLD_KEY)
+    done, obs, steps = drive(training.wrap(BraxEnv(*motionless), episode_length=3), OLD_KEY)
     np.testing.assert_array_equal(done, np.repeat([[0], [0], [1], [0], [0]], N, axis=1))
-    np.testing.assert_array_equal(obs[4], obs[1])  # each environment began again where it had begun
+    np.testing.assert_array_equal(obs[4], obs[1])  # each environment restarted from its own initial state
     assert steps[-1].tolist() == [2] * N
 
 
-def test_playground_wrappers_end_and_restart_episodes(still):
+def test_playground_wrappers_end_and_restart_episodes(motionless):
     wrapper = pytest.importorskip("mujoco_playground._src.wrapper")
-    env = BraxEnv(*still, style="playground")
+    env = BraxEnv(*motionless, style="playground")
     done, obs, _ = drive(wrapper.wrap_for_brax_training(env, episode_length=3), OLD_KEY)
     np.testing.assert_array_equal(done, np.repeat([[0], [0], [1], [0], [0]], N, axis=1))
     np.testing.assert_array_equal(obs[4], obs[1])
 
 
-def test_brax_ppo_trains_on_it(still, monkeypatch):
-    """Brax's own training loop from end to end, with physics that stays where it is: a compiled program less.
+def test_brax_ppo_trains_on_it(motionless, monkeypatch):
+    """Brax's own training loop from end to end; nothing moves, so that MJX need not be compiled.
 
-    Brax 0.14.2 calls `jax.device_put_replicated`, which JAX 0.10 no longer has; it is put back here.
+    Brax 0.14.2 calls `jax.device_put_replicated`, which JAX 0.10 no longer has; it is restored here.
     """
     monkeypatch.setattr(
         jax, "device_put_replicated",
@@ -100,7 +103,7 @@ def test_brax_ppo_trains_on_it(still, monkeypatch):
     small = functools.partial(networks.make_ppo_networks, policy_hidden_layer_sizes=(8,), value_hidden_layer_sizes=(8,))
     seen = []
     ppo.train(
-        BraxEnv(*still), num_timesteps=64, episode_length=8, num_envs=4, batch_size=4, num_minibatches=1,
+        BraxEnv(*motionless), num_timesteps=64, episode_length=8, num_envs=4, batch_size=4, num_minibatches=1,
         unroll_length=8, num_updates_per_batch=1, num_evals=2, num_eval_envs=2, network_factory=small,
         progress_fn=lambda step, metrics: seen.append((step, metrics)),
     )  # fmt: skip
@@ -118,18 +121,18 @@ def readme_example(start):
 
 @pytest.fixture
 def no_shared_environments(monkeypatch):
-    """Environments made with a patched `simulate` must not be handed to other tests."""
+    """Keeps environments that were made with a patched `simulate` from reaching other tests."""
     monkeypatch.setattr(envs, "_make_env", envs._make_env.__wrapped__)
 
 
-def test_readmes_gymnax_example_runs(still, no_shared_environments):
+def test_readmes_gymnax_example_runs(motionless, no_shared_environments):
     names: dict = {}
     exec(readme_example("import gymnax"), names)
     assert names["obs"].shape == (39,) and np.isfinite(names["reward"]) and "success" in names["info"]
 
 
-def test_readmes_brax_example_trains(still, no_shared_environments, monkeypatch):
-    """Up to the call of Brax's `train`, which `test_brax_ppo_trains_on_it` makes with small numbers."""
+def test_readmes_brax_example_trains(motionless, no_shared_environments, monkeypatch):
+    """Runs the example up to the call of Brax's `train`; `test_brax_ppo_trains_on_it` calls it with small numbers."""
     train = pytest.importorskip("brax.training.agents.ppo.train")
     given = {}
     monkeypatch.setattr(train, "train", lambda environment, **options: (given.update(options), environment, None))

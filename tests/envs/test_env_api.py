@@ -1,4 +1,6 @@
-"""The gymnax interface around the physics. Oracle: gymnax 1.0's own contract, and the numbers put in."""
+"""The gymnax interface around the physics. Oracle: gymnax 1.0's own contract, and the values set in the tests."""
+
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +32,8 @@ def test_is_a_gymnax_environment(drawer):
     assert env.episode_fixed_bodies == ("drawer", "goal")
 
 
-def test_step_returns_gymnax_six_and_obs_are_in_the_space(still):
-    env, params = still
+def test_step_returns_gymnax_six_and_obs_are_in_the_space(motionless):
+    env, params = motionless
     obs, state = env.reset(jax.random.key(0), params)
     assert env.observation_space(params).contains(obs)
     obs, state, reward, terminated, truncated, info = env.step(jax.random.key(1), state, jnp.zeros(4), params)
@@ -52,8 +54,8 @@ def test_step_returns_gymnax_six_and_obs_are_in_the_space(still):
     np.testing.assert_array_equal(env.observe(jax.random.key(2), state, None, params), obs)
 
 
-def test_episode_is_truncated_at_the_limit_and_starts_again(still):
-    env, params = still
+def test_episode_is_truncated_at_the_limit_and_resets(motionless):
+    env, params = motionless
     reset = jax.jit(jax.vmap(env.reset, in_axes=(0, None)))
     step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, 0, None)))
     _, state = reset(keys(0, 3), params)
@@ -65,12 +67,12 @@ def test_episode_is_truncated_at_the_limit_and_starts_again(still):
     np.testing.assert_array_equal(state.time, [126, 127, 0])
     starts = np.asarray(params.bank.physics.mocap_pos)
     np.testing.assert_allclose(state.physics.mocap_pos[0, 0, 2], 0.21, atol=1e-6)  # moved 1 cm up from 0.2
-    assert (np.asarray(state.physics.mocap_pos[2]) == starts).all((1, 2)).any()  # back at a start of the bank
+    assert (np.asarray(state.physics.mocap_pos[2]) == starts).all((1, 2)).any()  # back at a reset state of the bank
     assert not np.array_equal(obs[2], info["final_observation"][2]) or np.array_equal(obs[2, :18], obs[2, 18:36])
 
 
-def test_max_steps_option_reaches_the_limit(still):
-    env, params = still
+def test_max_steps_option_reaches_the_limit(motionless):
+    env, params = motionless
     _, state = env.reset(jax.random.key(0), params)
     shorter = params.replace(max_steps_in_episode=1)
     *_, truncated, _ = env.step(jax.random.key(1), state, jnp.zeros(4), shorter)
@@ -87,17 +89,17 @@ def test_goal_is_shown_or_hidden(drawer):
     np.testing.assert_array_equal(shown.get_obs(state)[:36], env.get_obs(state)[:36])
 
 
-def test_previous_frame_follows_the_current(still):
-    env, params = still
+def test_previous_frame_follows_the_current(motionless):
+    env, params = motionless
     _, state = env.reset_env_at(0, params)
-    moved = state.physics.poses.replace(body_pos=state.physics.poses.body_pos + 0.01)
-    task = env.advance_task(state.task, moved)
+    shifted = state.physics.poses.replace(body_pos=state.physics.poses.body_pos + 0.01)
+    task = env.advance_task(state.task, shifted)
     np.testing.assert_array_equal(task.previous_frame, state.task.frame)
     np.testing.assert_allclose(task.frame[:3], state.task.frame[:3] + 0.01, atol=1e-6)
 
 
-def test_hand_is_clipped_in_the_observation_but_not_in_the_state(still):
-    env, params = still
+def test_hand_is_clipped_in_the_observation_but_not_in_the_state(motionless):
+    env, params = motionless
     _, state = env.reset_env_at(0, params)
     far = state.replace(task=state.task.replace(frame=state.task.frame.at[1].set(2.0)))
     assert env.get_obs(far)[1] == np.float32(1.025)
@@ -107,16 +109,16 @@ def test_hand_is_clipped_in_the_observation_but_not_in_the_state(still):
 def test_control_moves_the_mocap_by_a_centimetre_inside_its_box(drawer):
     env, params = drawer
     _, state = env.reset_env_at(0, params)
-    held, ctrl = env.control(state.physics, jnp.array([5.0, -0.5, 0.0, 0.3]))
+    driven, ctrl = env.control(state.physics, jnp.array([5.0, -0.5, 0.0, 0.3]))
     hand = env.mocap_id("mocap")
-    np.testing.assert_allclose(held.mocap_pos[hand] - state.physics.mocap_pos[hand], [0.01, -0.005, 0.0], atol=1e-7)
-    np.testing.assert_array_equal(held.mocap_quat[hand], [1, 0, 1, 0])
+    np.testing.assert_allclose(driven.mocap_pos[hand] - state.physics.mocap_pos[hand], [0.01, -0.005, 0.0], atol=1e-7)
+    np.testing.assert_array_equal(driven.mocap_quat[hand], [1, 0, 1, 0])
     np.testing.assert_allclose(ctrl, [0.3, -0.3])
     at_edge = state.physics.replace(mocap_pos=state.physics.mocap_pos.at[hand].set(jnp.array(env.mocap_high)))
-    held, _ = env.control(at_edge, jnp.ones(4))
-    np.testing.assert_allclose(held.mocap_pos[hand], env.mocap_high, atol=1e-7)
+    driven, _ = env.control(at_edge, jnp.ones(4))
+    np.testing.assert_allclose(driven.mocap_pos[hand], env.mocap_high, atol=1e-7)
     others = [i for i in range(env.mj_model.nmocap) if i != hand]
-    np.testing.assert_array_equal(held.mocap_pos[np.array(others)], state.physics.mocap_pos[np.array(others)])
+    np.testing.assert_array_equal(driven.mocap_pos[np.array(others)], state.physics.mocap_pos[np.array(others)])
 
 
 def test_frozen_reset_is_the_bank_entry_and_random_resets_cover_the_bank(drawer):
@@ -149,7 +151,7 @@ def test_unknown_task_names_the_nearest_and_how_to_list_all():
     with pytest.raises(ValueError, match=r"drawer-clsoe.*nearest are 'drawer-close', .*rcjax\.envs\.TASKS"):
         envs.make("drawer-clsoe")
     with pytest.raises(ValueError, match="'jax'"):
-        envs.make("drawer-close", backend="vulkan")
+        envs.make("drawer-close", backend=cast(Any, "vulkan"))
     with pytest.raises(ValueError, match="seeds is empty"):
         envs.make("drawer-close", seeds=())
 
@@ -232,8 +234,8 @@ ACTIONS_REFUSED = {
 
 
 @pytest.mark.parametrize("what", ACTIONS_REFUSED)
-def test_actions_are_four_real_numbers(still, what):
-    env, params = still
+def test_actions_are_four_real_numbers(motionless, what):
+    env, params = motionless
     _, state = env.reset_env_at(0, params)
     adapted = BraxEnv(env, params)
     with pytest.raises(ValueError, match="a step takes 4 real numbers"):
@@ -243,9 +245,9 @@ def test_actions_are_four_real_numbers(still, what):
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float16, np.int32, np.uint8, list])
-def test_an_actions_numbers_may_be_of_any_real_kind(still, kind):
-    """Whole numbers are taken for what they say; an unsigned 1 must not become -255 for the other finger."""
-    env, params = still
+def test_an_actions_numbers_may_be_of_any_real_kind(motionless, kind):
+    """Integers keep their value; an unsigned 1 must not become -255 for the other finger."""
+    env, params = motionless
     _, state = env.reset_env_at(0, params)
     numbers = [0, 1, 0, 1]
     action = numbers if kind is list else np.array(numbers, kind)
@@ -254,8 +256,8 @@ def test_an_actions_numbers_may_be_of_any_real_kind(still, kind):
     jax.tree.map(np.testing.assert_array_equal, stepped, expected)
 
 
-def test_a_batched_state_needs_vmap(still):
-    env, params = still
+def test_a_batched_state_needs_vmap(motionless):
+    env, params = motionless
     _, states = jax.vmap(env.reset, in_axes=(0, None))(keys(0, 2), params)
     with pytest.raises(ValueError, match=r"jax\.vmap"):
         env.step(jax.random.key(0), states, jnp.zeros(4), params)
@@ -283,9 +285,9 @@ def test_parameters_of_another_task_are_refused(drawer):
         env.reset_env(jax.random.key(0), {"max_steps_in_episode": 3})
 
 
-def test_64_bit_mode_changes_no_number(still):
-    """Oracle: the same calls without it. Observations and rewards once became float64, and other starts were drawn."""
-    env, params = still
+def test_64_bit_mode_changes_no_number(motionless):
+    """Oracle: the same calls without it. Observations and rewards once became float64, and other resets were drawn."""
+    env, params = motionless
 
     def calls():
         own = env.make_params(env.build_reset_bank((0, 1)))
@@ -315,7 +317,7 @@ def test_64_bit_mode_changes_no_number(still):
 
 
 def test_mjx_steps_in_64_bit_mode(drawer):
-    """Traced only: the scan over MJX's substeps failed, as its carry became float64."""
+    """The step is only traced: the scan over MJX's substeps once failed, as its carry became float64."""
     env, params = drawer
     _, state = env.reset_env_at(0, params)
     with jax.enable_x64(True):

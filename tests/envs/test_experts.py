@@ -1,6 +1,6 @@
 """Metaworld's own expert policies in our scenes. Oracle: the official environment, where they succeed.
 
-C MuJoCo steps the scenes here, as nothing has to be compiled for it; `test_physics.py` holds MJX to C MuJoCo, and
+C MuJoCo steps the scenes here, as it needs no compilation; `test_physics.py` compares MJX with C MuJoCo, and
 `python -m benchmarks.experts` runs all fifty on MJX.
 """
 
@@ -21,18 +21,18 @@ OTHERS = tuple(task for task in envs.PAPER_TASKS if task not in SAMPLE)
 def test_expert_succeeds(task):
     """All of these succeed in 20 of 20 official episodes within 500 steps; door-open in 18."""
     env, params = envs.make(task, seeds=range(SEEDS), goal_hidden=False)
-    run = run_expert(env, params, range(SEEDS), STEPS, native.c_step)
+    run = run_expert(env, params, range(SEEDS), STEPS, native.make_c_step)
     assert run.success.any(0).sum() >= SEEDS - 1
-    assert (run.success.argmax(0)[run.success.any(0)] > 20).all()  # none was there to begin with
+    assert (run.success.argmax(0)[run.success.any(0)] > 20).all()  # none was successful from the beginning
 
 
 def test_a_step_is_compiled_once(monkeypatch):
-    """Starts and what steps lead to lie alike on the device; two programs would take twice as long to compile."""
+    """Reset states and states after steps are placed alike on the device; two programs would compile twice as long."""
     glide = toy.glide
 
     def simulate(model, state, ctrl, **options):
-        moved = glide(model, state, ctrl, **options)
-        return moved.replace(qvel=moved.qvel + model.body_mass[1])  # as MJX does, it reads the model
+        next_state = glide(model, state, ctrl, **options)
+        return next_state.replace(qvel=next_state.qvel + model.body_mass[1])  # it reads the model, as MJX does
 
     monkeypatch.setattr(toy, "glide", simulate)
     toy.install(monkeypatch)

@@ -1,4 +1,4 @@
-"""The kinematic-chain barriers: the same numbers, present only where asked for, and harmless to another MJX."""
+"""The kinematic-chain barriers change no number, are present only where requested, and do not harm another MJX."""
 
 import jax
 import jax.numpy as jnp
@@ -34,14 +34,14 @@ def positions(chain, barriers):
 def test_barriers_change_no_number(chain):
     qpos = jax.random.normal(jax.random.key(0), (3, 4))
     with_barriers, without = positions(chain, True)(qpos), positions(chain, False)(qpos)
-    np.testing.assert_allclose(with_barriers, without, atol=1e-6)  # fused arithmetic may round otherwise
+    np.testing.assert_allclose(with_barriers, without, atol=1e-6)  # fused arithmetic may round differently
     data = mujoco.MjData(chain[0])
     data.qpos[:] = qpos[1]
     mujoco.mj_kinematics(chain[0], data)
     np.testing.assert_allclose(with_barriers[1], data.xpos, atol=1e-6)
 
 
-def test_barriers_are_there_only_where_asked_for(chain):
+def test_barriers_are_present_only_where_requested(chain):
     qpos = jnp.zeros((2, 4))
     assert positions(chain, True).lower(qpos).as_text().count("optimization_barrier") == 4  # one per level below
     assert "optimization_barrier" not in positions(chain, False).lower(qpos).as_text()

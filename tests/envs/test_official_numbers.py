@@ -1,4 +1,7 @@
-"""Oracle: the official metaworld 3.0.0 environment, stepped by C MuJoCo. Same states in, same numbers out."""
+"""Our observations, rewards and resets equal the official ones for the same states.
+
+Oracle: the official metaworld 3.0.0 environment, stepped by C MuJoCo.
+"""
 
 from types import SimpleNamespace
 
@@ -7,24 +10,25 @@ import numpy as np
 import pytest
 
 from rcjax import envs
-from tests.conftest import drop_programs
+from tests.conftest import clear_programs
 from tests.envs import replay
 from tests.envs.official import joint_values, make_official, reset_to
 
 # Ours is float32 and positions are about 1 m, through ten bodies: rounding is 1e-7, and 1e-6 after the chain.
 OBS_TOLERANCE = 1e-5
-# The reward's slope turns float32's rounding of positions, 1e-7 m, into 1e-5: hence 1e-5, and 1e-5 of the value. The
-# caging term's margin is a distance that can come down to 0.2 mm, and the slope is steep then: of 50,000 states three
-# are off by more, by 3e-5 at most.
+# The reward's slope turns float32's rounding of positions, 1e-7 m, into 1e-5, so the tolerance is 1e-5 plus 1e-5 of the
+# value. The margin of the caging term is a distance that can shrink to 0.2 mm, where the slope is steep: of 50,000
+# states three are off by more, by at most 3e-5.
 REWARD_TOLERANCE = 1e-5
 KNIFE_EDGE = 1e-4
 KNIFE_EDGES = 2  # of a task's 1,000 states
-# Of 100 steps each: an expert's, a random walk, a noisy expert's, a walk; ten (1,000 states a task) where time allows.
+# Episodes of 100 steps: an expert's, a random walk, a noisy expert's, a walk; ten of them (1,000 states per task) where
+# time allows.
 FEW, MANY = 4, 10
-# Version 1 is in thousands and falls by up to 27,000 a metre.
+# Version 1 is in thousands and falls by up to 27,000 per metre.
 V1_TOLERANCE = 1e-2
-# Where the official reset does not end with a forward pass, its first observation lags by a substep; an object that
-# lies free settles on our proxies, not on the official geoms.
+# Where the official reset does not end with a forward pass, its first observation lags by a substep; a free object
+# settles on our proxies, not on the official geoms.
 RESET_TOLERANCE = 3e-4
 PREVIOUS = slice(18, 36)
 
@@ -36,8 +40,8 @@ def n_episodes(request):
 
 @pytest.fixture(scope="module", params=envs.MT50)
 def task(request, n_episodes):
-    """A task's official environment beside ours, and official states, from expert and random actions, through both;
-    the goal is shown."""
+    """A task's official environment and ours, and what both compute for the same official states. These come from
+    expert and random actions; the goal is shown."""
     official = make_official(request.param, 3, goal_hidden=False)
     official.reset()
     drawn = official._last_rand_vec
@@ -47,7 +51,7 @@ def task(request, n_episodes):
     yield SimpleNamespace(
         env=env, params=params, official=official, drawn=drawn, columns=columns, obs=obs, rewards=rewards
     )
-    drop_programs()
+    clear_programs()
 
 
 def test_observation_reward_and_success_equal_official(task):
@@ -79,7 +83,7 @@ def compare(ours, official, tolerance):
 
 
 def test_reset_bank_equals_official_reset(task):
-    """Nothing touches the arm while the reset pulls it, so our few contacts and solver iterations change nothing."""
+    """Nothing touches the arm while the reset pulls it, so our fewer contacts and solver iterations change nothing."""
     official, space = task.official, task.official.sawyer_observation_space
     for i in range(0, task.params.bank_size, 3):
         official_obs = np.clip(reset_to(official, task.env.random_vector(i)), space.low, space.high)

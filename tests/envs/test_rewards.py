@@ -1,4 +1,4 @@
-"""Oracle: Metaworld's own reward utilities, float64 NumPy."""
+"""The terms of rewards. Oracle: Metaworld's own reward utilities, in float64 NumPy."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ ROUNDING = 1e-6  # float32 numbers of at most 1
 def test_tolerance(fall_off, lower, upper, margin):
     x = np.linspace(-1, 1, 401).astype(np.float32)
     expected = reward_utils.tolerance(x, bounds=(lower, upper), margin=margin, sigmoid=fall_off)
-    inside_edge = np.isclose(x, lower, atol=1e-6) | np.isclose(x, upper, atol=1e-6)  # float32 x may fall either side
+    inside_edge = np.isclose(x, lower, atol=1e-6) | np.isclose(x, upper, atol=1e-6)  # float32 x may fall on either side
     ours = np.asarray(tolerance(x, lower, upper, margin, fall_off))
     np.testing.assert_allclose(ours[~inside_edge], expected[~inside_edge], atol=ROUNDING)
 

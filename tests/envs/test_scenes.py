@@ -1,4 +1,4 @@
-"""The edited scene against the official XML, both loaded by MuJoCo."""
+"""The edited scene compared with the official XML, both loaded by MuJoCo."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def added(model, i):
 
 
 def look(model, i):
-    """Everything that a renderer reads of a geom but its place."""
+    """Returns everything that a renderer reads of a geom except its pose."""
     geom = model.geom(i)
     material, mesh = int(geom.matid[0]), int(geom.dataid[0])
     return (
@@ -42,7 +42,7 @@ def places(model):
 
 
 def test_official_geoms_keep_their_looks_and_places(drawer, official_model):
-    """Fusing static bodies, and making a base a mocap body, reorders geoms but moves none and changes no look."""
+    """Fusing static bodies, and making a base a mocap body, reorders geoms but moves none and changes no appearance."""
     model = drawer[0].mj_model
     ours, theirs = places(model), places(official_model)
     left = [i for i in range(model.ngeom) if not added(model, i)]
@@ -78,7 +78,7 @@ def test_shapes_on_which_mjx_differs_from_c_mujoco_are_refused(drawer):
 
 
 def test_contacts_stay_few(drawer):
-    """What a step costs in MJX, which computes every pair always."""
+    """They determine what a step costs in MJX, which always computes every pair."""
     from mujoco import mjx
 
     _, params = drawer
@@ -89,7 +89,7 @@ def test_contacts_stay_few(drawer):
 
 @pytest.mark.parametrize("task", envs.MT50)
 def test_no_scene_has_many_contacts(task):
-    """Forty, but for the table with a hole, whose four parts meet the cube, too."""
+    """At most forty, except with the table with a hole, whose four parts also collide with the cube."""
     contacts, _ = contact_capacity(envs.TASKS[task]().mj_model)
     assert contacts <= (42 if task in ("hand-insert", "sweep-into") else 40)
 
@@ -147,8 +147,8 @@ def test_a_margin_without_the_hand_and_two_margins_of_one_proxy_are_refused(draw
 
 @pytest.mark.parametrize("task", envs.MT50)
 def test_pairs_are_ones_that_mjx_treats_as_c_mujoco_does(task):
-    """No margins, which MJX ignores between a sphere and a box; with an elliptic cone no frictionless contacts, which
-    MJX refuses; building a scene refuses the shapes."""
+    """No pair has a margin, which MJX ignores between a sphere and a box. With an elliptic cone no contact is
+    frictionless, which MJX refuses. Shapes that differ are refused when a scene is built."""
     model = envs.TASKS[task]().mj_model
     assert not model.pair_margin.any()
     if model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:

@@ -1,4 +1,4 @@
-"""MJX-Warp as the physics backend, here through Warp's CPU target. Oracle: C MuJoCo on the same model."""
+"""MJX-Warp as the physics backend, here with Warp's CPU target. Oracle: C MuJoCo on the same model."""
 
 import importlib.util
 
@@ -26,15 +26,15 @@ def warp_step(warp_drawer):
 
 
 def test_a_step_is_c_mujocos_step(warp_drawer, warp_step):
-    """Bases at their own places in every world, and the hand in motion. float32 against float64: 3e-6 measured."""
+    """Each world has its own bases, and the hand moves. float32 differs from float64 by 3e-6, as measured."""
     env, params = warp_drawer
     action = jax.random.uniform(jax.random.key(0), (N, 4), minval=-1.0)
     _, state, _, _, info = warp_step(jax.random.key(0), params.bank, action, params)
     assert info["diverged"].sum() == 0
-    held, ctrl = jax.vmap(env.control)(params.bank.physics, action)
+    driven, ctrl = jax.vmap(env.control)(params.bank.physics, action)
     data = mujoco.MjData(env.mj_model)
     for i in range(0, N, 5):
-        native.load(env.mj_model, data, jax.tree.map(lambda leaf, i=i: leaf[i], held))
+        native.load_state(env.mj_model, data, jax.tree.map(lambda leaf, i=i: leaf[i], driven))
         data.ctrl[:] = ctrl[i]
         native.step(env, data)
         np.testing.assert_allclose(state.physics.qpos[i], data.qpos, atol=2e-5)
@@ -49,7 +49,7 @@ def test_expert_succeeds(warp_drawer):
 
 
 def test_vmap_over_vmap_is_one_batch(warp_drawer):
-    """Contacts of all worlds share one buffer; were it sized by the inner axis, contacts would be dropped."""
+    """Contacts of all worlds share one buffer; if the inner axis determined its size, contacts would be dropped."""
     env, params = warp_drawer
     shut = experts.run_expert(env, params, range(N), 70)  # the hand at the drawer
     assert shut.obs.shape[0] == 70

@@ -1,4 +1,4 @@
-"""Oracles: the sum that defines GAE, in NumPy; limit cases; Stable-Baselines3's rollout buffer."""
+"""Oracles: the sum that defines GAE, in NumPy; limiting cases; the rollout buffer of Stable-Baselines3."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +24,7 @@ def episode():
 
 
 def slow_advantage(gamma, gae_lambda, **episode):
-    """A_t as the lambda-weighted mean of k-step advantages, each of which is summed from the rewards."""
+    """Computes A_t as the lambda-weighted mean of k-step advantages, each summed from the rewards."""
     names = ("reward", "value", "terminated", "final_value")
     reward, value, terminated, final_value = (np.asarray(episode[name]) for name in names)
     advantage = np.zeros((T, N))
@@ -38,7 +38,7 @@ def slow_advantage(gamma, gae_lambda, **episode):
                 bootstrap = 0.0 if terminated[k, n] else (final_value[n] if k == T - 1 else value[k + 1, n])
                 k_step.append(discounted + gamma ** (k - t + 1) * bootstrap - value[t, n])
             weights = [(1 - gae_lambda) * gae_lambda**i for i in range(len(k_step))]
-            weights[-1] = gae_lambda ** (len(k_step) - 1)  # all longer estimates are the last one
+            weights[-1] = gae_lambda ** (len(k_step) - 1)  # all longer estimates equal the last one
             advantage[t, n] = np.dot(weights, k_step)
     return advantage
 

@@ -1,4 +1,4 @@
-"""Oracles: Stable-Baselines3's own defaults, and errors that name field, value and way out."""
+"""Tests defaults against those of Stable-Baselines3, and errors, which name field, value and remedy."""
 
 import dataclasses
 import inspect
@@ -68,6 +68,6 @@ def test_defaults_are_stable_baselines3s():
     theirs = {name: p.default for name, p in inspect.signature(sb3.PPO.__init__).parameters.items()}
     theirs["log_std_init"] = inspect.signature(ActorCriticPolicy.__init__).parameters["log_std_init"].default
     ours = dataclasses.asdict(PPOConfig())
-    assert ours.pop("net_arch") == (64, 64)  # set in the bodies of SB3's constructors
+    assert ours.pop("net_arch") == (64, 64)  # set inside the constructors of SB3
     assert ours.pop("adam_eps") == 1e-5
     assert ours == {name: theirs[name] for name in ours}

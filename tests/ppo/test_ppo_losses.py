@@ -1,4 +1,4 @@
-"""Oracles: hand-computed surrogates, NumPy, and Stable-Baselines3's losses and gradients."""
+"""Oracles: surrogates computed by hand, NumPy, and the losses and gradients of Stable-Baselines3."""
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,9 @@ ROUNDING = 1e-6
     ("ratio", "advantage", "loss", "gradient"),
     [
         (1.0, 2.0, -2.0, -2.0),
-        (1.5, 2.0, -2.4, 0.0),  # already more likely than the clip allows: no further push
+        (1.5, 2.0, -2.4, 0.0),  # already more likely than the clip allows: no gradient
         (0.5, 2.0, -1.0, -2.0),
-        (1.5, -2.0, 3.0, 2.0),  # a bad action made more likely: the full gradient back
+        (1.5, -2.0, 3.0, 2.0),  # a bad action became more likely: the full gradient
         (0.5, -2.0, 1.6, 0.0),
     ],
 )

@@ -1,4 +1,4 @@
-"""Oracles: scipy's normal distribution, the definition of orthogonality, NumPy matrix products."""
+"""Oracles: the normal distribution of SciPy, the definition of orthogonality, matrix products in NumPy."""
 
 import jax
 import jax.numpy as jnp

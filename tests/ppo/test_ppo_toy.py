@@ -1,7 +1,7 @@
-"""A point mass that must reach a goal, paid only at the end of the episode: limit case of the whole method.
+"""PPO on a toy: a point mass must reach a goal, and is rewarded only at the end of the episode, as in RoboCLIP.
 
-Oracle: the best reward is 0 on average. It is minus the distance left, plus a number of the goal's that no
-action changes, of mean 0: the critic must learn it.
+The best possible reward is 0 on average. The reward is the negative distance to the goal plus the goal's first
+coordinate, which has mean 0 and which no action can change: the critic must learn it.
 """
 
 import functools
@@ -15,7 +15,7 @@ from rcjax.ppo import PPOConfig, init_state, log_prob, make_batch, policy_value,
 from rcjax.types import Rollout
 
 T, N, ITERATIONS, SEEDS = 8, 64, 60, 3
-STRIDE = 0.25  # metres per step and unit of action: any goal is within reach in T steps
+STRIDE = 0.25  # metres per step and unit of action; every goal can be reached in T steps
 CONFIG = PPOConfig(n_epochs=8, batch_size=128, learning_rate=3e-3)
 
 
@@ -24,7 +24,7 @@ def observe(position, goal, t):
 
 
 def episode(params, key):
-    """Rollout of all environments, and the reward, which is 0 before the last step."""
+    """Returns the rollout of all environments, and the reward, which is 0 before the last step."""
     key_goal, key_action = jax.random.split(key)
     goal = jax.random.uniform(key_goal, (N, 2), minval=-1.0)
 

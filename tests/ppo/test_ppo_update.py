@@ -1,4 +1,4 @@
-"""Oracles: Stable-Baselines3's `PPO.train` on the same buffer and shuffles; identities between settings."""
+"""Oracles: `PPO.train` of Stable-Baselines3 on the same buffer and shuffles; identities between settings."""
 
 import dataclasses
 import functools
@@ -76,8 +76,8 @@ def test_agrees_with_stable_baselines3(sb3):
     after = flatten_dict(state.params, sep="/")
     for name, theirs in flatten_dict(tree("after/"), sep="/").items():
         moved = np.abs(theirs - record[f"before/{name}"]).max()
-        # Adam divides by the root of the second moment, so float32 differences in small gradients grow: 1e-4
-        # of the largest change is asked for, and one rounding of a parameter of order 1.
+        # Adam divides by the root of the second moment, which amplifies float32 differences in small gradients. The
+        # tolerance is 1e-4 of the largest change, plus one rounding of a parameter of order 1.
         np.testing.assert_allclose(after[name], theirs, atol=1e-4 * moved + 1.2e-7, rtol=0, err_msg=name)
     assert metrics["gradient_steps"] == record["gradient_steps"]
     theirs = {k.removeprefix("metric/"): v for k, v in record.items() if k.startswith("metric/")}
@@ -117,29 +117,29 @@ def test_a_batch_size_above_the_batch_is_one_step_on_all_samples(state, batch, j
 
 
 def test_the_key_decides_the_result(state, batch, jitted):
-    first, again, other = (jitted(state, batch, jax.random.key(seed), CONFIG)[0] for seed in (0, 0, 1))
-    assert_trees_close(first, again, rtol=0)
+    first, repeated, other = (jitted(state, batch, jax.random.key(seed), CONFIG)[0] for seed in (0, 0, 1))
+    assert_trees_close(first, repeated, rtol=0)
     assert not np.allclose(first.params["log_std"], other.params["log_std"], atol=1e-6)
 
 
 def test_a_target_kl_passed_at_once_leaves_everything_as_it_was(state, batch, jitted):
-    """The batch's old log_prob are not this policy's, so that the first minibatch's kl is already above 0."""
+    """The log_prob in the batch come from another policy, so the KL of the first minibatch is already above 0."""
     stopped, metrics = jitted(state, batch, jax.random.key(0), dataclasses.replace(CONFIG, target_kl=1e-9))
     assert metrics["approx_kl"] > 1e-6 and metrics["gradient_steps"] == 0
     assert_trees_close(stopped, state, rtol=0)
 
 
 def test_a_target_kl_never_reached_changes_nothing(state, batch, jitted):
-    far = dataclasses.replace(CONFIG, target_kl=1e6)
-    ours, metrics = jitted(state, batch, jax.random.key(0), far)
+    unreachable = dataclasses.replace(CONFIG, target_kl=1e6)
+    ours, metrics = jitted(state, batch, jax.random.key(0), unreachable)
     without, expected = jitted(state, batch, jax.random.key(0), CONFIG)
     assert metrics["gradient_steps"] == expected["gradient_steps"] == 9
-    # two programs, so XLA may fuse and round differently; Adam enlarges that
+    # two programs, which XLA may fuse and round differently; Adam amplifies that
     assert_trees_close(ours.params, without.params, atol=1e-5)
 
 
 def test_vmap_over_seeds_is_each_seed_alone(state, batch, jitted):
-    config = dataclasses.replace(CONFIG, batch_size=10, target_kl=0.02)  # each seed stops at a step of its own
+    config = dataclasses.replace(CONFIG, batch_size=10, target_kl=0.02)  # the seeds stop at different steps
     keys = jax.random.split(jax.random.key(3), 3)
     params = jax.tree.map(lambda x: jnp.stack([x, 0.9 * x, 1.1 * x]), state.params)
     states = PPOState(params=params, opt_state=jax.vmap(optimizer(config).init)(params))

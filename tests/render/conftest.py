@@ -1,4 +1,4 @@
-"""The drawer scene, drawn once for all of the renderer's tests."""
+"""Fixtures of the drawer scene, which is drawn once for all tests of the renderer."""
 
 import pathlib
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
-from tests.record_render import flatten_textures
+from tests.generators.render import flatten_textures
 from tests.render.drawer import drawer_model, drawer_states
 
 DATA = pathlib.Path(__file__).parents[1] / "data" / "render_drawer.npz"
@@ -21,19 +21,19 @@ def drawer():
 
 @pytest.fixture(scope="session")
 def recorded():
-    """MuJoCo's own pictures of the two states, see tests/record_render.py."""
+    """Images of the two states by MuJoCo's own renderer, see tests/generators/render.py."""
     with np.load(DATA) as arrays:
         return SimpleNamespace(**arrays)
 
 
 @pytest.fixture(scope="session")
 def full_detail(drawer):
-    """The official square with every triangle, as MuJoCo draws it: rolled camera left upside down."""
-    plain = drawer_model()
-    flatten_textures(plain)
+    """RoboCLIP's square with every triangle; the rolled camera stays upside down, as MuJoCo draws it."""
+    flat_model = drawer_model()
+    flatten_textures(flat_model)
     scene, flat = (
         build_scene(model, view=View(upright=False), episode_fixed_bodies=("drawer",), error_pixels=0)
-        for model in (drawer.model, plain)
+        for model in (drawer.model, flat_model)
     )
     poses = take_poses(scene, drawer.states.poses)
     draw = jax.jit(render_frames)

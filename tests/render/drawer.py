@@ -1,4 +1,4 @@
-"""The official drawer scene and two of its states, straight from the installed metaworld package."""
+"""The official drawer scene and two of its states, from the installed metaworld package."""
 
 import pathlib
 from typing import NamedTuple
@@ -12,20 +12,20 @@ from rcjax.types import GeomPoses
 
 
 class States(NamedTuple):
-    """Two states of one episode: joint positions and the poses of all geoms."""
+    """Two states of one episode: joint positions, and the poses of all geoms."""
 
     qpos: np.ndarray
     poses: GeomPoses  # [N=1 F=2 G]
 
 
 def drawer_model() -> mujoco.MjModel:
-    """metaworld's sawyer_drawer.xml."""
+    """Loads Metaworld's sawyer_drawer.xml."""
     assets = pathlib.Path(metaworld.__file__).parent / "assets"
     return mujoco.MjModel.from_xml_path(str(assets / "sawyer_xyz" / "sawyer_drawer.xml"))
 
 
 def drawer_states() -> States:
-    """The arm after it has followed its mocap target for one and for two seconds, the drawer part open."""
+    """The arm after it has followed its mocap target for one and for two seconds, with the drawer partly open."""
     model = drawer_model()
     data = mujoco.MjData(model)
     data.mocap_quat[0] = [1, 0, 1, 0]
@@ -37,10 +37,10 @@ def drawer_states() -> States:
         placed = data.qpos.copy()
         placed[-1] = opening
         qpos.append(placed)
-        still = mujoco.MjData(model)
-        still.qpos[:] = placed
-        mujoco.mj_kinematics(model, still)
-        pos.append(still.geom_xpos.copy())
-        mat.append(still.geom_xmat.reshape(-1, 3, 3).copy())
+        placed_data = mujoco.MjData(model)
+        placed_data.qpos[:] = placed
+        mujoco.mj_kinematics(model, placed_data)
+        pos.append(placed_data.geom_xpos.copy())
+        mat.append(placed_data.geom_xmat.reshape(-1, 3, 3).copy())
     as_array = (jnp.asarray(np.stack(rows)[None], jnp.float32) for rows in (pos, mat))
     return States(qpos=np.stack(qpos), poses=GeomPoses(**dict(zip(("pos", "mat"), as_array, strict=True))))

@@ -1,3 +1,5 @@
+"""Tests of cameras and views against MuJoCo's own cameras."""
+
 import mujoco
 import numpy as np
 import pytest
@@ -19,23 +21,28 @@ def _ray_grid(camera, size):
     return camera.x0 + camera.dx * index, camera.y0 + camera.dy * index
 
 
-def test_crop_is_the_centre_of_the_full_picture(placed):
-    whole = make_camera(*placed, View(crop=480, size=480, upright=False))
-    square = make_camera(*placed, View(crop=250, size=250, upright=False))
+def test_crop_is_the_centre_of_the_full_image(placed):
+    model, data = placed
+    whole = make_camera(model, data, View(crop=480, size=480, upright=False))
+    square = make_camera(model, data, View(crop=250, size=250, upright=False))
     for full, part in zip(_ray_grid(whole, 480), _ray_grid(square, 250), strict=True):
         np.testing.assert_allclose(part, full[115:365], atol=1e-6)  # float32 rays of order 1
 
 
 def test_another_size_spans_the_same_square(placed):
+    model, data = placed
     for size in (64, 125):
-        large, small = (make_camera(*placed, View(size=s)) for s in (250, size))
+        large, small = (make_camera(model, data, View(size=s)) for s in (250, size))
         for first, step in (("x0", "dx"), ("y0", "dy")):
-            edges = [(c[first] - c[step] / 2, c[first] + (n - 0.5) * c[step]) for c, n in ((large, 250), (small, size))]
+            edges = [
+                (getattr(c, first) - getattr(c, step) / 2, getattr(c, first) + (n - 0.5) * getattr(c, step))
+                for c, n in ((large, 250), (small, size))
+            ]
             np.testing.assert_allclose(edges[0], edges[1], atol=1e-6)  # float32
 
 
 def test_projection_is_mujocos(placed):
-    """Oracle: pinhole projection by fovy, with MuJoCo's camera pose, of points in the picture."""
+    """The oracle is a pinhole projection by fovy, with MuJoCo's camera pose, of points in the image."""
     model, data = placed
     camera = make_camera(model, data, View(crop=480, size=480, upright=False))
     pos, mat = data.cam("corner2").xpos, data.cam("corner2").xmat.reshape(3, 3)
@@ -50,19 +57,21 @@ def test_projection_is_mujocos(placed):
 
 @pytest.mark.parametrize("name, turned", [("corner2", True), ("topview", False), ("corner", True)])
 def test_upright_turns_only_cameras_that_look_upside_down(placed, name, turned):
-    rolled, upright = (_ray_grid(make_camera(*placed, View(camera=name, upright=u)), 250) for u in (False, True))
+    model, data = placed
+    rolled, upright = (_ray_grid(make_camera(model, data, View(camera=name, upright=u)), 250) for u in (False, True))
     for a, b in zip(rolled, upright, strict=True):
         np.testing.assert_allclose(b, a[::-1] if turned else a, atol=1e-6)  # float32
 
 
 def test_mirror_swaps_columns_only(placed):
-    plain, mirrored = (_ray_grid(make_camera(*placed, View(mirror=m)), 250) for m in (False, True))
+    model, data = placed
+    plain, mirrored = (_ray_grid(make_camera(model, data, View(mirror=m)), 250) for m in (False, True))
     np.testing.assert_allclose(mirrored[0], plain[0][::-1], atol=1e-6)
     np.testing.assert_allclose(mirrored[1], plain[1], atol=1e-6)
 
 
 def test_free_camera_is_mujocos():
-    """Oracle: the camera that mjv_updateScene places."""
+    """The oracle is the camera that mjv_updateScene computes."""
     model = model_of('<geom size=".2"/>')
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
@@ -77,9 +86,10 @@ def test_free_camera_is_mujocos():
 
 
 def test_unknown_camera_lists_the_known(placed):
+    model, data = placed
     with pytest.raises(ValueError, match=r"corner9.*topview, corner, corner2.*free"):
-        make_camera(*placed, View(camera="corner9"))
-    assert camera_names(placed[0])[-1] == "free"
+        make_camera(model, data, View(camera="corner9"))
+    assert camera_names(model)[-1] == "free"
 
 
 def test_view_refuses_a_crop_that_does_not_fit():

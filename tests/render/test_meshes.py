@@ -1,11 +1,11 @@
-"""Triangles of geoms: areas, unit shapes and texture coordinates, by formula and by MuJoCo's drawing rules."""
+"""Tests the triangles of geoms by formula and by MuJoCo's rules: areas, unit shapes, texture coordinates, normals."""
 
 import mujoco
 import numpy as np
 import pytest
 
 from rcjax.render import decimate, primitives
-from rcjax.render.meshes import Triangles, geom_triangles, mesh_triangles, shade_like, whole_mesh
+from rcjax.render.meshes import Triangles, full_mesh, geom_triangles, mesh_triangles, shade_like
 from rcjax.render.surface import areas, unit_normals
 from tests.render.primitives import CAMERA, model_of
 
@@ -32,7 +32,7 @@ def _area(corners):
 def test_primitive_has_its_area_faces_out_and_scales_its_unit_shape(kind):
     _, size, scale, area = ROUND[kind]
     shape = _triangles(model_of(f'<geom type="{kind}" size="{size}"/>'))
-    assert abs(_area(shape.corners) / area - 1) < 0.005  # 64 facets: pi^2 / 6 / 32^2 below a circle's; 0.0024 measured
+    assert abs(_area(shape.corners) / area - 1) < 0.005  # 64 facets lose pi^2 / 6 / 32^2 of a circle; 0.0024 measured
     face = np.cross(shape.corners[:, 1] - shape.corners[:, 0], shape.corners[:, 2] - shape.corners[:, 0])
     assert ((face * shape.corners.mean(1)).sum(-1) > 0).all()  # convex, about the origin
     assert ((face[:, None] * shape.normals).sum(-1) > 0).all()
@@ -43,7 +43,7 @@ def test_primitive_has_its_area_faces_out_and_scales_its_unit_shape(kind):
 
 
 def test_capsule_is_three_unit_shapes():
-    """Body scaled by (radius, radius, half length), caps by the radius about z = 1 and -1, as MuJoCo stacks them."""
+    """The body is scaled by (radius, radius, half length), the caps by the radius about z = 1 and -1, as in MuJoCo."""
     shape = _triangles(model_of(f'<geom type="capsule" size="{RADIUS} {HALF}"/>'))
     z = shape.corners[..., 2]
     body = (np.abs(z) <= HALF + 1e-9).all(1)
@@ -61,7 +61,7 @@ def test_infinite_side_of_a_plane_is_drawn_in_metres():
 
 
 def test_mesh_keeps_its_texture_coordinates():
-    """Texture coordinates that are the vertices' x and y as they were given, before MuJoCo moves a mesh to its axes."""
+    """Texture coordinates are the vertices' x and y as given, before MuJoCo moves the mesh to its principal axes."""
     with_uv, without = (_tetrahedron(uv) for uv in ('texcoord="0 0 .8 0 0 .6 .1 .2"', ""))
     shape = _triangles(with_uv)
     turn = np.zeros(9)
@@ -73,7 +73,7 @@ def test_mesh_keeps_its_texture_coordinates():
 
 
 def test_sharp_corners_of_a_mesh_are_drawn_with_the_faces_normals():
-    """MuJoCo's rule for meshes without texture coordinates, whatever normals the model has."""
+    """This is MuJoCo's rule for meshes without texture coordinates, whatever normals the model has."""
     model = _tetrahedron("")
     model.mesh_normal[:] = [0, 0, 1]
     shape = _triangles(model)
@@ -94,7 +94,7 @@ def test_decimated_sphere_is_shaded_as_a_sphere():
     print("degrees off the radius, shaded and facets:", angle.max(), facets.max())
     assert (
         angle.max() < 5 and facets.max() > 10
-    )  # 3.5 and 15.4 measured; the latter is what a triangle's own normal would be off by
+    )  # 3.5 and 15.4 measured; the latter is the error of the triangles' own normals
     np.testing.assert_array_equal(fewer.unit, fewer.corners)
 
 
@@ -105,11 +105,11 @@ def test_a_mesh_is_shaded_like_itself():
     angle = np.degrees(np.arccos(np.clip((ours * shape.normals).sum(axis=-1), -1, 1)))
     facets = np.degrees(np.arccos((unit_normals(shape.corners)[:, None] * shape.normals).sum(axis=-1)))
     print("degrees off, shaded and facets:", angle.max(), facets.max())
-    assert angle.max() < 3 < facets.max() / 3  # 1.1 and 20.8 measured: fields are held to their mean a little
+    assert angle.max() < 3 < facets.max() / 3  # 1.1 and 20.8 measured; the ridge term has a small effect
 
 
 def test_rounded_edges_do_not_shade_the_flat_sides():
-    """A box with edges rounded within the bound: seen whole, its sides are flat."""
+    """The sides of a box whose edges are rounded within the bound are shaded flat."""
     model = _mesh_model(*_rounded_box(0.02))
     fewer = mesh_triangles(model, 0, 0.05)
     flat = unit_normals(fewer.corners)
@@ -132,35 +132,35 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "meshes"
 
 
-def _calls(monkeypatch):
+def _record_calls(monkeypatch):
     calls, real = [], decimate.decimate
-    monkeypatch.setattr(decimate, "decimate", lambda *given: calls.append(given) or real(*given))
+    monkeypatch.setattr(decimate, "decimate", lambda *arguments: calls.append(arguments) or real(*arguments))
     return calls
 
 
-def test_decimated_meshes_are_kept(cache, monkeypatch):
-    calls, model = _calls(monkeypatch), _mesh_model(*_sphere_of(16))
+def test_decimated_meshes_are_cached(cache, monkeypatch):
+    calls, model = _record_calls(monkeypatch), _mesh_model(*_sphere_of(16))
     first = mesh_triangles(model, 0, 0.0512)
-    again = mesh_triangles(model, 0, 0.0519)  # the same in two digits
+    second = mesh_triangles(model, 0, 0.0519)  # the same to two digits
     assert len(calls) == 1 and calls[0][2] == pytest.approx(0.051)
-    for a, b in zip(first, again, strict=True):
+    for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
     mesh_triangles(model, 0, 0.08)
     mesh_triangles(_mesh_model(*_sphere_of(18)), 0, 0.0512)
     assert len(calls) == 3 and len(list(cache.iterdir())) == 3
 
 
-@pytest.mark.parametrize("spoil", ["cut", "empty", "other", "flipped"])
-def test_spoilt_file_is_made_again(cache, monkeypatch, spoil):
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "flipped"])
+def test_corrupt_file_is_written_again(cache, monkeypatch, damage):
     model = _mesh_model(*_sphere_of(16))
     good = mesh_triangles(model, 0, 0.05)
     (path,) = cache.iterdir()
     whole = path.read_bytes()
-    if spoil == "other":
+    if damage == "other":
         np.savez(path, corners=np.zeros((2, 3)), normals=np.zeros((2, 3)))
     else:
-        path.write_bytes({"cut": whole[:-100], "empty": b"", "flipped": whole[:200] + b"spoilt" + whole[206:]}[spoil])
-    calls = _calls(monkeypatch)
+        path.write_bytes({"cut": whole[:-100], "empty": b"", "flipped": whole[:200] + b"spoilt" + whole[206:]}[damage])
+    calls = _record_calls(monkeypatch)
     for a, b in zip(good, mesh_triangles(model, 0, 0.05), strict=True):
         np.testing.assert_array_equal(a, b)
     assert len(calls) == 1 and path.read_bytes() == whole
@@ -176,7 +176,7 @@ def test_folder_that_cannot_be_made_is_no_error(tmp_path, monkeypatch):
 
 def test_no_bound_and_few_triangles_leave_a_mesh_as_it_is(cache):
     for model, bound in ((_mesh_model(*_sphere_of(16)), 0.0), (_tetrahedron(""), 10.0)):
-        for a, b in zip(mesh_triangles(model, 0, bound), whole_mesh(model, 0), strict=True):
+        for a, b in zip(mesh_triangles(model, 0, bound), full_mesh(model, 0), strict=True):
             np.testing.assert_array_equal(a, b)
     assert not cache.exists()
 
@@ -186,7 +186,7 @@ def _sphere_of(segments):
 
 
 def _rounded_box(radius):
-    """A box of half side 1 with edges and corners rounded: a sphere pulled apart."""
+    """A box of half side 1 with rounded edges and corners, made from a sphere."""
     corners = radius * primitives.ellipsoid(np.ones(3), 24).corners
     middle = corners.mean(axis=1, keepdims=True)
     side = np.where(np.abs(corners) < 1e-9, np.sign(middle), np.sign(corners))
@@ -205,7 +205,7 @@ def _welded(corners):
 
 
 def _mesh_model(vertices, faces, texcoord=None):
-    """A mesh with a material that has a texture; it shows by the mesh's own coordinates if there are any."""
+    """A mesh with a textured material; it is mapped by the mesh's own texture coordinates if there are any."""
     uv = "" if texcoord is None else f'texcoord="{_text(texcoord)}"'
     return mujoco.MjModel.from_xml_string(
         '<mujoco><asset><texture name="t" type="2d" builtin="checker" width="8" height="8" rgb1="1 0 0"/>'

@@ -1,11 +1,11 @@
-"""Each primitive against MuJoCo's ray-caster, and by its area."""
+"""Compares each primitive with MuJoCo's ray caster, and tests clipping, culling and lighting."""
 
 import jax
 import numpy as np
 import pytest
 
 from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
-from tests.render.primitives import all_poses, cast_depth, model_of
+from tests.render.primitives import cast_depth, initial_poses, model_of
 
 SIZE = 48
 VIEW = View(camera="eye", frame_height=480, frame_width=480, crop=480, size=SIZE)
@@ -22,7 +22,7 @@ WEDGE = '<asset><mesh name="wedge" vertex="-.5 -.5 -.4  .5 -.5 -.4  0 .5 -.4  0 
 
 def _draw(model, **settings):
     scene = build_scene(model, view=VIEW, **settings)
-    poses = take_poses(scene, all_poses(model))
+    poses = take_poses(scene, initial_poses(model))
     depth = jax.jit(render_depth)(scene, poses)
     return scene, np.asarray(depth)[0, 0]
 
@@ -47,19 +47,19 @@ def test_depth_is_the_ray_casters(kind):
     expected = cast_depth(model, scene.camera, SIZE)
     ours = depth < float(scene.camera.far) * 0.99
     theirs = np.isfinite(expected)
-    # facets lie within an eighth of a pixel of a round surface, so only pixels on the outline may differ
+    # facets are within 1/8 pixel of a round surface, so only pixels on the outline may differ
     outline = 2 * sum(np.abs(np.diff(theirs.astype(int), axis=axis)).sum() for axis in (0, 1))
     assert theirs.sum() > 100
     assert (ours != theirs).sum() <= 0.08 * outline
     both = ours & theirs
     error = np.abs(depth - expected)[both]
-    assert np.median(error) < 0.012  # metres: an eighth of a pixel is 6 mm at 3 m, and facets sag both ways
+    assert np.median(error) < 0.012  # metres; 1/8 pixel is 6 mm at 3 m, and facets deviate in both directions
     flat = kind in ("box", "mesh")
-    assert np.quantile(error, 0.95) < (1e-4 if flat else 0.05)  # float32; facets seen at a slant
+    assert np.quantile(error, 0.95) < (1e-4 if flat else 0.05)  # float32; facets seen at a grazing angle
 
 
 def test_floor_under_the_camera_is_clipped_not_lost():
-    """A plane that reaches behind the camera, of which no corner is in the picture."""
+    """The plane reaches behind the camera, and none of its corners is in the image."""
     model = model_of('<geom size=".01"/>', world='<geom type="plane" size="0 0 1" pos="0 0 -.5"/>')
     scene, depth = _draw(model)
     expected = cast_depth(model, scene.camera, SIZE)
@@ -74,14 +74,14 @@ def test_sphere_has_no_cracks_and_a_discs_area():
     rows, columns = np.nonzero(depth < 4.0)
     distance = float(np.linalg.norm(np.asarray(scene.camera.pos)))
     radius = 0.8 / np.sqrt(distance**2 - 0.64) / abs(float(scene.camera.dx))  # pixels, towards the centre
-    assert abs(len(rows) / (np.pi * radius**2) - 1) < 0.04  # it is off the axis: a slightly larger ellipse; facets
+    assert abs(len(rows) / (np.pi * radius**2) - 1) < 0.04  # off the axis it is a slightly larger ellipse; facets
     for row in np.unique(rows):
         line = np.sort(columns[rows == row])
-        assert (np.diff(line) == 1).all()  # no hole shows the wall
+        assert (np.diff(line) == 1).all()  # the wall does not show through a hole
 
 
 def test_back_faces_are_culled():
-    """From inside a closed box one looks out, as in MuJoCo."""
+    """From inside a closed box, the camera looks out, as in MuJoCo."""
     model = model_of('<geom type="sphere" size=".3"/>', world='<geom type="box" size="9 9 9"/>')
     scene, depth = _draw(model)
     assert 2.5 < depth[SIZE // 2, SIZE // 2] < 3.1
@@ -89,7 +89,7 @@ def test_back_faces_are_culled():
 
 
 def test_near_plane_hides_what_touches_the_lens():
-    """MuJoCo's znear is 0.01 of the extent: 4 cm here."""
+    """MuJoCo's znear is 0.01 of the extent, which is 4 cm here."""
     near = model_of("<geom type='box' size='.5 .001 .5' pos='0 -2.97 .4'/>")
     beyond = model_of("<geom type='box' size='.5 .001 .5' pos='0 -2.9 .4'/>")
     assert _draw(near)[1].min() > 100
@@ -123,7 +123,7 @@ def test_invisible_geoms_are_not_drawn():
 
 
 def test_headlight_lights_a_facing_wall_by_the_formula():
-    """One directional light at the camera, a wall that faces it: ambient + diffuse + specular, by hand."""
+    """A wall facing a directional light at the camera: ambient + diffuse + specular."""
     model = model_of(
         '<geom type="box" size="4 .1 4" pos="0 .1 0" rgba=".5 .25 .125 1"/>',
     )
@@ -131,6 +131,6 @@ def test_headlight_lights_a_facing_wall_by_the_formula():
     model.vis.headlight.ambient[:], model.vis.headlight.diffuse[:] = 0.1, 0.4
     model.vis.headlight.specular[:] = 0.3
     scene = build_scene(model, view=View(camera="eye", frame_height=480, frame_width=480, crop=11, size=11))
-    frame = np.asarray(jax.jit(render_frames)(scene, take_poses(scene, all_poses(model))))[0, 0]
-    expected = (np.array([0.5, 0.25, 0.125]) * (0.1 + 0.4) + 0.5 * 0.3) * 255  # default specular 0.5, on axis
-    np.testing.assert_allclose(frame[5, 5], expected, atol=1)  # one level: rounding
+    frame = np.asarray(jax.jit(render_frames)(scene, take_poses(scene, initial_poses(model))))[0, 0]
+    expected = (np.array([0.5, 0.25, 0.125]) * (0.1 + 0.4) + 0.5 * 0.3) * 255  # default specular 0.5, on the axis
+    np.testing.assert_allclose(frame[5, 5], expected, atol=1)  # one level of rounding

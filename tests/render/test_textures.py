@@ -1,4 +1,4 @@
-"""Textures against recorded pictures of MuJoCo's renderer, and `sample` against a slow definition in NumPy."""
+"""Compares textures with recorded images of MuJoCo's renderer, and `sample` with a slow definition in NumPy."""
 
 import dataclasses
 
@@ -10,8 +10,8 @@ import pytest
 
 from rcjax.render import View, build_scene, render_frames, take_poses, textures
 from rcjax.render.camera import make_camera
-from tests.record_textures import CASES, CELL, DATA, SHAPES, case_model
-from tests.render.primitives import all_poses
+from tests.generators.textures import CASES, CELL, DATA, SHAPES, case_model
+from tests.render.primitives import initial_poses
 from tests.render.test_against_mujoco import psnr
 
 ROUND = ("cylinder", "sphere", "ellipsoid", "capsule")
@@ -34,45 +34,45 @@ def _drawn(name):
     case = CASES[name]
     model = case_model(case)
     scene = build_scene(model, view=_view(case.size))
-    return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, all_poses(model))))[0, 0]
+    return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, initial_poses(model))))[0, 0]
 
 
-def _inside(picture):
-    """Pixels of a picture on black that are not on an outline."""
-    seen = np.pad(picture.max(-1) > 0, 1, constant_values=True)
-    height, width = picture.shape[:2]
+def _inside(image):
+    """Pixels of an image on a black background that are not on an outline."""
+    seen = np.pad(image.max(-1) > 0, 1, constant_values=True)
+    height, width = image.shape[:2]
     return np.all([seen[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=0)
 
 
 def _psnr_inside(ours, theirs):
     inside = _inside(theirs)
-    return psnr(ours[inside] + 1e-9, theirs[inside])  # finite where they are equal
+    return psnr(ours[inside] + 1e-9, theirs[inside])  # keeps the PSNR of equal images finite
 
 
 @pytest.mark.parametrize("name", SHEETS)
 def test_every_shape_shows_its_texture_as_mujocos(name, recorded):
-    """All shapes under one texture; a flip, a turn or an offset of a texel costs 10 dB and more."""
+    """All shapes under one texture; a flip, a rotation or an offset by one texel costs 10 dB and more."""
     ours, theirs = _drawn(name), recorded[name]
     for i, shape in enumerate(SHAPES):
         cell = tuple(slice(CELL * k, CELL * (k + 1)) for k in divmod(i, 3))
         value = _psnr_inside(ours[cell], theirs[cell])
         print(f"{name} {shape}: {value:.1f} dB")
-        # 44.8 and more measured on flat faces; round ones have coarser facets than MuJoCo's, which moves the texture on
-        # them by parts of a texel: 31.7 and more
+        # 44.8 and more measured on flat faces. Round shapes have coarser facets than MuJoCo's, which moves their
+        # texture by a fraction of a texel: 31.7 and more.
         assert value > (29 if shape in ROUND else 42), shape
 
 
 @pytest.mark.parametrize("name", SINGLES)
-def test_picture_is_mujocos(name, recorded):
-    """Infinite planes, levels of detail far and near, odd sides, one picture on a cube's faces, sRGB."""
+def test_image_is_mujocos(name, recorded):
+    """Infinite planes, mipmap levels far and near, odd sides, one image on all faces of a cube, sRGB."""
     value = _psnr_inside(_drawn(name), recorded[name])
     print(f"{name}: {value:.1f} dB")
-    # 43.8 and more measured; 30.1 where a repeated picture is clamped at the cube's edges instead of sewn to the next
+    # 43.8 and more measured; 30.1 for one image on a cube, whose border is clamped and not taken from the next face
     assert value > (28 if name == "one_face" else 42)
 
 
 def test_sky_is_mujocos(recorded):
-    """Directions of the world through `sky_coordinates`, which the host's or the device's rays can be put through."""
+    """Samples the sky in directions of the world through `sky_coordinates`."""
     case = CASES["sky"]
     model = case_model(case)
     data = mujoco.MjData(model)
@@ -87,7 +87,7 @@ def test_sky_is_mujocos(recorded):
     ours = np.round(255 * np.stack(SAMPLE(atlas, mappings[0], *vectors), axis=-1))
     value = psnr(ours, recorded["sky"])
     print(f"sky: {value:.1f} dB")
-    assert value > 50  # 60 measured: rounding
+    assert value > 50  # 60 measured; rounding
 
 
 def _vector(array):
@@ -109,38 +109,38 @@ def _noise_model(kind, width, height):
 @pytest.mark.parametrize("width, height", [(16, 16), (32, 8), (20, 12)])
 @pytest.mark.parametrize("filter", ["trilinear", "bilinear", "nearest"])
 def test_sample_is_the_slow_definition(filter, width, height):
-    """Random places and steps on a picture of noise, level by level and texel by texel."""
+    """Random positions and steps on an image of noise, level by level and texel by texel."""
     model = _noise_model("2d", width, height)
     random = np.random.default_rng(2)
     coords = np.zeros((3, 300, 3))
     coords[..., :2] = random.uniform(-3, 3, (3, 300, 2))
     coords[1:, :, :2] = random.normal(size=(2, 300, 2)) * 2.0 ** random.uniform(-7, 1, (300, 1))
     atlas, mappings = _atlas(model, [0])
-    vectors = [_vector(array) for array in coords]
-    ours = np.stack(SAMPLE(atlas, mappings[0], *vectors, filter=filter), axis=-1)
+    place, along_x, along_y = (_vector(array) for array in coords)
+    ours = np.stack(SAMPLE(atlas, mappings[0], place, along_x, along_y, filter=filter), axis=-1)
     levels = _levels(model.tex_data.reshape(height, width, 3).astype(float))
-    theirs = np.array([_slow_sample(levels, *rows, filter) for rows in coords.transpose(1, 0, 2)]) / 255
+    theirs = np.array([_slow_sample(levels, *rows, filter=filter) for rows in coords.transpose(1, 0, 2)]) / 255
     error = np.abs(ours - theirs)
-    assert (error > 4 / 255).mean() < 0.01  # float32 puts a place or a level on the other side of a border
-    # weights are rounded to 1/256, three times at most, of texels that differ by up to 255
+    assert (error > 4 / 255).mean() < 0.01  # float32 may move a position or a level across a border
+    # weights are rounded to 1/256, at most three times, and texels differ by up to 255
     assert np.quantile(error, 0.98) < 3 / 255
 
 
-def _levels(picture):
-    """Each half as large as the one before, down to one texel; sides here halve evenly or are 5 and 3.
+def _levels(image):
+    """Mipmap levels, each half as large as the one before, down to one texel. Sides here are even, or 5 and 3.
 
-    Rounded half up along rows, then along columns: what OSMesa's levels measure as.
+    Levels are rounded half up along rows, then along columns, as OSMesa's were measured to be.
     """
-    levels = [picture]
+    levels = [image]
     while max(levels[-1].shape[:2]) > 1:
         for axis in (1, 0):
-            side = picture.shape[axis]
+            side = image.shape[axis]
             if side > 1:
                 half = side // 2
                 place = (np.arange(half) + 0.5) * side / half - 0.5
                 weights = np.maximum(1 - np.abs(place[:, None] - np.arange(side)), 0)
-                picture = np.floor(np.moveaxis(np.tensordot(weights, picture, (1, axis)), 0, axis) + 0.5)
-        levels.append(picture)
+                image = np.floor(np.moveaxis(np.tensordot(weights, image, (1, axis)), 0, axis) + 0.5)
+        levels.append(image)
     return levels
 
 
@@ -156,21 +156,21 @@ def _slow_sample(levels, place, along_x, along_y, filter):
     return (1 - part) * _slow_level(levels[low], place, filter) + part * _slow_level(levels[high], place, filter)
 
 
-def _slow_level(picture, place, filter):
-    height, width = picture.shape[:2]
+def _slow_level(image, place, filter):
+    height, width = image.shape[:2]
     x, y = place[0] * width, place[1] * height
     if filter == "nearest":
-        return picture[int(np.floor(y)) % height, int(np.floor(x)) % width]
+        return image[int(np.floor(y)) % height, int(np.floor(x)) % width]
     total = 0.0
     for row in (np.floor(y - 0.5), np.floor(y + 0.5)):
         for column in (np.floor(x - 0.5), np.floor(x + 0.5)):
             weight = (1 - abs(y - 0.5 - row)) * (1 - abs(x - 0.5 - column))
-            total = total + weight * picture[int(row) % height, int(column) % width]
+            total = total + weight * image[int(row) % height, int(column) % width]
     return total
 
 
 def test_a_cube_of_noise_has_no_seams():
-    """On both sides of an edge, and round a corner, of the cube the colours are alike."""
+    """The colours agree on both sides of the cube's edges, and around its corners."""
     atlas, mappings = _atlas(_noise_model("cube", 8, 8), [0])
     inner = np.random.default_rng(3).uniform(-1, 1, 200)
     still = (jnp.zeros(200),) * 3
@@ -181,14 +181,14 @@ def test_a_cube_of_noise_has_no_seams():
                 ray = np.repeat(inner[:, None], 3, axis=1)
                 ray[:, first], ray[:, second] = signs[0] * (1 + tip), signs[1] * (1 - tip)
                 colours.append(np.stack(SAMPLE(atlas, mappings[0], _vector(ray), still, still), axis=-1))
-            # the weight of 1/256 by which a place on the edge may be rounded, and that of a corner's mean
+            # the weight of 1/256 by which a position on the edge may be rounded, and that of a corner's mean
             np.testing.assert_allclose(colours[0], colours[1], atol=2.5 / 255)
 
 
-def test_neighbours_and_weights_rounded_apart_still_fit():
-    """Neighbours of one place under the weight of the next: a compiled program may mix them, but never by a texel."""
+def test_neighbours_and_weights_may_be_rounded_separately():
+    """A compiled program may combine the neighbours of one position with the weight of the next; the error is small."""
     place = jnp.arange(6 * 256)
-    even, odd, weight = textures._between(place)
+    even, odd, weight = textures._interpolation_neighbours(place)
     np.testing.assert_array_equal(even * (256 - weight) + odd * weight, place)
     for other in (1, -1):
         mixed = even * (256 - jnp.roll(weight, other)) + odd * jnp.roll(weight, other)
@@ -197,7 +197,7 @@ def test_neighbours_and_weights_rounded_apart_still_fit():
 
 @pytest.mark.parametrize("filter", ["trilinear", "bilinear", "nearest"])
 def test_weights_add_up_to_one(filter):
-    """A texture of one colour shows it everywhere and at every level; what has no texture shows white."""
+    """A texture of one colour has it everywhere and at every level; without a texture the colour is white."""
     model = _noise_model("cube", 8, 8)
     model.tex_data[:] = 201
     atlas, mappings = _atlas(model, [0])
@@ -207,11 +207,11 @@ def test_weights_add_up_to_one(filter):
         np.testing.assert_allclose(SAMPLE(atlas, mapping, *vectors, filter=filter), value, rtol=1e-6)
 
 
-def test_what_mujoco_does_not_show_is_no_texture():
-    """A cube on a mesh with its own coordinates is in the sheets; here roles and numbers of channels."""
+def test_textures_that_mujoco_does_not_show_are_left_out():
+    """Texture roles and numbers of channels; the sheets have a cube map on a mesh with its own coordinates."""
     model = case_model(CASES["once"])
     assert textures.geom_texture(model, 0) == 0
-    model.mat_texid[0] = np.roll(model.mat_texid[0], 1)  # another role than RGB
+    model.mat_texid[0] = np.roll(model.mat_texid[0], 1)  # a role other than RGB
     assert textures.geom_texture(model, 0) == textures.NO_TEXTURE
     model = case_model(CASES["once"])
     model.tex_nchannel[0] = 1

@@ -1,4 +1,4 @@
-"""Parameters that every test of this folder shares."""
+"""Fixtures that the tests of this folder share."""
 
 import functools
 
@@ -24,18 +24,18 @@ def params(state):
 
 @pytest.fixture(scope="session")
 def recorded():
-    """What the PyTorch oracle gave for the synthetic model, see tests/record_s3d.py."""
+    """The outputs of the PyTorch reference for the synthetic model, see tests/generators/s3d.py."""
     with np.load(synthetic.RECORDED) as file:
         return dict(file)
 
 
 @pytest.fixture(scope="session")
 def clips():
-    """The clips of which `recorded` has the layers and embeddings."""
+    """The clips whose layers and embeddings are in `recorded`."""
     return jnp.asarray(synthetic.structured_clips(2, *synthetic.CLIP_SHAPE, seed=1))
 
 
 @pytest.fixture(scope="session", params=["cpu", "native"])
 def intermediates(request, params, clips):
-    """Every layer of `clips`, through each graph."""
+    """The output of every layer for `clips`, through each graph."""
     return jax.jit(functools.partial(video_intermediates, graph=request.param))(params, clips)

@@ -1,8 +1,8 @@
-"""A synthetic S3D state dict and clips, made by NumPy alone, the same everywhere.
+"""A synthetic S3D state dict and synthetic clips, made with NumPy only, and therefore the same on every machine.
 
-Random weights as they come make all clips look alike to S3D, so that a wrong port goes unseen. Hence the
-clips have structure, batch-norm biases are about 1, and running statistics are those of a forward pass over
-such clips: the PyTorch oracle took them once (`tests/record_s3d.py`) and they are read from
+With plain random weights all clips have nearly the same embedding, so that an error in a port would not be noticed.
+Therefore the clips have structure, batch-norm biases are about 1, and running statistics come from a forward pass over
+such clips. The PyTorch reference computed them once (`tests/generators/s3d.py`), and they are stored in
 tests/data/s3d_recorded.npz.
 """
 
@@ -29,12 +29,15 @@ WORDS = [
     "the",
     "a",
 ]
-CLIP_SHAPE = (20, 50, 66)  # T, H, W whose halvings are odd at every pool of every axis
+CLIP_SHAPE = (20, 50, 66)  # T, H, W; every pool sees an odd size on every axis
 STATISTICS = ("running_mean", "running_var")
 
 
 def random_state(vocabulary_size: int = len(WORDS)) -> dict[str, np.ndarray]:
-    """Every tensor but the batch norms' statistics, which are 0 and 1. RandomState's streams are frozen."""
+    """Returns every tensor of the state dict; means and variances of batch norms are 0 and 1.
+
+    The random numbers come from RandomState, whose streams never change.
+    """
     state = {}
     for name, (shape, dtype) in torch_state_spec(vocabulary_size).items():
         draw = np.random.RandomState(zlib.crc32(name.encode())).random_sample(shape) * 2 - 1
@@ -56,7 +59,7 @@ def random_state(vocabulary_size: int = len(WORDS)) -> dict[str, np.ndarray]:
 
 
 def calibrated_state(vocabulary_size: int = len(WORDS)) -> dict[str, np.ndarray]:
-    """`random_state` with the recorded statistics."""
+    """Returns `random_state` with the recorded statistics."""
     state = random_state(vocabulary_size)
     names = statistics_names()
     with np.load(RECORDED) as recorded:
@@ -65,12 +68,12 @@ def calibrated_state(vocabulary_size: int = len(WORDS)) -> dict[str, np.ndarray]
 
 
 def statistics_names() -> list[str]:
-    """The batch norms' statistics in the order in which they are recorded."""
+    """Returns the names of the batch norms' statistics in the order in which they are recorded."""
     return [name for name in torch_state_spec(1) if name.endswith(STATISTICS)]
 
 
 def structured_clips(n: int, t: int, h: int, w: int, seed: int = 0) -> np.ndarray:
-    """Different uint8 clips: a shaded background and a coloured box that moves. Integer arithmetic only."""
+    """Returns uint8 clips of a coloured box that moves over a shaded background, with integer arithmetic only."""
     random = np.random.RandomState(seed)
     rows, columns = np.mgrid[:h, :w]
     clips = np.empty((n, t, h, w, 3), np.uint8)
@@ -89,5 +92,5 @@ def structured_clips(n: int, t: int, h: int, w: int, seed: int = 0) -> np.ndarra
 
 
 def sample_positions(size: int) -> np.ndarray:
-    """256 positions in a flattened layer, at which it is recorded."""
+    """Returns the 256 positions of a flattened layer that are recorded."""
     return np.random.RandomState(size % 2**32).randint(0, size, 256)

@@ -1,4 +1,4 @@
-"""Oracle: what was saved."""
+"""Saves and loads encoders. The oracle is the encoder that was saved."""
 
 import dataclasses
 import os
@@ -78,7 +78,7 @@ def test_other_paths_are_refused(tmp_path):
     assert_refused(tmp_path, "is not an encoder checkpoint")
     (tmp_path / "params").mkdir()
     (tmp_path / "about").mkdir()
-    assert_refused(tmp_path, "is not a whole encoder checkpoint")
+    assert_refused(tmp_path, "is not a complete encoder checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_other_paths_are_refused(tmp_path):
     [
         (
             {"format": "rcjax-s3d-1", "provenance": "x", "vocabulary": None},
-            r"other names, shapes or dtypes than this version's S3D: \d+ missing: video/conv1/bias, .* and \d+ more; "
+            r"other names, shapes or dtypes than S3D in this version: \d+ missing: video/conv1/bias, .* and \d+ more; "
             "1 not expected: 'w'",
         ),
         ({"step": 3}, "does not say format"),
@@ -113,7 +113,7 @@ def test_params_that_are_not_finite_are_not_saved(value, encoder, tmp_path):
 
 
 def test_checkpoint_whose_params_are_not_finite_is_refused(encoder, tmp_path, monkeypatch):
-    """As an earlier version saved them."""
+    """An earlier version saved such parameters."""
     with monkeypatch.context() as context:
         context.setattr("rcjax.s3d.encoder._describe_nonfinite", lambda _: "")
         save_encoder(tmp_path / "damaged", damage(encoder, np.nan))
@@ -121,7 +121,7 @@ def test_checkpoint_whose_params_are_not_finite_is_refused(encoder, tmp_path, mo
 
 
 def damage(encoder: Encoder, value: float) -> Encoder:
-    """`encoder` with one number of one parameter replaced."""
+    """Returns `encoder` with one number of one parameter replaced."""
     video = encoder.params["video"]
     bias = np.array(video["fc"]["bias"])
     bias[100] = value
@@ -134,4 +134,4 @@ def test_checkpoint_with_a_lost_file_is_refused(saved, tmp_path):
     shutil.copytree(saved, copy)
     shutil.rmtree(copy / "params" / "d", ignore_errors=True)
     shutil.rmtree(copy / "params" / "ocdbt.process_0", ignore_errors=True)
-    assert_refused(copy, "is not a whole encoder checkpoint")
+    assert_refused(copy, "is not a complete encoder checkpoint")

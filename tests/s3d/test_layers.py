@@ -1,4 +1,4 @@
-"""Oracles: slow NumPy definitions."""
+"""Tests of the layers. The oracles are slow NumPy definitions."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ FLOAT32 = 1e-5  # sums of a few hundred terms of about 1, in float32
 
 
 def numpy_convolution(x, kernel, pads):
-    """Valid cross-correlation of zero-padded x [n T H W I] in float64."""
+    """Returns the valid cross-correlation of zero-padded x [n T H W I] in float64."""
     x = np.pad(x.astype(np.float64), ((0, 0), *pads, (0, 0)))
     t, h, w = (x.shape[i + 1] - kernel.shape[i] + 1 for i in range(3))
     y = np.zeros((len(x), t, h, w, kernel.shape[-1]))
@@ -63,7 +63,7 @@ def test_folded_batch_norm_is_convolution_then_batch_norm():
     random = np.random.RandomState(0)
     x, kernel = random.randn(2, 3, 4, 5, 6), random.randn(1, 3, 3, 6, 7).astype(np.float32)
     weight, bias, mean = random.randn(3, 7).astype(np.float32)
-    var = random.rand(7).astype(np.float32) ** 4  # small ones too, where epsilon tells
+    var = random.rand(7).astype(np.float32) ** 4  # includes small variances, where epsilon matters
     y = numpy_convolution(x, kernel, [(0, 0), (1, 1), (1, 1)])
     expected = (y - mean) / np.sqrt(var + 1e-5) * weight + bias
     folded = fold_batch_norm(kernel, weight, bias, mean, var)
@@ -72,7 +72,7 @@ def test_folded_batch_norm_is_convolution_then_batch_norm():
 
 
 def test_gates_of_bfloat16_activations_take_float32_means():
-    """A mean summed in bfloat16 stops growing at 256 ones: of 8192 ones it would be 0.03."""
+    """A sum in bfloat16 stops growing at 256, so the mean of 8192 ones would be 0.03."""
     x = jnp.ones((1, 8, 32, 32, 2), jnp.bfloat16)
     gating = SelfGating((2,))
     weights = {"params": {"fc0": {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}}}

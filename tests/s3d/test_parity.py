@@ -1,4 +1,4 @@
-"""Oracle: the PyTorch model, live, on the same weights (benchmarks/torch_s3d.py)."""
+"""Compares S3D with the PyTorch reference (benchmarks/torch_s3d.py), which runs here with the same weights."""
 
 import functools
 
@@ -63,7 +63,7 @@ def test_video_embedding(shape, n, graph, model, params):
 
 
 def test_every_layer_on_odd_sizes(intermediates, model, clips):
-    """20x50x66 is halved to odd sizes on every axis."""
+    """The clips are of 20x50x66, which is halved to odd sizes on every axis."""
     with torch.no_grad():
         layers = model.video_layers(torch_s3d.channels_first(np.asarray(clips)))
     assert tuple(intermediates) == tuple(layers) == VIDEO_LAYERS
@@ -73,7 +73,7 @@ def test_every_layer_on_odd_sizes(intermediates, model, clips):
 
 
 def test_text(model, params):
-    """Known words, unknown words, more than 16 words."""
+    """Tests known words, unknown words, and more than 16 words."""
     sentences = [
         "robot closing green drawer",
         "a robot frobnicating the red button",

@@ -1,4 +1,4 @@
-"""Oracle: outputs of the PyTorch model, recorded (tests/record_s3d.py); for tokens, the release's rules."""
+"""Oracles: recorded outputs of the PyTorch reference (tests/generators/s3d.py), and the release's rules for tokens."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def test_embedding_matches_pytorch(params, recorded):
 
 
 def test_padding_takes_part_in_the_maximum(params):
-    """Row 0 of the word table is not zero: 16 times a word is not the word padded to 16."""
+    """Row 0 of the word table is not zero, so 16 times a word differs from the word padded to 16."""
     once, repeated = np.array([[3] + [0] * 15]), np.array([[3] * 16])
     assert np.abs(embed_text(params, once) - embed_text(params, repeated)).max() > 0.01
 

@@ -1,4 +1,4 @@
-"""Oracle: outputs of the PyTorch model, recorded (tests/record_s3d.py)."""
+"""Oracle: recorded outputs of the PyTorch reference (tests/generators/s3d.py)."""
 
 import contextlib
 import functools
@@ -15,12 +15,12 @@ from rcjax.s3d import VIDEO_LAYERS, embed_video, layers, space_to_depth, video
 from rcjax.s3d.video import prepare_clips, scale_pixels
 from tests.s3d import synthetic
 
-# float32 through 40 layers in another order of summation; measured 5e-6. Each mistake below costs over 1e-2.
+# float32 through 40 layers in another order of summation; measured 5e-6. Each mistake below has an error above 1e-2.
 PARITY = 1e-4
 
 
 def relative_error(got, expected) -> float:
-    """Distance over norm. A spread between clips is about half the norm, see the next test but one."""
+    """Returns distance over norm; two clips differ by about half (`test_recorded_embeddings_tell_the_clips_apart`)."""
     return float(np.linalg.norm(np.asarray(got) - expected) / np.linalg.norm(expected))
 
 
@@ -36,7 +36,7 @@ def test_intermediates_are_in_order(intermediates):
 
 
 def test_recorded_embeddings_tell_the_clips_apart(recorded):
-    """Else a port that ignores its input would pass."""
+    """Otherwise a port that ignores its input would pass."""
     one, other = recorded["video_embedding"]
     assert np.linalg.norm(one - other) > 0.3 * np.linalg.norm(one)
 
@@ -86,7 +86,7 @@ def test_bfloat16_points_the_same_way(params, clips, recorded):
     got, expected = embed(params, clips), recorded["video_embedding"]
     assert got.dtype == jnp.float32
     cosine = np.sum(got * expected, -1) / np.linalg.norm(got, axis=-1) / np.linalg.norm(expected, axis=-1)
-    assert (cosine > 0.99).all()  # 8 bits through 40 layers
+    assert (cosine > 0.99).all()  # 8 significant bits through 40 layers
 
 
 @pytest.mark.parametrize("clip_shape", [(2, 2, 2), (4, 2, 6), (2, 34, 2)])
@@ -123,14 +123,14 @@ def channel_first_depth(frames):
     ids=["crop the wrong end", "SAME pools", "channels before pixels"],
 )
 def test_recorded_embeddings_tell_a_wrong_port(module, name, mistake, params, clips, recorded, monkeypatch):
-    """The recorded values can fail: each mistake costs over a hundred times what parity allows."""
+    """The recorded values detect each mistake: its error is over a hundred times what parity allows."""
     monkeypatch.setattr(module, name, mistake)
     got = jax.jit(lambda p, x: embed_video(p, x))(params, clips)
     assert relative_error(got, recorded["video_embedding"]) > 100 * PARITY
 
 
 def test_space_to_depth_channels():
-    """Channel ((dt * 2 + dh) * 2 + dw) * 3 + c, by the definition."""
+    """The channel is ((dt * 2 + dh) * 2 + dw) * 3 + c, by the definition."""
     clips = np.random.RandomState(0).randint(0, 256, (2, 4, 6, 8, 3), np.uint8)
     expected = np.empty((2, 2, 3, 4, 24), np.uint8)
     for dt, dh, dw, c in np.ndindex(2, 2, 2, 3):
@@ -140,7 +140,7 @@ def test_space_to_depth_channels():
 
 @contextlib.contextmanager
 def refused(message):
-    """By our own check, or before it by jaxtyping's where that is switched on."""
+    """Expects the ValueError, or the earlier error of jaxtyping where that is switched on."""
     with pytest.raises((ValueError, jaxtyping.TypeCheckError)) as error:
         yield
     assert isinstance(error.value, jaxtyping.TypeCheckError) or re.search(message, str(error.value))

@@ -1,4 +1,4 @@
-"""Oracle: batch norm written out in float64."""
+"""Tests folding of batch norm. The oracle is batch norm in float64."""
 
 import re
 import warnings
@@ -14,7 +14,7 @@ PARTS = ("weight", "bias", "running_mean", "running_var")
 
 @pytest.mark.parametrize("variance", [0.0, 1e-45, 1e-30, 1.0, 3e38])
 def test_folded_batch_norm_is_batch_norm(variance):
-    """Of a 1x1x1 convolution; float32 holds the result for every variance there is."""
+    """Tests a 1x1x1 convolution; float32 can represent the result for every variance."""
     draw = np.random.default_rng(0)
     kernel, x = draw.standard_normal((3, 4)).astype(np.float32), draw.standard_normal((5, 3))
     weight, bias, mean = draw.standard_normal((3, 4)).astype(np.float32)
@@ -37,7 +37,7 @@ def test_folded_batch_norm_is_batch_norm(variance):
     ],
 )
 def test_batch_norm_that_does_not_fold_is_named(changes, named, state):
-    """Without NumPy's own warnings on standard error."""
+    """NumPy prints no warnings of its own."""
     damaged = state | {name: np.full_like(state[name], value) for name, value in changes.items()}
     with warnings.catch_warnings(), pytest.raises(ValueError, match=re.escape(f"folding batch norm {named} gives")):
         warnings.simplefilter("error")

@@ -1,4 +1,4 @@
-"""Pickles put together from single instructions: what no pickler would write, or one of long ago."""
+"""Assembles pickles from single instructions that no pickler writes, or only an old one."""
 
 import struct
 

@@ -1,6 +1,6 @@
-"""The converter from its command line, on synthetic files of the real layout and size.
+"""Runs the converter from its command line, on synthetic files with the layout and size of the real ones.
 
-Oracle: parameters and embeddings straight from the arrays that were written.
+The oracle is parameters and embeddings from the arrays that were written.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ def state():
 
 @pytest.fixture(scope="module")
 def words():
-    """As many words as the real list has, of at most 22 letters, the test's own first."""
+    """As many words of at most 22 letters as in the real list; those of the test come first."""
     rest = [f"word{i:018d}" for i in range(VOCABULARY_SIZE - len(synthetic.WORDS))]
     return np.array([*synthetic.WORDS, *rest], "<U22")
 
@@ -47,7 +47,7 @@ def folder(state, words, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def converted(folder):
-    """What `python -m weights_convert` makes in a process that cannot import torch."""
+    """The checkpoint that `python -m weights_convert` writes in a process that cannot import torch."""
     program = (
         "import runpy, sys; sys.modules['torch'] = None; "
         "runpy.run_module('weights_convert', run_name='__main__', alter_sys=True)"
@@ -59,7 +59,9 @@ def converted(folder):
 
 
 def test_files_are_like_the_real_ones(folder):
-    assert (folder / "weights.pth").stat().st_size == pytest.approx(REAL_SIZE, rel=2e-4)  # a header of another length
+    assert (folder / "weights.pth").stat().st_size == pytest.approx(
+        REAL_SIZE, rel=2e-4
+    )  # the header has another length
     assert (folder / "words.npy").stat().st_size == REAL_WORDS_SIZE
 
 
@@ -74,7 +76,7 @@ def test_encoder_is_what_the_arrays_say(converted, folder, state, words):
 
 
 def test_encoder_embeds_as_pytorch_does(converted):
-    """Recorded outputs; the word table differs, so of the text only its dependence on words is checked."""
+    """The video embedding is compared with the recorded one; the text embedding must only depend on the words."""
     encoder = load_encoder(converted)
     clips = synthetic.structured_clips(2, *synthetic.CLIP_SHAPE, seed=1)
     with np.load(synthetic.RECORDED) as recorded:
@@ -87,7 +89,7 @@ def test_encoder_embeds_as_pytorch_does(converted):
 
 @pytest.fixture
 def refused(folder, tmp_path, capfd):
-    """Runs the command on files of which some are replaced; it must fail and leave nothing behind."""
+    """Runs the command with some files replaced; it must fail and leave nothing behind."""
 
     def run(message, weights=folder / "weights.pth", words=folder / "words.npy", out=tmp_path / "out" / "s3d"):
         out.parent.mkdir(exist_ok=True)
@@ -131,22 +133,22 @@ def test_another_architecture_is_refused(refused, tmp_path):
 def test_cut_off_weights_are_refused(refused, folder, tmp_path):
     with (folder / "weights.pth").open("rb") as file:
         (tmp_path / "cut.pth").write_bytes(file.read(REAL_SIZE // 3))
-    refused("the file is cut off", weights=tmp_path / "cut.pth")
+    refused("the file is truncated", weights=tmp_path / "cut.pth")
 
 
 def test_disk_without_room_is_refused_before_the_work(refused, monkeypatch):
-    """A limit on the size of files acts as a full disk does."""
+    """A limit on the size of files has the effect of a full disk."""
     monkeypatch.setattr("weights_convert.convert.read_torch_file", None)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, hard))
     try:
-        refused(r"out does not take the 125 MB of an encoder \(File too large\); make room")
+        refused(r"out has no room for the 125 MB of an encoder \(File too large\); free some space")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_failure_while_writing_leaves_nothing(refused, monkeypatch):
-    """As on a full disk."""
+    """This happens on a full disk."""
 
     def save_half(path, encoder):
         path.mkdir()
@@ -199,16 +201,16 @@ def test_damaged_weights_make_no_encoder(part, value, message, refused, state, m
 
 
 def test_folding_that_overflows_makes_no_encoder(refused, state, monkeypatch):
-    """Of weights that pass as such."""
-    monkeypatch.setattr("weights_convert.convert.LARGEST_VALUE", np.inf)
+    """Each single weight is valid here."""
+    monkeypatch.setattr("weights_convert.convert.MAX_ABS_VALUE", np.inf)
     damaged = state | {"conv1.conv1.weight": np.full_like(state["conv1.conv1.weight"], 3e38)}
     damaged["conv1.bn1.running_var"] = np.zeros_like(state["conv1.bn1.running_var"])
     monkeypatch.setattr("weights_convert.convert.read_torch_file", lambda *_: damaged)
-    refused("folding batch norm conv1.bn1 into conv1.conv1.weight gives values that float32 does not hold")
+    refused("folding batch norm conv1.bn1 into conv1.conv1.weight gives values that float32 cannot represent")
 
 
 def test_prefix_is_named_in_a_short_line(state, folder, tmp_path, capfd):
-    """As DataParallel leaves it before each of the 537 names."""
+    """DataParallel adds this prefix to each of the 537 names."""
     arrays = {f"module.{name}": np.zeros(1, np.float32) for name in state}
     (tmp_path / "prefix.pth").write_bytes(torch_writer.legacy_file(arrays))
     assert main([str(tmp_path / "prefix.pth"), str(folder / "words.npy"), str(tmp_path / "s3d")]) == 2
@@ -237,7 +239,7 @@ def test_another_vocabulary_is_refused(array, refused, tmp_path):
 
 
 def test_damaged_vocabulary_is_refused_or_means_the_same(folder, words, tmp_path):
-    """Any bit of the magic and every 5th of the header flipped; cut off; too long; a character that is none."""
+    """Flips each bit of the magic and every 5th of the header; also truncated, too long, and an invalid character."""
     data = (folder / "words.npy").read_bytes()
     path = tmp_path / "words.npy"
     header = len(data) - words.nbytes
@@ -260,7 +262,7 @@ def test_damaged_vocabulary_is_refused_or_means_the_same(folder, words, tmp_path
 
 
 def with_words(words, **changed):
-    """The list with the words of some ids (`id7="x"`) replaced."""
+    """Returns the list with the words of some ids (`id7="x"`) replaced."""
     changed_words = words.tolist()
     for name, word in changed.items():
         changed_words[int(name.removeprefix("id")) - 1] = word
@@ -270,11 +272,11 @@ def with_words(words, **changed):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"id7": "dra\ud800wer"}, r"1 of its words are no text.*'dra\\ud800wer' \(id 7\)"),
-        ({"id5": "\udfff", "id66249": "\udc80"}, r"2 of its words are no text.*\(id 5\), .*\(id 66249\)"),
+        ({"id7": "dra\ud800wer"}, r"1 of its words are not valid text.*'dra\\ud800wer' \(id 7\)"),
+        ({"id5": "\udfff", "id66249": "\udc80"}, r"2 of its words are not valid text.*\(id 5\), .*\(id 66249\)"),
         ({"id9": "a\0b"}, r"'a\\x00b' \(id 9\)"),
-        ({f"id{i}": "\ud800" for i in range(1, 1000)}, "999 of its words are no text.* and 996 more"),
-        ({f"id{i}": "" for i in range(1, 1000)}, "998 of its words repeat another one, '' is there 999 times"),
+        ({f"id{i}": "\ud800" for i in range(1, 1000)}, "999 of its words are not valid text.* and 996 more"),
+        ({f"id{i}": "" for i in range(1, 1000)}, "998 of its words repeat another one; '' occurs 999 times"),
         ({"id3": "x" * 201}, "it has words of 201 characters, over 200"),
     ],
     ids=["surrogate", "two surrogates", "NUL", "999 surrogates", "emptied", "long"],
@@ -287,7 +289,7 @@ def test_words_that_are_none_are_refused(changed, message, words, tmp_path):
 
 
 def test_odd_words_are_read_as_they_are(words, tmp_path):
-    """Upper case, accents in two characters, a repeated word and an empty one can do no harm."""
+    """Upper case, decomposed accents, a repeated word and an empty one are harmless."""
     odd = with_words(words, id20="Drawer", id21="cafe\u0301", id22=words[30], id23="")
     np.save(tmp_path / "words.npy", odd)
     assert read_vocabulary(tmp_path / "words.npy") == odd.tolist()
@@ -316,7 +318,7 @@ def test_vocabulary_that_claims_to_be_huge_takes_no_memory(header, message, tmp_
 
 def test_archive_of_arrays_is_no_vocabulary(tmp_path):
     np.savez(tmp_path / "words.npz", np.array(["a"]))
-    with pytest.raises(ValueError, match=r"it does not begin as a \.npy file does"):
+    with pytest.raises(ValueError, match=r"it does not begin like a \.npy file"):
         read_vocabulary(tmp_path / "words.npz")
 
 
@@ -337,7 +339,7 @@ def test_help_says_what_it_does(capsys):
 
 @pytest.mark.parity
 def test_names_in_the_file_are_those_of_the_pytorch_model(state):
-    """`load_state_dict` of the oracle takes the synthetic file, as it would take the real one."""
+    """`load_state_dict` of the reference accepts the synthetic file, as it would the real one."""
     torch = pytest.importorskip("torch")
     from benchmarks.torch_s3d import S3D
 

@@ -1,4 +1,4 @@
-"""Oracle: a server on this machine that knows ranges, or does not."""
+"""Tests the download from a local server, with and without support for ranges."""
 
 import http.server
 import re
@@ -16,7 +16,7 @@ FILES = {"weights.pth": len(CONTENT), "words.npy": 1000}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT as weights.pth; its server's attributes say what else."""
+    """Serves CONTENT as weights.pth; attributes of its server control everything else."""
 
     def do_GET(self):
         wanted = self.headers.get("Range")
@@ -67,7 +67,7 @@ def test_fetches_both_files_and_only_once(server, tmp_path, capsys):
 def test_resumes_after_a_broken_connection(server, tmp_path):
     server.cut = 2_000_000
     with pytest.raises(
-        ValueError, match=r"2000000 of 3000000 bytes; run this again|could not be fetched.*run this again"
+        ValueError, match=r"2000000 of 3000000 bytes; run this again|could not be downloaded.*run this again"
     ):
         download(tmp_path, server.url, FILES)
     assert (tmp_path / "weights.pth.part").read_bytes() == CONTENT[:2_000_000]
@@ -126,7 +126,7 @@ def test_answer_that_is_no_http_is_one_short_line(tmp_path, capsys):
         assert main(["--download", str(tmp_path), "--base-url", url]) == 2
         thread.join()
     error = capsys.readouterr().err
-    assert "could not be fetched" in error and error.count("\n") == 1 and len(error) < 500 and "\x1b" not in error
+    assert "could not be downloaded" in error and error.count("\n") == 1 and len(error) < 500 and "\x1b" not in error
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:port", "http://a b", "nowhere", "http://[::1", "ftp+x://a"])
@@ -140,4 +140,4 @@ def test_command_line_fails_with_status_2(server, tmp_path, capsys):
     assert "404" in capsys.readouterr().err
     assert server.seen == [("/s3d_howto100m.pth", None)]
     assert main(["--download", str(tmp_path), "--base-url", "http://127.0.0.1:1"]) == 2
-    assert "could not be fetched" in capsys.readouterr().err
+    assert "could not be downloaded" in capsys.readouterr().err

@@ -1,7 +1,7 @@
-"""Files made to hang the reader, to fill memory or the screen, or to hide what they are.
+"""Files that are made to hang the reader, to fill memory or the screen, or to hide their content.
 
-Each is refused by a short line, in bounded time and memory; the bounds are far above what was measured (0.3 s and
-60 MB at most) and far below what an ordinary unpickler takes for some of them.
+Each is refused with a short line, in bounded time and memory. The bounds are far above the measured costs (at most 0.3
+s and 60 MB) and far below those of an ordinary unpickler for some of the files.
 """
 
 import contextlib
@@ -43,13 +43,13 @@ from weights_convert.torch_file import read_torch_file
 
 STATE = {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "bn.count": np.array(12, np.int64)}
 SPEC = {name: (array.shape, str(array.dtype)) for name, array in STATE.items()}
-MOST_SECONDS = 4  # of CPU
-MOST_MEMORY = 200e6  # bytes
-LONGEST_LINE = 560  # characters: 500 and what stands around them
+MAX_CPU_SECONDS = 4
+MAX_MEMORY_BYTES = 200e6
+MAX_LINE_LENGTH = 560  # characters: 500 of the reason, and the text around it
 
 
 def nested_tuple(depth: int) -> bytes:
-    """Each level is twice the one before, by reference."""
+    """Returns a tuple whose levels each contain the level below twice, by reference."""
     return EMPTY_TUPLE + put(0) + b"".join(get(i) + get(i) + TUPLE2 + put(i + 1) for i in range(depth))
 
 
@@ -66,7 +66,7 @@ PICKLES = {
     ),
     "dictionary copied again and again": (
         numbered(30_000) + put(0) + (ORDERED_DICT + get(0) + TUPLE1 + REDUCE) * 4000,
-        "OrderedDict with something else than pairs",
+        "OrderedDict with arguments that are not pairs",
     ),
     "pairs copied again and again": (
         LIST + MARK + (b"K\1K\1" + TUPLE2) * 20_000 + b"e" + put(0) + (ORDERED_DICT + get(0) + TUPLE1 + REDUCE) * 4000,
@@ -82,12 +82,12 @@ PICKLES = {
     "list in itself": (LIST + put(0) + (get(0) + b"a") * 40_000, "type list"),
     "one dictionary under many names": (
         dictionary(named(b"a", numbered(15_000) + put(0)), *(named(b"%d" % i, get(0)) for i in range(15_000))),
-        "no dictionary of tensors: 15001 of its 15001 entries are none: 'a', '0', '1' and 14998 more",
+        "no dictionary of tensors: 15001 of its 15001 entries are no tensors: 'a', '0', '1' and 14998 more",
     ),
     "number of 16 MB": (b"\x8b" + struct.pack("<I", 2**24 - 100) + b"\1" * (2**24 - 100), "instruction LONG4"),
-    "number of 254 bytes": (number(1 << 8 * 253), "number of 2025 bits"),
-    "digits": (b"L" + b"1" * 2**20 + b"L\n", "cut off or damaged"),
-    "text of 2**62 bytes": (b"\x8d" + struct.pack("<Q", 2**62), "cut off or damaged"),
+    "number of 254 bytes": (number(1 << 8 * 253), "integer of 2025 bits"),
+    "digits": (b"L" + b"1" * 2**20 + b"L\n", "truncated or damaged"),
+    "text of 2**62 bytes": (b"\x8d" + struct.pack("<Q", 2**62), "truncated or damaged"),
     "frame of 2**62 bytes": (b"\x95" + struct.pack("<Q", 2**62) + DICT, "2 missing"),
     "memo of 2**32 entries": (DICT + put(2**32 - 1), "2 missing"),
     "reference to nothing": (get(7), "damaged"),
@@ -104,7 +104,7 @@ PICKLES = {
     "class made by name": (MARK + b"ios\nsystem\n", "instruction INST"),
     "number called": (b"K\1" + EMPTY_TUPLE + REDUCE, "damaged"),
     "dtype called": (b"ctorch\nFloatStorage\n" + EMPTY_TUPLE + REDUCE, "calls torch.FloatStorage, which is refused"),
-    "unknown instruction": (b"\xff", "cut off or damaged"),
+    "unknown instruction": (b"\xff", "truncated or damaged"),
     "name of 16 MB": (
         dictionary(named(b"a" * (2**24 - 300), tensor())),
         r"2 missing.*'a{30}'\.\.\. \(16776916 characters\)",
@@ -134,7 +134,7 @@ PICKLES = {
     ),
     "storage that is a part of another": (
         dictionary(named(b"a", storage()[:-2] + DICT + TUPLE + b"Q")),
-        "something else than a whole float32 or int64 storage",
+        "something other than a whole float32 or int64 storage",
     ),
 }
 
@@ -159,26 +159,26 @@ PATHS = {
 
 @contextlib.contextmanager
 def quick():
-    """Fails if the block takes long."""
+    """Fails if the block takes too much time."""
     start = time.process_time()
     yield
-    assert time.process_time() - start < MOST_SECONDS
+    assert time.process_time() - start < MAX_CPU_SECONDS
 
 
 @contextlib.contextmanager
 def small():
-    """Fails if the block takes much memory. Python is several times as slow meanwhile."""
+    """Fails if the block takes too much memory. Python is several times slower in this block."""
     tracemalloc.start()
     try:
         yield
-        assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
+        assert tracemalloc.get_traced_memory()[1] < MAX_MEMORY_BYTES
     finally:
         tracemalloc.stop()
 
 
 @pytest.fixture
 def refuse(tmp_path):
-    """Reads bytes as a file, which must be refused by a short line that matches."""
+    """Reads bytes as a file, which must be refused with a short line that matches."""
 
     def read(data: bytes, message: str) -> str:
         path = tmp_path / "weights.pth"
@@ -187,7 +187,7 @@ def refuse(tmp_path):
             read_torch_file(path, SPEC)
         line = str(error.value)
         assert line.startswith(f"{path} cannot be read") and line.isprintable()
-        assert len(line) - len(str(path)) < LONGEST_LINE
+        assert len(line) - len(str(path)) < MAX_LINE_LENGTH
         return line
 
     return read
@@ -234,7 +234,7 @@ def test_hostile_pickle_takes_little_memory(name, tmp_path):
 
 @pytest.mark.parametrize("name", WRAPPED)
 def test_wrapped_state_dict_is_named(name, refuse):
-    """The larger one, if there are several."""
+    """If there are several, the largest one is named."""
     pickled, beside = WRAPPED[name]
     line = refuse(in_zip(pickled), "its state dict lies inside a dictionary")
     assert f"under {PATHS[name]} (beside it: " in line and beside in line
@@ -256,7 +256,7 @@ def test_prefix_of_most_names_is_named(refuse):
 
 @pytest.mark.parametrize("strides", [(0, 0), (0, 1), (1, 1), (1, 3), (2**62, 1), (3, 2)])
 def test_tensor_that_does_not_fill_its_storage_is_refused_before_it_is_read(strides, refuse):
-    """Overlapping, repeated and sparse elements; the storage is of 2**59 elements, which no file holds."""
+    """Tests overlapping, repeated and sparse elements; the storage claims 2**59 elements, which no file holds."""
     conv = named(b"conv.weight", tensor(strides=strides, size=2**59))
     count = named(b"bn.count", tensor((), (), size=1).replace(b"FloatStorage", b"LongStorage"))
     refuse(in_zip(dictionary(conv, count)), "conv.weight does not fill its storage of 576460752303423488 elements")
@@ -272,7 +272,7 @@ def test_zip_with_two_pickles_is_refused_for_that(refuse):
         twice = zip_of([*good_members(), ("s3d/data.pkl", b"")])
     refuse(twice, "more than one member of the name 's3d/data.pkl'")
     two = zip_of([*good_members(), ("other/data.pkl", b"")])
-    refuse(two, "2 files data.pkl \\('s3d/data.pkl', 'other/data.pkl'\\), torch.save writes one")
+    refuse(two, "2 files data.pkl \\('s3d/data.pkl', 'other/data.pkl'\\); torch.save writes one")
     many = zip_of([*good_members(), *((f"{'f' * 200}{i}/data.pkl", b"") for i in range(100))])
     refuse(many, "101 files data.pkl .* and 98 more")
 
@@ -301,14 +301,14 @@ def test_zip_is_refused_for_what_it_is(members, message, refuse):
 
 
 def test_compressed_zip_is_refused_before_it_is_inflated(refuse):
-    """64 MB of zeros in 64 kB."""
+    """The archive holds 64 MB of zeros in 64 kB."""
     bomb = zip_of([("s3d/data.pkl", bytes(2**26))], compression=zipfile.ZIP_DEFLATED)
     with small():
         refuse(bomb, "compressed ZIP archive")
 
 
 def test_encrypted_zip_is_refused(refuse):
-    """The bit that says so, in both places where it stands."""
+    """The flag is set in both places where ZIP stores it."""
     data = zip_of(good_members())
     for start in (b"PK\3\4\x14\0", b"PK\1\2\x14\3\x14\0"):
         data = data.replace(start + b"\0", start + b"\1")
@@ -316,7 +316,7 @@ def test_encrypted_zip_is_refused(refuse):
 
 
 def test_zip_that_lies_about_sizes_is_refused(refuse):
-    """The 32-bit sizes in the list of members, of all that are read: data.pkl, byteorder and the storages."""
+    """Changes the 32-bit sizes in the list of members, for data.pkl, byteorder and the storages."""
     data, lie = zip_of(good_members()), struct.pack("<I", 2**31)
     at = data.index(b"PK\1\2")
     for _ in range(4):
@@ -325,19 +325,19 @@ def test_zip_that_lies_about_sizes_is_refused(refuse):
 
 
 def test_stored_member_of_two_sizes_is_refused(refuse):
-    """Else zipfile would read as many bytes as the compressed size says."""
+    """Otherwise zipfile would read as many bytes as the compressed size says."""
     data = zip_of(good_members())
     at = data.index(b"PK\1\2") + 20
     refuse(data[:at] + struct.pack("<I", 2**31) + data[at + 4 :], "compressed ZIP archive")
 
 
 def test_cut_off_zip_is_refused_for_that(refuse):
-    refuse(zip_of(good_members())[:-30], "ZIP archive without an end; the file is cut off")
+    refuse(zip_of(good_members())[:-30], "ZIP archive without an end; the file is truncated")
 
 
 @pytest.mark.parametrize("writer", [torch_writer.legacy_file, torch_writer.zip_file])
 def test_bytes_changed_at_random_are_refused_or_mean_the_same(writer, tmp_path):
-    """Up to eight bytes changed, removed or put in anywhere before the values; 300 files in 4 s and 200 MB."""
+    """Changes, removes or inserts up to two bytes at up to eight places; 300 files take at most 4 s and 200 MB."""
     draw, path, whole = random.Random(0), tmp_path / "weights.pth", writer(STATE)
     refused = 0
     with quick(), small():
@@ -350,7 +350,7 @@ def test_bytes_changed_at_random_are_refused_or_mean_the_same(writer, tmp_path):
             try:
                 got = read_torch_file(path, SPEC)
             except ValueError as error:
-                assert len(str(error)) - len(str(path)) < LONGEST_LINE and str(error).isprintable()
+                assert len(str(error)) - len(str(path)) < MAX_LINE_LENGTH and str(error).isprintable()
                 refused += 1
             else:
                 assert {name: (array.shape, str(array.dtype)) for name, array in got.items()} == SPEC

@@ -1,4 +1,4 @@
-"""Oracles: the arrays that were written; torch.save itself."""
+"""Oracles: the arrays that were written, and torch.save."""
 
 import collections
 import os
@@ -22,7 +22,7 @@ WRITERS = {"legacy": torch_writer.legacy_file, "zip": torch_writer.zip_file}
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads bytes as a file."""
+    """Returns a function that reads bytes as a file."""
 
     def read_bytes(data, spec=SPEC):
         (tmp_path / "weights.pth").write_bytes(data)
@@ -51,14 +51,14 @@ def test_reads_what_was_written(writer, read):
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_reads_permuted_axes(writer, read):
-    """Weights brought over from another framework may be saved transposed."""
+    """Weights that were converted from another framework may be saved transposed."""
     state = STATE | {"conv.weight": np.ascontiguousarray(STATE["conv.weight"].transpose(2, 0, 1)).transpose(1, 2, 0)}
     assert not state["conv.weight"].flags.c_contiguous
     assert_same(read(WRITERS[writer](state)))
 
 
 def test_reads_what_python_2_wrote(read):
-    """Strings of bytes, and an OrderedDict made of a list of lists."""
+    """Python 2 wrote byte strings, and an OrderedDict made of a list of lists."""
 
     def text(value: bytes) -> bytes:
         return b"U" + bytes([len(value)]) + value
@@ -101,15 +101,15 @@ def test_file_cut_off_anywhere_is_refused(writer, read):
 
 
 def test_longer_file_is_refused(read):
-    assert_refused(read, torch_writer.legacy_file(STATE) + b"\0", "goes on after its last storage")
+    assert_refused(read, torch_writer.legacy_file(STATE) + b"\0", "continues after its last storage")
 
 
 def test_header_with_one_bit_flipped_is_refused_or_means_the_same(read):
-    """Same: the flip hit something without meaning here, such as the version of a module."""
+    """Some flips hit data without effect, such as the version of a module."""
     data = torch_writer.legacy_file(STATE)
     header = len(data) - sum(8 + array.nbytes for array in STATE.values())
     refused = 0
-    for bit in range(0, 8 * header, 7):  # comes by every bit of a byte
+    for bit in range(0, 8 * header, 7):  # reaches every bit position within a byte
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
         try:
@@ -145,7 +145,7 @@ def test_storage_with_another_count_than_its_tensor_is_refused(read):
     data = torch_writer.legacy_file(STATE)
     payload = sum(8 + array.nbytes for array in STATE.values())
     damaged = data[:-payload] + b"\1" + data[1 - payload :]
-    assert_refused(read, damaged, "says it has 1 elements, its tensor says 24")
+    assert_refused(read, damaged, "says it has 1 elements, but its tensor says 24")
 
 
 def test_half_precision_is_refused_by_name(read):
@@ -154,7 +154,7 @@ def test_half_precision_is_refused_by_name(read):
 
 
 class Evil:
-    """Unpickled by an ordinary unpickler, makes a directory."""
+    """Creates a directory when an ordinary unpickler reads it."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -171,12 +171,12 @@ def test_code_in_the_file_is_refused_by_name_and_not_run(read, tmp_path):
         archive.writestr("s3d/data.pkl", evil)
     assert_refused(read, (tmp_path / "evil.zip").read_bytes(), r"posix\.mkdir, which is refused")
     assert not (tmp_path / "made").exists()
-    pickle.loads(evil)  # the test can fail: this file does run code
+    pickle.loads(evil)  # proves that this file would run code
     assert (tmp_path / "made").exists()
 
 
 def test_storage_of_two_sizes_is_refused(read, monkeypatch):
-    """Else the smaller would be read past its end."""
+    """Otherwise the smaller one would be read past its end."""
     monkeypatch.setattr(torch_writer, "Storage", FixedKey)
     monkeypatch.setattr(torch_writer.Pickler, "persistent_id", lambda _, obj: getattr(obj, "pid", None))
     assert_refused(read, torch_writer.zip_file(STATE), "two sizes or dtypes")
@@ -190,11 +190,11 @@ class FixedKey(torch_writer.Storage):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "does not begin as a file of torch.save"),
-        (b"\x93NUMPY", "does not begin as a file of torch.save"),
-        (torch_writer.legacy_file(STATE)[:40], "header is cut off or damaged"),
+        (b"", "does not begin like a file of torch.save"),
+        (b"\x93NUMPY", "does not begin like a file of torch.save"),
+        (torch_writer.legacy_file(STATE)[:40], "header is truncated or damaged"),
         (torch_writer.zip_file(STATE, zipfile.ZIP_DEFLATED), "compressed"),
-        (torch_writer.legacy_file(STATE)[:-3], "the file is cut off"),
+        (torch_writer.legacy_file(STATE)[:-3], "the file is truncated"),
     ],
     ids=["empty", "npy", "header cut off", "compressed", "payload cut off"],
 )

@@ -1,4 +1,4 @@
-"""Writes state dicts as torch.save does, before and since torch 1.6, without torch. Checked against torch itself."""
+"""Writes state dicts like torch.save, before and since torch 1.6, but without torch. Tests compare it with torch."""
 
 import io
 import pickle
@@ -11,24 +11,24 @@ STORAGES = {"float32": "FloatStorage", "int64": "LongStorage", "float16": "HalfS
 
 
 class Global:
-    """Pickled as the name of something importable, which need not exist here."""
+    """Is pickled as the name of an importable object, which need not exist here."""
 
     def __init__(self, module, name):
         self.module, self.name = module, name
 
     def __call__(self):
-        raise NotImplementedError  # pickle asks that it be callable, and does not call it
+        raise NotImplementedError  # pickle needs a callable, but does not call it
 
 
 class Storage:
-    """Pickled by reference: `pid` is what torch writes for it."""
+    """Is pickled by reference; `pid` is the persistent id that torch writes."""
 
     def __init__(self, *pid):
         self.pid = pid
 
 
 class Pickler(pickle._Pickler):
-    """Knows the two above."""
+    """A pickler for `Global` and `Storage`."""
 
     dispatch = pickle._Pickler.dispatch.copy()
 
@@ -43,7 +43,7 @@ class Pickler(pickle._Pickler):
 
 
 class Tensor:
-    """Pickled as torch._utils._rebuild_tensor_v2 over a storage."""
+    """Is pickled as a call of torch._utils._rebuild_tensor_v2 with a storage."""
 
     def __init__(self, storage, array, strides):
         self.arguments = (storage, 0, array.shape, strides, False, OrderedDict())
@@ -53,7 +53,7 @@ class Tensor:
 
 
 def dump(value) -> bytes:
-    """Pickled by protocol 2, as torch does."""
+    """Returns the pickle of `value` with protocol 2, which torch uses."""
     file = io.BytesIO()
     Pickler(file, protocol=2).dump(value)
     return file.getvalue()
@@ -65,17 +65,17 @@ def pickled_state(state, key_of, legacy) -> bytes:
         kind = Global("torch", STORAGES[str(array.dtype)])
         storage = Storage("storage", kind, key_of(i), "cpu", array.size, *([None] if legacy else []))
         tensors[name] = Tensor(storage, array, tuple(n // array.itemsize for n in array.strides))
-    tensors._metadata = OrderedDict([("", {"version": 1})])  # as a module's state_dict has
+    tensors._metadata = OrderedDict([("", {"version": 1})])  # the state_dict of a module has this attribute
     return dump(tensors)
 
 
 def raw(array) -> bytes:
-    """The elements in the order in which they lie in memory."""
+    """Returns the elements in their order in memory."""
     return array.transpose(np.argsort(array.strides)[::-1]).tobytes()
 
 
 def legacy_file(state) -> bytes:
-    """Magic, protocol, system, state, keys, then each storage after its size; keys sorted as by torch."""
+    """Returns magic number, protocol, system, state, sorted keys (as of torch), and each storage after its size."""
     keys = {str(94000000000000 + 64 * i): array for i, array in enumerate(state.values())}
     system = {
         "protocol_version": 1001,

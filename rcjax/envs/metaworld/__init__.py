@@ -1,1 +1,1 @@
-"""Metaworld on MJX: the Sawyer arm, scenes that tasks share, and the tasks."""
+"""Metaworld on MJX: the Sawyer arm, the scenes that tasks share, and the tasks."""

@@ -1,12 +1,12 @@
-"""The gripper's proxies for collision, by what they meet.
+"""The gripper's proxies for collision, by the kind of shape that they collide with.
 
-In the hand's frame x points to the fingertips and y across the fingers. A finger, claw and pad together, is
+In the hand's frame x points to the fingertips and y across the fingers. A finger, claw and pad together, measures
 90 x 9 x 30 mm. Its outer face, which pushes, is 3 mm outwards of the claw's origin and its inner face, which
 grasps, 6 mm inwards; spheres and capsules are flush with the outer face and with the tip.
 
-The base, above the fingers, is a part of the last link, `right_hand`, in whose frame z points down and x to the
-robot's left. It fills x in [-0.024, 0.036], y in [-0.05, 0.05], z in [0.028, 0.078]. On the body `hand`, which is
-massless and turns with it, MuJoCo would make its contacts three times as soft.
+The base, above the fingers, is a part of the last link, `right_hand`. In that link's frame z points down and x to the
+robot's left. The base fills x in [-0.024, 0.036], y in [-0.05, 0.05], z in [0.028, 0.078]. If the base were on the
+body `hand`, which is massless and turns with it, MuJoCo would make its contacts three times as soft.
 """
 
 from rcjax.envs.scenes import ALONG_X, ALONG_Y, FRICTION, HAND_FRICTION, MARGIN, SOLIMP, Pair, Proxy
@@ -27,7 +27,7 @@ FINGERTIPS = tuple(
     Proxy(f"{side}_fingertip", f"{side}claw", "sphere", (0.006,), (0.039, _flush(inwards, 0.006), 0.0), role="internal")
     for side, inwards in _SIDES
 )
-"""A sphere to a finger; for the table"""
+"""One sphere per finger, for the table"""
 
 FINGER_CORNERS = tuple(
     Proxy(
@@ -36,11 +36,11 @@ FINGER_CORNERS = tuple(
     for i, (x, z) in enumerate((x, z) for x in (0.0395, 0.024) for z in (-0.0105, 0.0105))
     for side, inwards in _SIDES
 )
-"""Four spheres to a finger, at its tip and 15 mm higher, as thick as the finger is; for boxes, whose edges meet a
+"""Four spheres per finger, as thick as the finger, at its tip and 15 mm higher; for boxes, whose edges touch the
 finger's edges"""
 
 TIP_CORNERS = FINGER_CORNERS[:4]
-"""The two at each tip"""
+"""The two spheres at each tip"""
 
 BASE_CORNERS = tuple(
     Proxy(f"base_corner{i}", "right_hand", "sphere", (0.02,), (x, y, 0.0535), role="internal")
@@ -74,7 +74,7 @@ HAND_PROXIES = {
     "scenery": (*TIP_CORNERS, *BASE_CORNERS),
     "table": FINGERTIPS,
 }
-"""What meets an object's boxes, capsules and spheres, what meets scenery, and what meets the table."""
+"""The hand's proxies against an object's boxes, capsules and spheres, against scenery, and against the table"""
 
 
 _ROUND_FINGERS = {
@@ -95,27 +95,27 @@ ROUND_HAND_PROXIES = HAND_PROXIES | {
     "box": (*_ROUND_FINGERS["right"], PALM[0], *_ROUND_FINGERS["left"], PALM[1]),
     "scenery": FINGERTIPS,
 }
-"""A hand of fewer and larger spheres, of which scenery meets the fingertips only; see `round_hand_pair`."""
+"""A hand of fewer and larger spheres; only its fingertips collide with scenery. See `round_hand_pair`."""
 
 
 def round_hand_pair(hand: Proxy, other: Proxy) -> Pair:
-    """With friction on objects, and on table and scenery without any."""
+    """The contact of a proxy of the round hand: with friction on objects, without any on the table and scenery."""
     return Pair(hand.name, other.name, 1 if other.role == "scenery" else 3, HAND_FRICTION, MARGIN)
 
 
 def hand_pair(hand: Proxy, other: Proxy) -> Pair:
     """The contact of a proxy of the hand with another. The base slides more easily than the fingers' pads.
 
-    Against boxes and planes the fingers' contacts are given as firmer than they are: a pyramidal cone makes those of
-    friction 2 some ten times as soft as the official elliptic one does.
+    Against boxes and planes the fingers' contacts are specified firmer than the official ones: a pyramidal cone makes
+    contacts of friction 2 some ten times as soft as the official elliptic one does.
     """
     if other.role == "object" and other.shape != "box":
         return Pair(hand.name, other.name, 3, HAND_FRICTION, MARGIN)
-    return touch(hand, other, FIRM_SOLIMP)
+    return contact_pair(hand, other, FIRM_SOLIMP)
 
 
-def touch(hand: Proxy, other: Proxy, finger_solimp: tuple[float, ...] = SOLIMP) -> Pair:
-    """A contact of the base with the official softness, or of a finger with `finger_solimp`."""
+def contact_pair(hand: Proxy, other: Proxy, finger_solimp: tuple[float, ...] = SOLIMP) -> Pair:
+    """The contact of the base, with the official softness, or of a finger, with `finger_solimp`."""
     if hand.body == "right_hand":
         return Pair(hand.name, other.name, 3, FRICTION, **BASE_SOFTNESS)
     return Pair(hand.name, other.name, 3, HAND_FRICTION, MARGIN, solimp=finger_solimp)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.rewards import distance
 
 LIFT_SCALE = 100.0
-DROP_HEIGHT = 0.005  # metres above its start below which an object lies
+DROP_HEIGHT = 0.005  # metres above its initial height up to which an object counts as lying
 
 
 def reach_reward(
@@ -24,8 +24,8 @@ def reach_reward(
 ) -> Float[Array, ""]:
     """Minus the distance to the object, and a little for closing the gripper once it is within `near`.
 
-    Until the fingertips are `above` the object, horizontally within that distance, it is the horizontal distance and
-    how far they are from their first height.
+    Until the fingertips are horizontally within `above` metres of the object, it is minus the horizontal distance and
+    minus `height_weight` times how far the fingertips are from their initial height.
     """
     apart, apart_xy = distance(object_pos, tcp), distance(object_pos[:2], tcp[:2])
     from_afar = -apart_xy - height_weight * jnp.abs(tcp[2] - init_tcp[2])
@@ -35,8 +35,8 @@ def reach_reward(
 
 @dataclasses.dataclass(frozen=True)
 class Lift:
-    """How far an object is picked up. `height` is its present height, `start` the one it began at, and `target` the
-    one to lift it to, metres."""
+    """How far an object is picked up. `height` is its present height, `start` its initial height, and `target` the
+    height to lift it to, metres."""
 
     height: Float[Array, ""]
     start: Float[Array, ""] | float
@@ -51,13 +51,13 @@ class Lift:
         return (self.height < self.start + DROP_HEIGHT) & (place_distance > 0.02) & (reach_distance > 0.02)
 
     def reward(self, held: Array, in_reach: Array, zero: Float[Array, ""] | float = 0.0) -> Float[Array, ""]:
-        """All of the way up where `held`, the present height where only `in_reach`; in centimetres above `zero`."""
+        """The full height of the lift where `held`, the present one where only `in_reach`; centimetres above `zero`."""
         rising = in_reach & (self.height > self.start + DROP_HEIGHT)
         partial = jnp.where(rising, LIFT_SCALE * (jnp.minimum(self.target, self.height) - zero), 0.0)
         return jnp.where(held, LIFT_SCALE * (self.target - zero), partial)
 
 
 def place_span(pos: Array, lift_height: Array | float, target_pos: Array) -> Array:
-    """The way from above `pos` at `lift_height` to the target, and down from there."""
+    """Length of the way from the point at `lift_height` above `pos` to the target, plus `lift_height`, metres."""
     raised = jnp.concatenate([jnp.asarray(pos)[:2], jnp.asarray(lift_height)[None]])
     return distance(raised, jnp.asarray(target_pos)) + lift_height

@@ -1,19 +1,20 @@
 """The terms that Metaworld's rewards are made of.
 
-Definitions: `tolerance` is dm_control's (Tassa et al. 2018, arXiv:1801.00690), with Metaworld's value of 0.1
-at the margin; the Hamacher product is the t-norm that Metaworld (arXiv:1910.10897) joins terms with. Where
-the official functions raise on a value out of range, these return a number: nothing can raise inside a
-compiled program.
+Definitions: `tolerance` is dm_control's (Tassa et al. 2018, arXiv:1801.00690), with Metaworld's value of 0.1 at the
+margin; the Hamacher product is the t-norm with which Metaworld (arXiv:1910.10897) joins terms. Where the official
+functions raise an error for a value out of range, these return a number, as compiled programs cannot raise errors.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 Scalar = Float[Array, "*batch"]
+Terms = Mapping[str, Array | float]
+"""The terms of a reward by Metaworld's names: scalars, "success" among them"""
 VALUE_AT_MARGIN = 0.1
 
 _FALL_OFF: dict[str, Callable[[Array], Array]] = {
@@ -49,15 +50,17 @@ def hamacher_product(a: Scalar, b: Scalar) -> Scalar:
 
 
 def distance(a: Float[Array, "*batch n"], b: Float[Array, "*batch n"]) -> Scalar:
-    """Euclidean."""
+    """Euclidean distance along the last axis."""
     return jnp.linalg.norm(a - b, axis=-1)
 
 
 def inside_prism_product(
     point: Float[Array, " 3"], zero: Float[Array, " 3"], one: Float[Array, " 3"]
 ) -> Float[Array, ""]:
-    """Inside the box with opposite corners `zero` and `one`, the product of the fractions of the way from `zero`
-    along each axis; 1 outside of it."""
+    """The product of the fractions of the way from `zero` to `one` along each axis; 1 for a point outside their box.
+
+    `zero` and `one` are opposite corners of an axis-aligned box.
+    """
     low, high = jnp.minimum(zero, one), jnp.maximum(zero, one)
     inside = jnp.all((low <= point) & (point <= high))
     return jnp.where(inside, jnp.prod((point - zero) / (one - zero)), 1.0)
@@ -78,11 +81,11 @@ def caging_reward(
     desired_gripper_effort: float = 1.0,
     density: Literal["low", "medium", "high"] = "low",
 ) -> Float[Array, ""]:
-    """How well the gripper holds the object, in [0, 1]: pads on both of its sides, the fingertips at its x and z,
-    the gripper closing.
+    """How well the gripper holds the object, in [0, 1].
 
-    "medium" averages that with the reach of the object, "high" with the caging alone. Thresholds are metres, named
-    as in Metaworld's `_gripper_caging_reward`.
+    It rewards a pad on each side of the object, the fingertips at its x and z, and the gripper closing. The density
+    "medium" averages that with the reach of the object, "high" with the caging alone. Thresholds are metres and are
+    named as in Metaworld's `_gripper_caging_reward`.
     """
     pad_y = jnp.stack([pad[1] for pad in pads])
     to_object, to_start = jnp.abs(pad_y - object_pos[1]), jnp.abs(pad_y - object_init_pos[1])
@@ -105,36 +108,40 @@ def caging_reward(
 
 
 def funnel(radius: Scalar, neck: float | Scalar, slope: float, height: float) -> Scalar:
-    """How high the floor is `radius` metres from the middle of a funnel: slope ln(radius - neck) + height outside of
-    its neck, 0 within."""
+    """Height of a funnel-shaped floor at `radius` metres from its middle.
+
+    slope ln(radius - neck) + height outside of the funnel's neck, 0 within.
+    """
     outside = radius > neck
     return jnp.where(outside, slope * jnp.log(jnp.where(outside, radius - neck, 1.0)) + height, 0.0)
 
 
 def above_floor(height: Scalar, floor: Scalar, margin: float | Scalar) -> Scalar:
-    """1 down to a centimetre below the floor, then falling."""
+    """1 for heights down to a centimetre below the floor, falling below that."""
     below = tolerance(jnp.maximum(floor - height, 0.0), 0.0, 0.01, margin, "long_tail")
     return jnp.where(height >= floor, 1.0, below)
 
 
 def v1_slope(max_distance: Scalar | float, distance: Scalar) -> Scalar:
-    """1000 (max - d) + 1000 (exp(-d^2 / 0.01) + exp(-d^2 / 0.001)): the way to the goal in Metaworld's rewards of
-    version "v1"."""
+    """1000 (max - d) + 1000 (exp(-d^2 / 0.01) + exp(-d^2 / 0.001)).
+
+    This is the term for the way to the goal in Metaworld's version "v1" rewards.
+    """
     return 1000.0 * (max_distance - distance + jnp.exp(-(distance**2) / 0.01) + jnp.exp(-(distance**2) / 0.001))
 
 
 def v1_pull(max_distance: Scalar | float, distance: Scalar) -> Scalar:
-    """`v1_slope`, not below 0."""
+    """`v1_slope`, but at least 0."""
     return jnp.maximum(v1_slope(max_distance, distance), 0.0)
 
 
 def v1_reach_and_pull(reach_distance: Scalar, max_distance: Scalar | float, distance: Scalar) -> Scalar:
-    """Nearness of the fingertips, and once they are within 5 cm the pull."""
+    """Minus the distance of the fingertips and, once they are within 5 cm, plus the pull."""
     return jnp.where(reach_distance < 0.05, v1_pull(max_distance, distance), 0.0) - reach_distance
 
 
-def v1_terms(to_target: Scalar, success_distance: float, grasp_success: float | None = 0.0) -> dict[str, Any]:
-    """What most rewards of version "v1" report; None: no `grasp_success`."""
+def v1_terms(to_target: Scalar, success_distance: float, grasp_success: float | None = 0.0) -> Terms:
+    """The terms that most version "v1" rewards report; without `grasp_success` where that is None."""
     grasp = {} if grasp_success is None else {"grasp_success": grasp_success}
     return {
         "success": to_target <= success_distance,

@@ -1,4 +1,4 @@
-"""Quaternions as official observations have them: of the sign that SciPy picks."""
+"""Quaternions with the sign that SciPy picks, as in official observations."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -6,9 +6,9 @@ from jaxtyping import Float
 
 
 def xyzw_from_matrix(matrix: Float[Array, "3 3"]) -> Float[Array, " 4"]:
-    """The rotation's quaternion x y z w, by Markley's method as `scipy.spatial.transform.Rotation` does it.
+    """Returns the quaternion x y z w of a rotation matrix, as `scipy.spatial.transform.Rotation` does.
 
-    The largest of the matrix's diagonal and its trace is the component that comes out positive.
+    The component that comes out positive belongs to the largest of the matrix's diagonal (x, y, z) and its trace (w).
 
     Source: F. L. Markley, "Unit quaternion from rotation matrix", J. Guidance, Control, and Dynamics 31(2), 2008.
     """

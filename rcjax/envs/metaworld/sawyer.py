@@ -1,11 +1,10 @@
 """What all Metaworld tasks share: the Sawyer arm led by a mocap body, the 39-number observation, the official
 reset.
 
-A task is a subclass of `SawyerEnv` in `rcjax/envs/metaworld/tasks/`. It states its scene, the box its random
-vector is drawn from, how a vector places the scene, what the object's pose is, and the reward.
+A task is a subclass of `SawyerEnv` in `rcjax/envs/metaworld/tasks/`. It defines its scene, the box from which its
+random vector is drawn, how a vector places the objects, what the object's pose is, and the reward.
 
-Source: metaworld 3.0.0, `sawyer_xyz_env.py`; every number here was checked against the official environment
-in tests.
+Source: metaworld 3.0.0, `sawyer_xyz_env.py`; tests check every number here against the official environment.
 """
 
 import abc
@@ -23,55 +22,55 @@ from gymnax.environments import spaces
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.checks import UINT32_MAX, require_bool, require_one_of, require_whole, shown
+from rcjax.checks import UINT32_MAX, require_bool, require_integer, require_one_of, short_repr
 from rcjax.envs import mjx_env, physics, scenes
 from rcjax.envs.metaworld.hand import HAND_BODIES, HAND_PROXIES, hand_pair
-from rcjax.envs.metaworld.rewards import caging_reward, distance, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import Terms, caging_reward, distance, v1_reach_and_pull
 from rcjax.envs.metaworld.rotations import xyzw_from_matrix
 from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
 
-ACTION_SCALE = 0.01  # metres of mocap motion per control step at full action
-GRIPPER_SPAN = 0.1  # metres between the claws that read as an opening of 1
+ACTION_SCALE = 0.01  # metres that the mocap moves per control step at full action
+GRIPPER_SPAN = 0.1  # metres between the claws at which the observed opening is 1
 HAND_LOW = np.array([-0.525, 0.348, -0.0525])  # bounds of the hand in a returned observation, metres
 HAND_HIGH = np.array([0.525, 1.025, 0.7])
 HAND_DOWN = np.array([1.0, 0.0, 1.0, 0.0])  # mocap quaternion; MuJoCo normalises it
 FRAME_SIZE = 18  # hand 3, gripper 1, object(s) 14
 FRAME_SKIP = 5  # physics steps in a control step
-PULL_SUBSTEPS = 50 * FRAME_SKIP  # that the official reset holds the mocap for
-OPEN = (-1.0, 1.0)  # the fingers' controls
-PADS = ("rightpad", "leftpad")  # bodies that rewards read; fused, so kept as sites of the same names
+PULL_SUBSTEPS = 50 * FRAME_SKIP  # physics steps for which the official reset holds the mocap in place
+OPEN = (-1.0, 1.0)  # controls of the fingers
+PADS = ("rightpad", "leftpad")  # bodies that rewards read; they are fused, so they are kept as sites of the same names
 
 RandomSource = Literal["metaworld", "release"]
 RewardVersion = Literal["v1", "v2"]
 RANDOM_SOURCES = get_args(RandomSource)
 REWARD_VERSIONS = get_args(RewardVersion)
-Reward = tuple[Float[Array, ""], dict[str, Any]]
-"""A reward and its terms by Metaworld's names: scalars, "success" among them"""
+Reward = tuple[Float[Array, ""], Terms]
+"""A reward and its terms"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """What placing a scene settles for the episode. Metres.
+    """What placing the objects determines for the episode, in metres.
 
-    `object_init_pos` is what the official code keeps as `obj_init_pos`; None for the object's position in the
-    first observation. `constants` are further numbers that only this task's reward reads.
+    `object_init_pos` is what the official code stores as `obj_init_pos`; None stands for the object's position in the
+    first observation. `constants` are further numbers that only the reward of this task reads.
     """
 
     target_pos: np.ndarray
     object_init_pos: np.ndarray | None = None
-    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    constants: Mapping[str, np.ndarray | np.floating | float] = dataclasses.field(default_factory=dict)
 
 
 class SawyerState(PyTree):
-    """A Metaworld task's own state: the last two observation frames, and what stays during an episode.
-    Metres.
+    """The part of the state that belongs to a Metaworld task, in metres.
 
-    `object_init_pos` and `init_tcp` are the object's and the fingertips' midpoint at reset; rewards are
-    scaled by them. `constants` are the task's own, see `Placement`; `memory` is what `remember` keeps from step
-    to step.
+    `frame` and `previous_frame` are the last two frames of the observation, and the rest except `memory` is constant
+    during an episode. `object_init_pos` and `init_tcp` are the positions of the object and of the fingertips' midpoint
+    at reset, by which rewards are scaled. `constants` are explained in `Placement`; `memory` is what `remember` stores
+    from step to step.
     """
 
     frame: Float[Array, "*batch 18"]
@@ -84,8 +83,11 @@ class SawyerState(PyTree):
 
 
 def pull_hand(model: mujoco.MjModel, hand_init_pos: Sequence[float], substeps: int = PULL_SUBSTEPS) -> mujoco.MjData:
-    """C data of `model`, official or ours, after the official reset's first part: the mocap pulls the hand to
-    `hand_init_pos` (metres), the gripper opens."""
+    """Returns C MuJoCo data of `model` after the first part of the official reset.
+
+    In that part the mocap pulls the hand to `hand_init_pos` (metres) and the gripper opens. `model` may be the official
+    scene or ours.
+    """
     data = mujoco.MjData(model)
     mocap = model.body("mocap").mocapid[0]
     data.mocap_pos[mocap], data.mocap_quat[mocap], data.ctrl[:] = hand_init_pos, HAND_DOWN, OPEN
@@ -94,45 +96,49 @@ def pull_hand(model: mujoco.MjModel, hand_init_pos: Sequence[float], substeps: i
 
 
 def checked_seeds(seeds: Any) -> list[int]:
-    """The seeds of a bank. Raises ValueError where there are none, or one that NumPy's generators do not take."""
-    wanted = "give a sequence of whole numbers, for example range(50)"
+    """Returns the seeds of a bank.
+
+    Raises ValueError if there are none, and for a seed that NumPy's generators do not accept.
+    """
+    advice = "give a sequence of whole numbers, for example range(50)"
     if isinstance(seeds, str | bytes) or not isinstance(seeds, Sequence | np.ndarray | Array):
-        raise ValueError(f"seeds={shown(seeds)}; {wanted}.")
+        raise ValueError(f"seeds={short_repr(seeds)}; {advice}.")
     if len(seeds[:1]) == 0:
-        raise ValueError(f"seeds is empty; a bank needs at least one seed: {wanted}.")
-    _checked_seed(seeds[-1], wanted)  # first, as a range may be endless for all practical purposes
-    return [_checked_seed(seed, wanted) for seed in seeds]
+        raise ValueError(f"seeds is empty; a bank needs at least one seed: {advice}.")
+    _checked_seed(seeds[-1], advice)  # this one first, as a range may be too long to go through
+    return [_checked_seed(seed, advice) for seed in seeds]
 
 
-def _checked_seed(seed: Any, wanted: str) -> int:
+def _checked_seed(seed: Any, advice: str) -> int:
+    """Returns the seed as an int. Raises ValueError for anything but a whole number from 0 to 2^32 - 1."""
     try:
         number = operator.index(seed)
     except TypeError:
-        raise ValueError(f"seeds has {shown(seed)}; {wanted}.") from None
+        raise ValueError(f"seeds has {short_repr(seed)}; {advice}.") from None
     if isinstance(seed, bool | np.bool_) or not 0 <= number <= UINT32_MAX:
-        raise ValueError(f"seeds has {shown(seed)}, which is not from 0 to {UINT32_MAX}; {wanted}.")
+        raise ValueError(f"seeds has {short_repr(seed)}, which is not a whole number from 0 to {UINT32_MAX}; {advice}.")
     return number
 
 
 def require_options(max_steps: int, backend: str, reward_version: str) -> None:
-    """Raises ValueError for an option that no environment has."""
-    require_whole("max_steps", max_steps, 1)
+    """Raises ValueError for a value that no environment accepts."""
+    require_integer("max_steps", max_steps, 1)
     require_one_of("backend", backend, mjx_env.BACKENDS)
     require_one_of("reward_version", reward_version, REWARD_VERSIONS)
 
 
 class SawyerEnv(mjx_env.MjxEnv):
-    """A Metaworld task.
+    """Base class of Metaworld tasks.
 
-    Subclasses set the attributes below and `place`, `object_pose`, `reward_v2` (Metaworld's default reward) and
-    `reward_v1`. The official `info` is in a step's `info` but for `grasp_success` where that asks the official
-    solver for contact forces.
+    Subclasses set the attributes below and implement `place`, `object_pose`, `reward_v2` (Metaworld's default reward)
+    and `reward_v1`. A step's `info` has everything that the official `info` has, except `grasp_success` where that is
+    computed from the official solver's contact forces.
     """
 
-    task: str  # Metaworld's name of it, without the version
+    task: str  # Metaworld's name of the task, without the version
     scene: scenes.SceneSpec
     hand_proxies: Mapping[str, Sequence[scenes.Proxy]] = HAND_PROXIES
-    hand_pair: scenes.PairUp = staticmethod(hand_pair)
+    hand_pair: scenes.MakePair = staticmethod(hand_pair)
     hand_init_pos: Sequence[float] = (0.0, 0.6, 0.2)
     mocap_low: Sequence[float] = (-0.5, 0.40, 0.05)
     mocap_high: Sequence[float] = (0.5, 1.0, 0.5)
@@ -155,7 +161,7 @@ class SawyerEnv(mjx_env.MjxEnv):
         require_bool("goal_hidden", goal_hidden)
         require_options(max_steps, backend, reward_version)
         if reward_version == "v1" and type(self).reward_v1 is SawyerEnv.reward_v1:
-            raise ValueError(f"{self.task} has no reward 'v1': Metaworld's own fails there. Use 'v2'.")
+            raise ValueError(f"{self.task} has no reward 'v1', as Metaworld's own fails there. Use 'v2'.")
         model = scenes.build_model(self.scene, self.hand_proxies, HAND_BODIES, PADS, self.hand_pair)
         super().__init__(model, max_steps=max_steps, backend=backend, chain_barriers=chain_barriers)
         self.reward_version = reward_version
@@ -170,27 +176,27 @@ class SawyerEnv(mjx_env.MjxEnv):
     def name(self) -> str:
         return self.task
 
-    # What a task provides.
+    # Methods that tasks implement.
 
     def accepts(self, random_vector: np.ndarray) -> bool:
-        """Whether the official reset keeps this vector; it draws again while not."""
+        """Whether the official reset accepts this random vector; otherwise it draws another."""
         del random_vector
         return True
 
     @abc.abstractmethod
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        """On the host: put the objects where `random_vector` says, by mocap_pos and qpos."""
+        """Puts the objects where `random_vector` says, by setting mocap_pos and qpos in `data`; runs on the host."""
 
     @abc.abstractmethod
     def object_pose(self, poses: Poses) -> Float[Array, " K"]:
-        """Position and quaternion of the object (7 numbers) or of two (14), in the official layout."""
+        """Returns position and quaternion of the object (7 numbers) or of two objects (14), in the official layout."""
 
     @abc.abstractmethod
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Metaworld's reward of version "v2", in [0, 10], and its terms; "success" among them."""
+        """Returns Metaworld's reward of version "v2", in [0, 10], and its terms."""
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Metaworld's reward of version "v1", in the thousands, and its terms; "success" among them."""
+        """Returns Metaworld's reward of version "v1", in the thousands, and its terms."""
         raise NotImplementedError
 
     def evaluate(
@@ -201,38 +207,38 @@ class SawyerEnv(mjx_env.MjxEnv):
         terms = {name: jnp.asarray(value, jnp.float32) for name, value in terms.items()}
         return reward, {**terms, "unscaled_reward": reward}
 
-    # What a task reads, by the scene's names.
+    # Methods by which tasks read the state, with the names of the scene.
 
     def body_pos(self, poses: Poses, name: str) -> Float[Array, " 3"]:
         return poses.body_pos[self.mj_model.body(name).id]
 
     def body_quat(self, poses: Poses, name: str) -> Float[Array, " 4"]:
-        """w x y z."""
+        """Returns the quaternion w x y z of a body."""
         return poses.body_quat[self.mj_model.body(name).id]
 
     def geom_pos(self, poses: Poses, name: str) -> Float[Array, " 3"]:
         return poses.geom_pos[self.mj_model.geom(name).id]
 
     def geom_quat_xyzw(self, poses: Poses, name: str) -> Float[Array, " 4"]:
-        """x y z w, of the sign that SciPy gives it, as official observations have it for geoms."""
+        """Returns the quaternion x y z w of a geom with SciPy's sign, as official observations have it for geoms."""
         return xyzw_from_matrix(poses.geom_mat[self.mj_model.geom(name).id])
 
     def site_pos(self, poses: Poses, name: str) -> Float[Array, " 3"]:
         return poses.site_pos[self.mj_model.site(name).id]
 
     def joint_qpos(self, state: EnvState, name: str) -> Float[Array, ""]:
-        """Of a hinge (radians) or a slide (metres)."""
+        """Returns the position of a hinge (radians) or of a slide (metres)."""
         return state.physics.qpos[self.mj_model.joint(name).qposadr[0]]
 
     def tcp(self, poses: Poses) -> Float[Array, " 3"]:
-        """Midpoint of the fingertips."""
+        """Returns the midpoint of the fingertips."""
         right, left = self._finger_ends
         return (poses.site_pos[right] + poses.site_pos[left]) / 2
 
     def caging(
-        self, state: EnvState, action: Float[Array, " 4"], object_pos: Float[Array, " 3"], **thresholds
-    ) -> Array:
-        """`rewards.caging_reward` of this state."""
+        self, state: EnvState, action: Float[Array, " 4"], object_pos: Float[Array, " 3"], **thresholds: Any
+    ) -> Float[Array, ""]:
+        """Returns `rewards.caging_reward` of this state; `thresholds` are its keyword arguments."""
         task, poses = state.task, state.physics.poses
         pads = (self.site_pos(poses, "leftpad"), self.site_pos(poses, "rightpad"))
         return caging_reward(
@@ -242,24 +248,26 @@ class SawyerEnv(mjx_env.MjxEnv):
     def finger_v1(
         self, state: EnvState, obs: Float[Array, " 39"], axis: int, max_distance: Array
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """`rewards.v1_reach_and_pull` where version "v1" asks for the left finger at the object and counts the
-        object's distance to the target along `axis`; and that distance."""
+        """Returns `rewards.v1_reach_and_pull` of the left finger, and the object's distance to the target along `axis`.
+
+        It is for tasks where version "v1" rewards the left finger at the object and measures that distance only.
+        """
         to_target = jnp.abs(obs[4:7] - state.task.target_pos)[axis]
         left_finger = self.site_pos(state.physics.poses, "leftEndEffector")
         return v1_reach_and_pull(distance(obs[4:7], left_finger), max_distance, to_target), to_target
 
-    # Reset: on the host, with C MuJoCo.
+    # The reset, on the host with C MuJoCo.
 
     def mocap_id(self, body: str) -> int:
-        """Row of `body` in mocap_pos and mocap_quat."""
+        """Returns the row of `body` in mocap_pos and mocap_quat."""
         return int(self.mj_model.body(body).mocapid[0])
 
     def random_vector(self, seed: int, source: RandomSource = "metaworld") -> np.ndarray:
-        """The vector that the official environment has after being seeded and reset.
+        """Returns the random vector that the official environment has after being seeded and reset.
 
-        "metaworld": version 3 after `env.seed(seed); env.reset()`, whose reset draws twice and keeps the
-        second. "release": the 2022 fork under RoboCLIP's release, which seeds NumPy's global generator and
-        draws once.
+        The source "metaworld" is version 3 after `env.seed(seed); env.reset()`, whose reset draws twice and keeps the
+        second vector. "release" is the fork of 2022 that RoboCLIP's release uses, which seeds NumPy's global generator
+        and draws once.
         """
         low, high = np.asarray(self.random_low, float), np.asarray(self.random_high, float)
         require_one_of("source", source, RANDOM_SOURCES)
@@ -269,32 +277,40 @@ class SawyerEnv(mjx_env.MjxEnv):
         self._draw(generator, low, high)
         return self._draw(generator, low, high)
 
-    def _draw(self, generator: Any, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    def _draw(
+        self, generator: np.random.Generator | np.random.RandomState, low: np.ndarray, high: np.ndarray
+    ) -> np.ndarray:
+        """Draws vectors until one is accepted."""
         while not self.accepts(vector := generator.uniform(low, high)):
             pass
         return vector
 
     @in_32_bits
     def build_reset_bank(self, seeds: Sequence[int], source: RandomSource = "metaworld") -> EnvState:
-        """The official reset state of each seed, stacked along a leading axis; float32.
+        """Returns the official reset state of each seed, stacked along a leading axis; float32.
 
         Raises ValueError for seeds that are not whole numbers from 0 to 2^32 - 1.
         """
         seeds = checked_seeds(seeds)
-        held = self.hold_hand()
-        states = [self.reset_state(held, self.random_vector(seed, source), i) for i, seed in enumerate(seeds)]
+        initial_data = self.initial_data()
+        states = [self.reset_state(initial_data, self.random_vector(seed, source), i) for i, seed in enumerate(seeds)]
         return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *states)
 
-    def hold_hand(self) -> mujoco.MjData:
-        """`pull_hand` in our scene. The objects stand where the XML has them, out of reach, so one such run serves
-        every seed."""
+    def initial_data(self) -> mujoco.MjData:
+        """Returns C MuJoCo data of our scene with the hand pulled to `hand_init_pos`, by `pull_hand`.
+
+        The objects stand where the XML has them, out of reach, so the same data serves every seed.
+        """
         return pull_hand(self.mj_model, self.hand_init_pos)
 
-    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
-        """The official state after a reset to `random_vector`; `held` is `hold_hand`'s."""
+    def reset_state(self, initial_data: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
+        """Returns the official state after a reset to `random_vector`, as entry `start` of a bank.
+
+        `initial_data` is what the method of that name returns; it is not changed.
+        """
         data = mujoco.MjData(self.mj_model)
-        mujoco.mj_copyData(data, self.mj_model, held)
-        # As official: before placing, and of the kinematics before the last substep.
+        mujoco.mj_copyData(data, self.mj_model, initial_data)
+        # As in the official code: before placing, and with the kinematics before the last substep.
         init_tcp = data.site_xpos[self._finger_ends].mean(axis=0)
         placement = self.place(data, random_vector)
         for site in self.scene.goal_sites:
@@ -302,7 +318,7 @@ class SawyerEnv(mjx_env.MjxEnv):
         mujoco.mj_forward(self.mj_model, data)
         frame = self._frame(physics.poses_of(data))
         object_init_pos = placement.object_init_pos
-        task = SawyerState(
+        task = SawyerState.of_leaves(
             frame=frame,
             previous_frame=frame,
             target_pos=placement.target_pos,
@@ -316,7 +332,10 @@ class SawyerEnv(mjx_env.MjxEnv):
     # Control and observation.
 
     def control(self, state: PhysicsState, action: Float[Array, " A"]) -> tuple[PhysicsState, Float[Array, " U"]]:
-        """The mocap moves by up to 1 cm per axis, inside its box; the last number closes (1), opens (-1)."""
+        """Moves the mocap by up to 1 cm per axis inside its box; the last number closes (1) or opens (-1) the gripper.
+
+        Returns `state` with the mocap moved, and the controls of the two fingers.
+        """
         target = state.mocap_pos[self._mocap] + ACTION_SCALE * jnp.clip(action[:3], -1.0, 1.0)
         target = jnp.clip(target, jnp.asarray(self.mocap_low), jnp.asarray(self.mocap_high))
         mocap_pos = state.mocap_pos.at[self._mocap].set(target)
@@ -324,7 +343,7 @@ class SawyerEnv(mjx_env.MjxEnv):
         return state.replace(mocap_pos=mocap_pos, mocap_quat=mocap_quat), jnp.stack([action[3], -action[3]])
 
     def _frame(self, poses: Poses) -> Float[Array, " 18"]:
-        """Hand position, gripper opening in [0, 1], object poses; the rest zeros. Not clipped."""
+        """Returns hand position, gripper opening in [0, 1] and object poses, padded with zeros and not clipped."""
         claws_apart = jnp.linalg.norm(poses.body_pos[self._right_claw] - poses.body_pos[self._left_claw])
         opening = jnp.clip(claws_apart / GRIPPER_SPAN, 0.0, 1.0)
         frame = jnp.concatenate([poses.body_pos[self._hand], opening[None], self.object_pose(poses)])
@@ -336,12 +355,12 @@ class SawyerEnv(mjx_env.MjxEnv):
     def get_obs(
         self, state: EnvState, params: EnvParams | None = None, key: Array | None = None
     ) -> Float[Array, " 39"]:
-        """This frame, the previous one, the goal (zeros where hidden), within the official bounds."""
+        """Returns this frame, the previous one and the goal (zeros if hidden), clipped to the official bounds."""
         del params, key
         return self._observation(state, self.goal_hidden)
 
     def obs_with_goal(self, state: EnvState) -> Float[Array, " 39"]:
-        """The observation with the goal shown, as expert policies expect it."""
+        """Returns the observation with the goal shown, as expert policies expect it."""
         return self._observation(state, goal_hidden=False)
 
     def _observation(self, state: EnvState, goal_hidden: bool) -> Float[Array, " 39"]:
@@ -351,6 +370,7 @@ class SawyerEnv(mjx_env.MjxEnv):
         return jnp.clip(jnp.concatenate([task.frame, task.previous_frame, goal]), low, high)
 
     def _observation_bounds(self, goal_hidden: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the official bounds, low and high, each [39]."""
         objects = np.full(FRAME_SIZE - 4, np.inf)
         goal_low = np.zeros(3) if goal_hidden else np.asarray(self.goal_low)
         goal_high = np.zeros(3) if goal_hidden else np.asarray(self.goal_high)
@@ -364,7 +384,7 @@ class SawyerEnv(mjx_env.MjxEnv):
         return 4
 
     def action_space(self, params: EnvParams | None = None) -> spaces.Box:
-        """Motion of the hand along x, y, z and the gripper's effort, each in [-1, 1]."""
+        """Returns the space of actions: motion of the hand along x, y, z and the gripper's effort, each in [-1, 1]."""
         del params
         return spaces.Box(-1.0, 1.0, (self.num_actions,))
 

@@ -1,1 +1,1 @@
-"""Scenes that several tasks share: proxies, and what the observation says of the object."""
+"""Scenes that several tasks share: their proxies for collision, and the object's pose in the observation."""

@@ -1,7 +1,7 @@
-"""Objects that may be where the official reset pulls the hand to.
+"""Scenes whose object may stand where the official reset pulls the hand to.
 
-They hold the hand off by millimetres, and rewards are scaled by where it came to rest. So the start depends on the
-object's place and on the official contacts: the hand is pulled in the official scene, beside the object.
+Such an object keeps the hand away by millimetres, and rewards are scaled by where the hand came to rest. So the initial
+state depends on the object's place and on the official contacts, and the hand is pulled in the official scene.
 """
 
 import functools
@@ -15,21 +15,23 @@ from rcjax.envs.scenes import official_model
 
 
 class BesideScene(SawyerEnv):
-    """The first of the scene's placed bodies stands where the random vector says as the hand is pulled."""
+    """The first of the scene's placed bodies stands where the random vector says while the hand is pulled."""
 
-    further_steps = 0  # control steps that the official reset goes on for
+    further_steps = 0  # control steps for which the official reset continues
 
-    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
-        return super().reset_state(self._held_beside(held, random_vector), random_vector, start)
+    def reset_state(self, initial_data: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
+        return super().reset_state(self._pull_hand_beside(initial_data, random_vector), random_vector, start)
 
-    def _held_beside(self, held: mujoco.MjData, pos: np.ndarray) -> mujoco.MjData:
-        """`held` with the official scene's joints, its fingertips before the further steps, and its object at
-        `pos`."""
+    def _pull_hand_beside(self, initial_data: mujoco.MjData, pos: np.ndarray) -> mujoco.MjData:
+        """Returns a copy of `initial_data` with the joints of the official scene whose object is at `pos`.
+
+        The fingertips are those before the further steps.
+        """
         model = self._official_model
         model.body(self.scene.placed_bodies[0]).pos = pos
         official = pull_hand(model, self.hand_init_pos)
         data = mujoco.MjData(self.mj_model)
-        mujoco.mj_copyData(data, self.mj_model, held)
+        mujoco.mj_copyData(data, self.mj_model, initial_data)
         for end in ("rightEndEffector", "leftEndEffector"):
             data.site(end).xpos[:] = official.site(end).xpos
         mujoco.mj_step(model, official, nstep=self.further_steps * self.frame_skip)

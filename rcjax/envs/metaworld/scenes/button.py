@@ -25,7 +25,7 @@ _WALL = Proxy("wall", "wall", "box", (0.1, 0.01, 0.075), (0.0, 0.0, 0.075), role
 
 
 def button_scene(variant: str) -> SceneSpec:
-    """The scene of `variant`, whose name is the end of Metaworld's file's."""
+    """The scene in Metaworld's file `sawyer_button_{variant}.xml`."""
     walls = (_WALL,) if variant.endswith("wall") else ()
     return SceneSpec(
         xml=f"sawyer_xyz/sawyer_button_{variant}.xml",
@@ -36,27 +36,27 @@ def button_scene(variant: str) -> SceneSpec:
 
 
 class ButtonScene(SawyerEnv):
-    """Subclasses give the scene, whose box lies on its back or stands."""
+    """Subclasses give the scene, in which the box stands or lies on its back."""
 
     hand_init_pos = (0.0, 0.4, 0.2)
 
     def place_box(self, data: mujoco.MjData, pos: np.ndarray) -> None:
-        """Put the box at `pos`, the button out, and bring the kinematics up to date."""
+        """Puts the box at `pos` with the button out, and brings the kinematics up to date."""
         data.mocap_pos[self.mocap_id("box")] = pos
         data.joint("btnbox_joint").qpos[:] = 0.0
         data.joint("btnbox_joint").qvel[:] = 0.0
         mujoco.mj_kinematics(self.mj_model, data)
 
     def button_pose(self, poses: Poses, offset: tuple[float, float, float]) -> Float[Array, " 7"]:
-        """The button's face, `offset` from its body's origin, and its quaternion w x y z."""
+        """Position of the button's face, at `offset` from its body's origin, and its quaternion w x y z."""
         face = self.body_pos(poses, "button") + jnp.asarray(offset)
         return jnp.concatenate([face, self.body_quat(poses, "button")])
 
 
 class TopdownScene(ButtonScene):
-    """The box lies on its back, the button on top; the goal is the hole that the button goes into.
+    """The box lies on its back with the button on top; the goal is the hole that the button goes into.
 
-    The reset leaves the button where its weight has brought it. Source: metaworld 3.0.0,
+    The reset leaves the button where its weight has pushed it. Source: metaworld 3.0.0,
     `sawyer_button_press_topdown_v3.py`.
     """
 
@@ -74,7 +74,7 @@ class TopdownScene(ButtonScene):
         return self.button_pose(poses, (0.0, 0.0, 0.193))
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Closed fingers near the button, and once there how far it is in."""
+        """Rewards closed fingers near the button and, once they are there, how far it is pressed in."""
         del action
         task, button = state.task, obs[4:7]
         to_button = distance(button, self.tcp(state.physics.poses))

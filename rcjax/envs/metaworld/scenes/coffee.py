@@ -28,7 +28,7 @@ MUG_PROXIES = (
     Proxy("mug_side", "obj", "sphere", (MUG_RADIUS,), (0.0, 0.0, 0.03), role="internal"),
 )
 _MACHINE = Proxy("machine", "coffee_machine", "box", (0.1, 0.098, 0.185), (0.0, 0.0, 0.185), role="scenery")
-# The fingers keep the mug from turning in their grip, as the official ones do, whose torsional friction this is.
+# This is the official fingers' torsional friction. With it ours too keep the mug from turning in their grip.
 MUG_PAIRS = (
     *(Pair(foot.name, "table") for foot in _FEET),
     *(
@@ -41,7 +41,7 @@ MUG_PAIRS = (
 
 
 class CoffeeScene(SawyerEnv):
-    """The mug stands on the table, 15 cm or more from the machine's place for it."""
+    """The mug stands on the table, 15 cm or more from its place in the machine."""
 
     def place_machine(self, data: mujoco.MjData, pos: np.ndarray) -> None:
         data.mocap_pos[self.mocap_id("coffee_machine")] = pos
@@ -64,7 +64,7 @@ _BUTTON = (
 )
 _HEAD = (
     Proxy("head", "coffee_machine", "box", (0.1, 0.05, 0.07), (0.0, -0.133, 0.3), role="scenery"),
-    # A finger that pushes on beside the button is stopped by the head with its upper half.
+    # The head stops the upper half of a finger that pushes on beside the button.
     *(
         Proxy(f"{side}_finger_top", f"{side}claw", "sphere", (0.006,), (-0.015, inwards * 0.003, 0.0), role="internal")
         for side, inwards in (("right", 1.0), ("left", -1.0))

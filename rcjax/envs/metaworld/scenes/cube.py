@@ -4,7 +4,7 @@ Fingers grip the cube by its sides and also press on its top, off its middle, an
 true faces here, and small spheres stand for points of a finger's surface.
 """
 
-from rcjax.envs.metaworld.scenes.puck import feet, on_table
+from rcjax.envs.metaworld.scenes.puck import feet, table_pairs
 from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 REST_HEIGHT = 0.0199680253  # metres: where the official cube's centre settles on the official table
@@ -12,13 +12,15 @@ HALF_SIZE = 0.02
 
 _RADIUS = 0.002  # rounds a finger's edges
 _HALF_WIDTH = 0.013  # of a finger, to the middle of its corners' spheres
-# As `puck.GRIP_SOLIMP`, a little softer for six points to a finger: so the cube slips as rarely as the official one.
+# Like `puck.GRIP_SOLIMP` but a little softer, as a finger has six points: the cube slips as rarely as the official one.
 _GRIP_SOLIMP = (0.996, 0.998, 0.01, 0.5, 2.0)
 
 
 def fingers(across: tuple[float, ...] = (-_HALF_WIDTH, _HALF_WIDTH)) -> tuple[Proxy, ...]:
-    """Points of both fingers' surfaces: the outer corners of the tip, and the inner face `across` its width at the tip
-    and higher up."""
+    """Small spheres at points of both fingers' surfaces.
+
+    They are at the outer corners of the tip, and `across` the width of the inner face at the tip and higher up.
+    """
     points = [(0.043, -0.001, z) for z in (-_HALF_WIDTH, _HALF_WIDTH)]
     points += [(x, 0.004, z) for x in (0.043, 0.019) for z in across]
     return tuple(
@@ -34,13 +36,13 @@ def cube(bottom: float = -HALF_SIZE) -> tuple[Proxy, ...]:
     return (box, *feet(0.016, bottom))
 
 
-def gripped(points: tuple[Proxy, ...], solimp: tuple[float, ...]) -> tuple[Pair, ...]:
-    """The fingers' points against the cube."""
+def finger_pairs(points: tuple[Proxy, ...], solimp: tuple[float, ...]) -> tuple[Pair, ...]:
+    """Pairs of the fingers' points with the cube."""
     return tuple(Pair(point.name, "cube", 3, HAND_FRICTION, MARGIN, solimp=solimp) for point in points)
 
 
 def cube_scene(xml: str, *, bottom: float = -HALF_SIZE, friction: float = 1.0) -> SceneSpec:
-    """The cube on a bare table; `friction` is between the two."""
+    """The cube on a bare table, with this friction between the two."""
     proxies, points = cube(bottom), fingers((-_HALF_WIDTH, 0.0, _HALF_WIDTH))
-    pairs = (*gripped(points, _GRIP_SOLIMP), *on_table(proxies, friction))
+    pairs = (*finger_pairs(points, _GRIP_SOLIMP), *table_pairs(proxies, friction))
     return SceneSpec(xml=xml, placed_bodies=(), proxies=(*proxies, *points, TABLE), extra_pairs=pairs)

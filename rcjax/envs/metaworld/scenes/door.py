@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, v1_reach_and_pull
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.metaworld.scenes.edges import FINGER_TIPS, touching
+from rcjax.envs.metaworld.scenes.edges import FINGER_TIPS, contact_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import ALONG_X, ALONG_Y, TABLE, Pair, Proxy, SceneSpec
@@ -17,7 +17,7 @@ _POST = Proxy("post", "door_link", "capsule", (0.013, 0.04), (0.325, -0.06, 0.0)
 
 
 class DoorScene(SawyerEnv):
-    """The box stands at x in [0, 0.1], y in [0.85, 0.95]; its door's hinge is on the left."""
+    """The box stands at x in [0, 0.1] and y in [0.85, 0.95]; its door's hinge is on the left."""
 
     scene = SceneSpec(
         xml="sawyer_xyz/sawyer_door_pull.xml",
@@ -29,12 +29,12 @@ class DoorScene(SawyerEnv):
             Proxy("panel", "door_link", "box", (0.18, 0.01, 0.123), (0.185, 0.0, 0.0)),
             Proxy("frame", "door", "box", (0.22, 0.106, 0.15), (0.0, 0.0, 0.0), role="scenery"),
             TABLE,
-            # The panel's corner by the hinge touches the frame when the door stands open at a right angle: that
-            # is how the official door begins to close by itself.
+            # The panel's corner by the hinge touches the frame when the door stands open at a right angle:
+            # this is why the official door starts to close by itself.
             Proxy("corner", "door_link", "sphere", (0.001,), (0.006, -0.009, 0.0), role="internal"),
             Proxy("jamb", "door", "box", (0.016, 0.106, 0.15), (-0.204, 0.0, 0.0), role="internal"),
         ),
-        extra_pairs=(Pair("corner", "jamb", condim=1), *touching(FINGER_TIPS, (_POST,))),
+        extra_pairs=(Pair("corner", "jamb", condim=1), *contact_pairs(FINGER_TIPS, (_POST,))),
     )
     random_low = (0.0, 0.85, 0.15)
     random_high = (0.1, 0.95, 0.15)

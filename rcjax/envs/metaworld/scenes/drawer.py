@@ -8,8 +8,8 @@ from rcjax.envs.scenes import ALONG_X, ALONG_Y, TABLE, Pair, Proxy, SceneSpec
 class DrawerScene(SawyerEnv):
     """The chest stands at x in [-0.1, 0.1]; its drawer slides out towards the robot.
 
-    The hand here is the rounder one, which slides on the table and whose base meets no case: the random encoder of the
-    preset `demo` was chosen for these contacts, and leads nowhere with the others.
+    The hand is the rounder one here, which slides on the table and whose base collides with no case: the random encoder
+    of the preset `demo` was chosen for these contacts, and training with it fails with the others.
     """
 
     hand_proxies = ROUND_HAND_PROXIES
@@ -23,7 +23,7 @@ class DrawerScene(SawyerEnv):
             Proxy("front", "drawer_link", "box", (0.1, 0.008, 0.052), (0.0, -0.082, 0.008)),
             Proxy("case", "drawer", "box", (0.118, 0.1, 0.084), (0.0, 0.0, 0.084), role="scenery"),
             TABLE,
-            # The wall behind stops the drawer: its back meets it where its joint meets its limit.
+            # The wall behind stops the drawer: the drawer's back touches it where the joint reaches its limit.
             Proxy("back", "drawer_link", "sphere", (0.008,), (0.0, 0.082, 0.008), role="internal"),
             Proxy("wall", "world", "plane", (0.0, 0.0, 1.0), (0.0, 0.98, 0.0), ALONG_Y, role="internal"),
         ),

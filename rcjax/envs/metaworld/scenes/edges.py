@@ -1,8 +1,8 @@
-"""Further proxies of the hand, for what its edges and its base push: internal, so that a scene pairs them itself."""
+"""Further proxies of the hand, for what its edges and its base push. Internal: scenes pair them themselves."""
 
 from collections.abc import Iterable
 
-from rcjax.envs.metaworld.hand import FIRM_SOLIMP, touch
+from rcjax.envs.metaworld.hand import FIRM_SOLIMP, contact_pair
 from rcjax.envs.scenes import ALONG_X, ALONG_Y, Pair, Proxy
 
 _CLAWS = (("right", 0.0015), ("left", -0.0015))  # and the middle of a finger's thickness in the claw's frame
@@ -34,9 +34,9 @@ BASE_BOX = Proxy("base_box", "right_hand", "box", (0.029, 0.05, 0.0255), (0.005,
 """For an object's spheres"""
 
 
-def touching(
+def contact_pairs(
     hand: Iterable[Proxy], objects: Iterable[Proxy], finger_solimp: tuple[float, ...] = FIRM_SOLIMP
 ) -> tuple[Pair, ...]:
-    """Pairs of each proxy of the hand with each object's; see `hand.touch`."""
+    """Pairs of each proxy of the hand with each of the objects; see `hand.contact_pair`."""
     objects = tuple(objects)
-    return tuple(touch(proxy, other, finger_solimp) for proxy in hand for other in objects)
+    return tuple(contact_pair(proxy, other, finger_solimp) for proxy in hand for other in objects)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, tolerance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
+from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, contact_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import ALONG_Y, TABLE, Proxy, SceneSpec
@@ -29,7 +29,7 @@ def faucet_scene(goal_site: str) -> SceneSpec:
             *_HAND,
             TABLE,
         ),
-        extra_pairs=touching(_HAND, (_HANDLE,)),
+        extra_pairs=contact_pairs(_HAND, (_HANDLE,)),
         goal_sites=(goal_site,),
     )
 
@@ -37,11 +37,11 @@ def faucet_scene(goal_site: str) -> SceneSpec:
 class FaucetScene(SawyerEnv):
     """The handle points to the robot and turns a quarter to either side.
 
-    Subclasses say on which side the goal is, which site near the handle's end is observed, and where from there the
-    reward version 2 measures.
+    Subclasses say on which side the goal is, which site near the handle's end is observed, and at which offset from it
+    version 2 of the reward measures.
     """
 
-    side: float  # of the goal along x: 1 or -1
+    side: float  # 1 or -1: the direction of the goal along x
     handle_site: str
     reward_offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     hand_init_pos = (0.0, 0.4, 0.2)
@@ -54,12 +54,12 @@ class FaucetScene(SawyerEnv):
         return Placement(target_pos=target_pos, object_init_pos=random_vector)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """A point by the handle's end, and the base's quaternion w x y z."""
+        """Position of a point at the handle's end, and the base's quaternion w x y z."""
         end = self.site_pos(poses, self.handle_site) + jnp.array([0.0, 0.0, -0.01])
         return jnp.concatenate([end, self.body_quat(poses, "faucetBase")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach and place; 10 once turned."""
+        """Rewards reach and place; 10 once the handle is turned."""
         del action
         task, handle = state.task, obs[4:7] + jnp.asarray(self.reward_offset)
         to_target, to_handle = distance(handle, task.target_pos), distance(handle, self.tcp(state.physics.poses))

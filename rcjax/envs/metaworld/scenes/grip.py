@@ -1,10 +1,10 @@
-"""Fingers for objects that are held.
+"""Proxies of the fingers for objects that are grasped.
 
-A finger's inner face is a box, for spheres; or its two long edges, for bars across it; or the four corners of the
-part of it by the tip, for boxes, as small spheres, so that edges stay sharp.
+A finger's inner face is a box against spheres, or its two long edges against bars across it. Against boxes it is small
+spheres at the four corners of the part near the tip, so that edges stay sharp.
 
-With a pyramidal friction cone, contacts of friction 2 are ten times as soft as those of friction 1, and the
-fingers, which close with some 200 N, go right through. Friction 1 holds what weighs 1 kg or less all the same.
+With a pyramidal friction cone, contacts of friction 2 are ten times as soft as those of friction 1, and the fingers,
+which close with some 200 N, penetrate objects completely. Friction 1 still holds what weighs 1 kg or less.
 """
 
 import itertools
@@ -14,18 +14,18 @@ from rcjax.envs.metaworld.hand import BASE_CAPSULE
 from rcjax.envs.scenes import ALONG_X, MARGIN, SOLIMP, Pair, Proxy
 
 _INNER_FACE = 0.006  # metres inwards of the claw's origin
-_HALF_DEPTH = 0.012  # a box thicker outwards than the finger is, so that what goes in deep still comes out inwards
+_HALF_DEPTH = 0.012  # the box extends outwards beyond the finger, so that even deep penetration is pushed out inwards
 _TIP = 0.045  # metres along the finger
 _HALF_WIDTH = 0.015
 _CORNER_RADIUS = 0.001
 _EDGE_RADIUS = 0.003
-TORSION = 0.1  # metres, as of the official finger pads
+TORSION = 0.1  # metres, as the official finger pads have it
 SOFT_SOLIMP = (0.97, 0.99, 0.01, 0.5, 2.0)  # between an official finger pad's and a harder object's
 _SIDES = (("right", 1.0), ("left", -1.0))
 
 
 def jaw_corners(levels: Sequence[float]) -> tuple[Proxy, ...]:
-    """Spheres on the inner faces' long edges, each of `levels` up from the tip, metres: two to a level and finger."""
+    """Spheres on the inner faces' long edges, two per finger and level. `levels` are metres up from the tip."""
     return tuple(corner for side, inwards in _SIDES for corner in _corners(side, inwards, levels))
 
 
@@ -58,7 +58,7 @@ def _face(side: str, inwards: float) -> Proxy:
 
 
 JAWS = tuple(_face(side, inwards) for side, inwards in _SIDES)
-"""Boxes: inner face and tip are the fingers'"""
+"""Boxes whose inner face and tip are those of the fingers"""
 JAW_EDGES = tuple(edge for side, inwards in _SIDES for edge in _edges(side, inwards))
 """Capsules, two to a finger"""
 JAW_CORNERS = jaw_corners((0.0, 0.02))
@@ -73,7 +73,7 @@ def grip_pairs(
     torsion: float = TORSION,
     solimp: tuple[float, ...] = SOLIMP,
 ) -> tuple[Pair, ...]:
-    """Every jaw with every named proxy."""
+    """Pairs of every jaw with every proxy named."""
     return tuple(
         Pair(jaw.name, name, condim=4, friction=friction, margin=MARGIN, torsion=torsion, solimp=solimp)
         for name in names

@@ -23,7 +23,7 @@ _SCENERY = (
 
 
 def _fingers(name: str, across: tuple[float, ...]) -> tuple[Proxy, ...]:
-    """Spheres half as thick as a finger, at its tip and its middle, `across` its width."""
+    """Spheres half as thick as a finger at its tip and its middle, at these places across its width (metres)."""
     return tuple(
         Proxy(f"{side}_{name}_{i}{j}", f"{side}claw", "sphere", (0.0045,), (x, inwards * 0.0015, z), role="internal")
         for side, inwards in (("right", 1.0), ("left", -1.0))
@@ -33,29 +33,29 @@ def _fingers(name: str, across: tuple[float, ...]) -> tuple[Proxy, ...]:
 
 
 def _handle_scene(
-    xml: str, proxies: tuple[Proxy, ...], meetings: tuple[tuple[Proxy, tuple[Proxy, ...]], ...]
+    xml: str, proxies: tuple[Proxy, ...], collisions: tuple[tuple[Proxy, tuple[Proxy, ...]], ...]
 ) -> SceneSpec:
-    """`meetings` are parts of the handle with the fingers' spheres that they meet; each meets the palm too."""
-    fingers = tuple(finger for _, met in meetings for finger in met)
+    """`collisions` are parts of the handle with the spheres of fingers that they collide with, besides the palm."""
+    fingers = tuple(finger for _, spheres in collisions for finger in spheres)
     return SceneSpec(
         xml=f"sawyer_xyz/{xml}",
         placed_bodies=("box",),
-        proxies=(*proxies, *(part for part, _ in meetings), *fingers, _PALM, *_SCENERY),
+        proxies=(*proxies, *(part for part, _ in collisions), *fingers, _PALM, *_SCENERY),
         extra_pairs=tuple(
-            Pair(finger.name, part.name, margin=MARGIN) for part, met in meetings for finger in (*met, _PALM)
+            Pair(finger.name, part.name, margin=MARGIN) for part, spheres in collisions for finger in (*spheres, _PALM)
         ),
         goal_sites=(),
     )
 
 
-# The lever is 22 mm high, the handle 44 mm thick, and fingers sink in deeper before the damped slide gives way. Boxes
-# go on for some cm below, so that what presses from above is not pushed out sideways or at the bottom.
+# The lever is 22 mm high and the handle 44 mm thick, and fingers sink in deeper before the damped slide gives way. So
+# the boxes extend some cm below, where what presses from above is not pushed out sideways or at the bottom.
 FRONT_SCENE = _handle_scene(
     "sawyer_handle_press.xml",
     (Proxy("handle", "handle_link", "capsule", (0.022, 0.055), (0.0, -0.166, 0.0), ALONG_X),),
     (
         (
-            # Its width with half a finger's on either side, which here is along x.
+            # Its width and half a finger's on either side, along x here.
             Proxy("lever", "handle_link", "box", (0.0425, 0.075, 0.026), (0.0, -0.081, -0.015), role="internal"),
             _fingers("middle", (0.0,)),
         ),
@@ -66,7 +66,7 @@ SIDE_SCENE = _handle_scene(
     (),
     (
         (
-            # Its thickness with half a finger's width in front and behind.
+            # Its thickness and half a finger's width in front and behind.
             Proxy("handle", "handle_link", "box", (0.07, 0.0325, 0.031), (0.0, -0.166, -0.009), role="internal"),
             _fingers("middle", (0.0,)),
         ),
@@ -82,7 +82,10 @@ class HandleScene(BesideScene):
     """The handle slides in a slot of the box, 10 cm down from where it is 15 cm above the table."""
 
     def place_handle(self, data: mujoco.MjData, pos: np.ndarray, height: float) -> None:
-        """Put the box at `pos` and the handle, at rest, `height` below its highest; kinematics up to date."""
+        """Puts the box at `pos` and the handle, at rest, `height` metres below its highest position.
+
+        Brings the kinematics up to date.
+        """
         data.mocap_pos[self.mocap_id("box")] = pos
         joint = self.mj_model.body("handle_link").jntadr[0]
         data.qpos[self.mj_model.jnt_qposadr[joint]] = -height
@@ -90,7 +93,7 @@ class HandleScene(BesideScene):
         mujoco.mj_kinematics(self.mj_model, data)
 
     def point_pose(self, poses: Poses, site: str) -> Float[Array, " 7"]:
-        """A site of the handle; zeros where other tasks have a quaternion."""
+        """Position of a site of the handle; zeros where other tasks have a quaternion."""
         return jnp.concatenate([self.site_pos(poses, site), jnp.zeros(4)])
 
 
@@ -110,7 +113,7 @@ class PressScene(HandleScene):
         return self.point_pose(poses, "handleStart")
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach times place; 10 once down."""
+        """Rewards reach times place; 10 once the handle is down."""
         del action
         task, handle = state.task, obs[4:7]
         to_target = jnp.abs(handle[2] - task.target_pos[2])

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.rewards import distance, v1_reach_and_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Reward
 from rcjax.envs.metaworld.scenes.beside import BesideScene
-from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, touching
+from rcjax.envs.metaworld.scenes.edges import BASE_LEFT, BASE_RIGHT, FINGER_EDGES, contact_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import ALONG_X, SOLIMP, TABLE, Proxy, SceneSpec
@@ -26,10 +26,10 @@ _HAND = (*FINGER_EDGES, *BASE_RIGHT, *BASE_LEFT)
 
 
 class LockScene(BesideScene):
-    """The box stands at x in [-0.1, 0.1], y in [0.8, 0.85]; its door is fixed. The bolt turns about y: it points to
-    the right when unlocked, down when locked.
+    """The box stands at x in [-0.1, 0.1] and y in [0.8, 0.85]; its door is fixed and its bolt turns about y.
 
-    The official reset leaves the goals' sites where the XML has them, so they are none of ours.
+    The bolt points to the right when unlocked, down when locked. The official reset leaves the sites of the goals where
+    the XML has them, so they are not `goal_sites` here.
     """
 
     scene = SceneSpec(
@@ -42,7 +42,7 @@ class LockScene(BesideScene):
             Proxy("handle", "door_link", "box", (0.075, 0.02, 0.02), (0.381, -0.12, -0.05), role="scenery"),
             TABLE,
         ),
-        extra_pairs=touching(_HAND, _BOLT, SOLIMP),
+        extra_pairs=contact_pairs(_HAND, _BOLT, SOLIMP),
         goal_sites=(),
     )
     mocap_low = (-0.5, 0.40, -0.15)
@@ -51,13 +51,13 @@ class LockScene(BesideScene):
     bolt_site: str  # near the bolt's end
 
     def place_door(self, data: mujoco.MjData, pos: np.ndarray) -> np.ndarray:
-        """Put the box at `pos`; where the bolt's axis then is."""
+        """Puts the box at `pos` and returns the resulting position of the bolt's axis."""
         data.mocap_pos[self.mocap_id("door")] = pos
         mujoco.mj_kinematics(self.mj_model, data)
         return data.body("lock_link").xpos.copy()
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """The bolt's end, and the door's quaternion w x y z."""
+        """Position of the bolt's end, and the door's quaternion w x y z."""
         return jnp.concatenate([self.site_pos(poses, self.bolt_site), self.body_quat(poses, "door")])
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:

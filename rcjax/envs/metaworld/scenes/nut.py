@@ -13,9 +13,9 @@ from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import TABLE, Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_assembly_peg.xml"
-HANDLE_LENGTH = 0.02  # metres along which the fingers may be anywhere
+HANDLE_LENGTH = 0.02  # metres along which the fingers may grasp it anywhere
 LEVEL = (0.707, 0.0, 0.0, 0.707)  # the nut's quaternion w x y z as it should be
-RING_RADIUS = 0.048  # metres, of the ring's middle; its hole is 29 mm in radius
+RING_RADIUS = 0.048  # metres, to the middle of the ring; the hole has a radius of 29 mm
 _JAW_CORNERS = jaw_corners((0.0, 0.014))
 _HANDLE = Proxy("handle", "asmbly_peg", "box", (0.019, 0.038, 0.016), (0.0, -0.13, 0.0), role="internal")
 _RING = tuple(
@@ -33,7 +33,7 @@ _HANDLE_END = tuple(
     Proxy(f"handle_end{x}", "asmbly_peg", "sphere", (0.003,), (0.016 * x, -0.165, -0.013), role="internal")
     for x in (-1, 1)
 )
-# The peg's top is flat, a capsule's round: that ends 12 mm higher.
+# The peg's top is flat and the capsule's is round, so the capsule ends 12 mm higher.
 _PEG = Proxy("peg", "peg", "capsule", (0.02, 0.042), (0.0, 0.0, 0.0), role="internal")
 _PAIRS = (
     *grip_pairs(_JAW_CORNERS, ("handle",), friction=1.3, solimp=SOFT_SOLIMP),
@@ -60,11 +60,11 @@ class NutScene(SawyerEnv):
         data.mocap_pos[self.mocap_id("peg")] = pos
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """The handle, and the nut's quaternion."""
+        """Position of the handle, and the nut's quaternion w x y z."""
         return jnp.concatenate([self.site_pos(poses, "RoundNut-8"), self.body_quat(poses, "RoundNut")])
 
     def nut_grasp(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"], density: str) -> Array:
-        """How well the gripper holds the handle: within 1 cm of its middle, anywhere along it will do."""
+        """How well the gripper holds the handle, anywhere along it within 1 cm of its middle."""
         hand, handle = obs[:3], obs[4:7]
         near_hand = jnp.abs(handle[0] - hand[0]) < HANDLE_LENGTH / 2
         return self.caging(

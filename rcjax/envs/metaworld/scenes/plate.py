@@ -16,9 +16,10 @@ TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07
 
 
-# The puck's two joints keep it flat on the table, which it slides on without friction, as officially: so the table
-# does not meet it. A finger presses it with its tip, or pushes it with its narrow side, in the official finger's eight
-# contacts: fewer would yield more, as each brings its own stiffness. Hence spheres of the same place.
+# The puck's two joints keep it flat on the table, on which it slides without friction, as in the official scene. So it
+# does not collide with the table. A finger presses it with its tip or pushes it with its narrow side. The official
+# finger has eight contacts there, and fewer would be softer, as each adds its own stiffness. So several spheres are at
+# the same place.
 _PUCK = Proxy("puck", "goal_slidex", "box", (0.05, 0.05, 0.015), role="internal")
 _CORNERS = ((0.0005, -0.0115), (0.0025, -0.0115), (0.0005, 0.0115), (0.0025, 0.0115))
 _TIPS = tuple(
@@ -30,7 +31,7 @@ _TIPS = tuple(
         Proxy(f"{side}_tip{i}", f"{side}claw", "sphere", (0.015,), (0.03, inwards * 0.0015, 0.0), role="internal"),
     )
 )
-# Of the cabinet, what the puck meets of the posts, the rails and the wall behind, at the puck's height.
+# The parts of the cabinet's posts, rails and back wall that the puck collides with, at the puck's height.
 _RAILS = tuple(
     Proxy(f"rail{i}", "puck_goal", "sphere", (0.008,), (x, y, 0.015), role="internal")
     for i, (x, y) in enumerate(
@@ -63,7 +64,7 @@ class PlateScene(SawyerEnv):
     """The fingers press the puck on the table and drag it."""
 
     def place_puck(self, data: mujoco.MjData, x: float, y: float) -> None:
-        """At rest, `x` and `y` metres from (0, 0.6), and the kinematics up to date."""
+        """Puts the puck, at rest, `x` and `y` metres from (0, 0.6), and brings the kinematics up to date."""
         data.joint("goal_slidex").qpos[:] = x
         data.joint("goal_slidey").qpos[:] = y
         data.joint("goal_slidex").qvel[:] = 0.0
@@ -78,8 +79,10 @@ class PlateScene(SawyerEnv):
         return jnp.concatenate([self.geom_pos(poses, "puck"), self.geom_quat_xyzw(poses, "puck")])
 
     def slide_terms(self, state: EnvState, obs: Float[Array, " 39"], margin_ends_at: float) -> dict[str, Array]:
-        """Info: the puck at the target, the fingertips at the puck. Each falls to 0.1 at its distance at reset less
-        `margin_ends_at` metres, beyond the target's radius."""
+        """Returns the terms of the reward: the puck at the target, and the fingertips at the puck.
+
+        Each falls, outside of the target's radius, to 0.1 over its distance at reset minus `margin_ends_at` metres.
+        """
         task, tcp, puck = state.task, self.tcp(state.physics.poses), obs[4:7]
         to_target, to_puck = distance(puck, task.target_pos), distance(tcp, puck)
         place_margin = distance(task.object_init_pos, task.target_pos) - margin_ends_at
@@ -94,7 +97,10 @@ class PlateScene(SawyerEnv):
         }
 
     def drag_reward(self, state: EnvState, obs: Float[Array, " 39"]) -> Reward:
-        """Reach; from 2 up with low fingertips at the puck, by its place; 10 at the goal. For all but plate-slide."""
+        """The version "v2" reward of all tasks except plate-slide.
+
+        It rewards the reach and, from 2 up with low fingertips at the puck, the puck's place; 10 at the goal.
+        """
         tcp = self.tcp(state.physics.poses)
         terms = self.slide_terms(state, obs, margin_ends_at=TARGET_RADIUS)
         dragging = (tcp[2] <= 0.03) & (distance(tcp, obs[4:7]) < 0.07)

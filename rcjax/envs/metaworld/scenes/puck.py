@@ -1,4 +1,4 @@
-"""A small object that lies free on the table, and the wooden puck of the reach, push and pick-place tasks.
+"""A small free object on the table, and the wooden puck of the reach, push and pick-place tasks.
 
 The puck's official collision geom is a cylinder. Here two spheres stand for its side, which finger boxes grip, and
 four small spheres, the feet, for the rim that it rests on.
@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_pull, v1_reach_and_pull
+from rcjax.envs.metaworld.rewards import Terms, distance, hamacher_product, tolerance, v1_pull, v1_reach_and_pull
 from rcjax.envs.metaworld.sawyer import Reward, SawyerEnv
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -17,15 +17,16 @@ from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSp
 
 REST_HEIGHT = 0.0199676407  # metres: where the official puck's centre settles on the official table
 PAD_THRESH = 0.05  # metres along y within which a pad is beside the object
-MIN_DISTANCE = 0.15  # metres in the plane from object to goal; nearer vectors are drawn again
+MIN_DISTANCE = 0.15  # metres in the plane from object to goal; random vectors with less are drawn again
 FOOT_RADIUS = 0.004
 
-# At a friction of 2 MuJoCo's pyramidal cone is a tenth as stiff along the normal as the official elliptic one. So 1 - d
-# is a tenth of the official 0.03 of pads (d: how much of a contact's reference acceleration the solver enforces).
+# At a friction of 2, MuJoCo's pyramidal cone is a tenth as stiff along the normal as the official elliptic one. So
+# 1 - d is a tenth of the official pads' 0.03, where d is the share of a contact's reference acceleration that the
+# solver enforces.
 GRIP_SOLIMP = (0.997, 0.999, 0.01, 0.5, 2.0)
 
-HAND_TORSION = 0.1  # metres: of the fingers' official friction of turning on the spot
-TABLE_SOLREF = (0.015, 1.0)  # of the official contacts between an object and the table
+HAND_TORSION = 0.1  # metres: the fingers' official torsional friction
+TABLE_SOLREF = (0.015, 1.0)  # the official contacts between an object and the table
 TABLE_SOLIMP = (0.945, 0.97, 0.0055, 0.5, 2.0)
 
 WALL = Proxy("wall", "wall", "box", (0.12, 0.01, 0.06), role="scenery")
@@ -38,7 +39,7 @@ FINGERS = tuple(
 
 
 def feet(half_width: float, bottom: float) -> tuple[Proxy, ...]:
-    """Four spheres that touch a table `bottom` above the body's origin, at (+-half_width, +-half_width)."""
+    """Four spheres at (+-half_width, +-half_width) whose lowest points are `bottom` above the body's origin, metres."""
     return tuple(
         Proxy(
             f"foot{i}", "obj", "sphere", (FOOT_RADIUS,), (half_width * x, half_width * y, bottom + FOOT_RADIUS),
@@ -49,7 +50,7 @@ def feet(half_width: float, bottom: float) -> tuple[Proxy, ...]:
 
 
 def puck(radius: float, half_height: float) -> tuple[Proxy, ...]:
-    """The sides of an upright cylinder as two spheres, and its feet on its rim."""
+    """The side of an upright cylinder as two spheres, the fingers, and feet on the cylinder's rim."""
     heights = (-half_height / 4, 0.75 * half_height)  # grasped by its upper part, as fingers end above the table
     sides = (
         Proxy(f"side{i}", "obj", "sphere", (radius,), (0.0, 0.0, z), role="internal") for i, z in enumerate(heights)
@@ -57,8 +58,8 @@ def puck(radius: float, half_height: float) -> tuple[Proxy, ...]:
     return (*sides, *FINGERS, *feet(radius / 2**0.5, -half_height))
 
 
-def gripped(proxies: tuple[Proxy, ...]) -> tuple[Pair, ...]:
-    """The sides among `proxies` against the fingers."""
+def finger_pairs(proxies: tuple[Proxy, ...]) -> tuple[Pair, ...]:
+    """Pairs of the fingers with those of `proxies` that are sides of the puck."""
     sides = (proxy.name for proxy in proxies if proxy.name.startswith("side"))
     return tuple(
         Pair(finger.name, side, friction=HAND_FRICTION, margin=MARGIN, solimp=GRIP_SOLIMP)
@@ -67,8 +68,8 @@ def gripped(proxies: tuple[Proxy, ...]) -> tuple[Pair, ...]:
     )
 
 
-def on_table(proxies: tuple[Proxy, ...], friction: float = 1.0) -> tuple[Pair, ...]:
-    """The feet among `proxies` against the table."""
+def table_pairs(proxies: tuple[Proxy, ...], friction: float = 1.0) -> tuple[Pair, ...]:
+    """Pairs of the table with those of `proxies` that are feet."""
     return tuple(Pair(proxy.name, "table", friction=friction) for proxy in proxies if proxy.name.startswith("foot"))
 
 
@@ -77,21 +78,21 @@ _PUCK = puck(0.02, 0.02)
 
 def puck_scene(xml: str) -> SceneSpec:
     """The puck of 4 cm by 4 cm on a bare table."""
-    pairs = (*gripped(_PUCK), *on_table(_PUCK))
+    pairs = (*finger_pairs(_PUCK), *table_pairs(_PUCK))
     return SceneSpec(xml=xml, placed_bodies=(), proxies=(*_PUCK, TABLE), extra_pairs=pairs)
 
 
 def puck_wall_scene(xml: str) -> SceneSpec:
-    """The same with a brick wall, 12 cm high, that stops hand and puck."""
-    pairs = (*gripped(_PUCK), *on_table(_PUCK), Pair("side0", "wall"), Pair("side1", "wall"))
+    """The puck on a table with a brick wall, 12 cm high, that stops hand and puck."""
+    pairs = (*finger_pairs(_PUCK), *table_pairs(_PUCK), Pair("side0", "wall"), Pair("side1", "wall"))
     return SceneSpec(xml=xml, placed_bodies=(), proxies=(*_PUCK, TABLE, WALL), extra_pairs=pairs)
 
 
 def terms(
     to_target: Array, success_radius: float, to_object: Array | float = 0.0, grasp: Array | float = 0.0,
     in_place: Array | float = 0.0,
-) -> dict[str, Array | float]:  # fmt: skip
-    """A reward's terms by Metaworld's names. Version 1 leaves the last three at 0."""
+) -> Terms:  # fmt: skip
+    """A reward's terms by Metaworld's names. Version 1 leaves the last three arguments at 0."""
     return {
         "success": to_target <= success_radius,
         "near_object": jnp.asarray(to_object) <= 0.03,
@@ -102,7 +103,7 @@ def terms(
 
 
 class PuckScene(SawyerEnv):
-    """One free object, placed by the random vector's first three numbers; the last three are the goal's."""
+    """One free object, placed by the random vector's first three numbers; the last three place the goal."""
 
     object_body = "obj"
 
@@ -113,17 +114,17 @@ class PuckScene(SawyerEnv):
         return jnp.concatenate([self.body_pos(poses, self.object_body), self.geom_quat_xyzw(poses, "objGeom")])
 
     def in_place(self, state: EnvState, to_target: Array, radius: float) -> Float[Array, ""]:
-        """1 within `radius` of the target, 0.1 a start's distance outside of it."""
+        """1 within `radius` of the target, falling to 0.1 at a further distance as large as the one at the start."""
         margin = distance(state.task.object_init_pos, state.task.target_pos)
         return tolerance(to_target, 0.0, radius, margin, "long_tail")
 
     def pad_caging(
         self, state: EnvState, object_pos: Float[Array, " 3"], radius: float, xz_thresh: float
     ) -> tuple[Float[Array, ""], Float[Array, " 2"], Float[Array, " 2"]]:
-        """How well the pads enclose the object; how far each is to its side along y; and the margins of that.
+        """Returns how well the pads enclose the object, each pad's distance from it along y, and the margins of those.
 
-        Unlike in `rewards.caging_reward` a pad on the wrong side of the object is outside, and margins are those of
-        the object now, not at its start.
+        Unlike in `rewards.caging_reward`, a pad on the wrong side of the object counts as outside, and the margins are
+        those of the object's present position, not of its initial one.
         """
         task, poses = state.task, state.physics.poses
         left, right = self.site_pos(poses, "leftpad")[1], self.site_pos(poses, "rightpad")[1]
@@ -138,14 +139,14 @@ class PuckScene(SawyerEnv):
     def pinching(
         self, state: EnvState, object_pos: Float[Array, " 3"], *, radius: float, slack: float, xz_thresh: float
     ) -> Float[Array, ""]:
-        """The caging, and once it is good whether both pads are within `slack` of the object."""
+        """Rewards caging and, once it is good, both pads within `slack` metres of the object."""
         caging, gaps, margins = self.pad_caging(state, object_pos, radius, xz_thresh)
         tight = tolerance(gaps, radius, radius + slack, margins, "long_tail")
         pinched = jnp.where(caging > 0.95, hamacher_product(tight[0], tight[1]), 0.0)
         return (caging + pinched) / 2
 
     def push_v1(self, state: EnvState, obs: Float[Array, " 39"], success_radius: float) -> Reward:
-        """Reward of version "v1" of the tasks that push the object along the table."""
+        """The version "v1" reward of the tasks that push the object along the table."""
         task, pos = state.task, obs[4:7]
         to_target = distance(pos[:2], task.target_pos[:2])
         max_push = distance(task.object_init_pos[:2], task.target_pos[:2])
@@ -155,8 +156,7 @@ class PuckScene(SawyerEnv):
     def pick_v1(
         self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"], lift: float = 0.04
     ) -> Reward:
-        """Reward of version "v1" of the tasks that lift the object: reach, up to `lift` metres of height, and the
-        pull."""
+        """The version "v1" reward of the tasks that lift the object: reach, lift by `lift` metres, and the pull."""
         task, pos, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
         to_object, to_target = distance(pos, tcp), distance(pos, task.target_pos)
         start_height = task.object_init_pos[2]

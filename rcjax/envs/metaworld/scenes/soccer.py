@@ -1,7 +1,7 @@
 """The ball and the goal of soccer.
 
-Fingers push the ball from both sides of its middle, and it slides on the table, stuck to a finger, more than it rolls.
-Only the official friction cone and softness lead it along the official way.
+Fingers push the ball from both sides of its middle. It sticks to a finger and slides on the table more than it rolls.
+Only the official friction cone and softness reproduce its official path.
 """
 
 from rcjax.envs.metaworld.hand import PALM, TIP_CORNERS
@@ -9,7 +9,7 @@ from rcjax.envs.metaworld.scenes.puck import FINGERS, HAND_TORSION, TABLE_SOLIMP
 from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec
 
 BALL_RADIUS = 0.026  # metres
-_PAD_SOLIMP = (0.97, 0.99, 0.01, 0.5, 2.0)  # of the official contacts between pads and the ball
+_PAD_SOLIMP = (0.97, 0.99, 0.01, 0.5, 2.0)  # the official contacts between pads and the ball
 _LEAN = (0.98919, 0.14660, 0.0, 0.0)  # the back leans forward by 17 degrees
 
 _BALL = Proxy("ball", "soccer_ball", "sphere", (BALL_RADIUS,), role="internal")
@@ -19,7 +19,7 @@ _GOAL = (
     Proxy("back", "goal_whole", "box", (0.103, 0.0072, 0.0862), (0.0, 0.0315, 0.0825), _LEAN, role="internal"),
     Proxy("bar", "goal_whole", "box", (0.09, 0.039, 0.0055), (0.0, -0.025, 0.1595), role="internal"),
 )
-# The gripper's base, above the fingers, runs into the goal before they reach its back.
+# The gripper's base, above the fingers, collides with the goal before the fingers reach the goal's back.
 _BASE = PALM
 
 SOCCER_SCENE = SceneSpec(

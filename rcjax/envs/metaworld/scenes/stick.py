@@ -16,22 +16,22 @@ from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import ALONG_X, ALONG_Y, HAND_FRICTION, TABLE, Pair, Proxy, SceneSpec
 
-THERMOS_POS = np.array([0.2, 0.6, 0.0])  # metres: its base, which nothing moves
-STICK_HEIGHT = 0.02  # of its centre as it lies
+THERMOS_POS = np.array([0.2, 0.6, 0.0])  # metres: the position of its base, which nothing moves
+STICK_HEIGHT = 0.02  # metres: the height of its centre as it lies
 STICK_HALF = np.array([0.05, 0.02, 0.02])
-LIFT = 0.04  # metres that version 1 wants the stick lifted by
+LIFT = 0.04  # metres by which version 1 has the stick lifted
 PAD_HALF = np.array([0.045, 0.003, 0.015])
-# The official reset pulls the arm into the thermos and leaves it sliding along x at this speed, which it never
-# clears: the thermos drifts to the end of its joint, where stick-push's goal is.
+# The official reset pulls the arm into the thermos and leaves the thermos sliding along x at this speed, which it never
+# resets. So the thermos drifts to the end of its joint, where stick-push's goal is.
 THERMOS_DRIFT = 0.58342566  # metres a second
-INIT_TCP = np.array([0.00417019, 0.6015806, 0.15021768])  # after that bump, 0.3 mm off ours
+INIT_TCP = np.array([0.00417019, 0.6015806, 0.15021768])  # after that collision; 0.3 mm from ours
 
 
 def _internal(name: str, body: str, shape: Literal["sphere", "capsule"], size: tuple, pos: tuple, quat=ALONG_X):
     return Proxy(name, body, shape, size, pos, quat, role="internal")
 
 
-# A finger's box meets a row of spheres in its side of the stick. With a pyramidal cone of friction the light stick
+# A finger's box collides with a row of spheres in its side of the stick. With a pyramidal friction cone the light stick
 # would hop when a finger moves it along the table.
 _FEET = tuple(
     _internal(f"foot{i}", "stick", "sphere", (0.004,), (0.045 * x, 0.016 * y, -0.016))
@@ -49,7 +49,7 @@ _GRIP = tuple(
     for jaw, side in zip(JAWS, ("right", "left"), strict=True)
     for pair in grip_pairs((jaw,), [sphere.name for sphere in _SIDES[side]], friction=HAND_FRICTION)
 )
-# Stick, fingers and palm against the thermos and its handle, all capsules.
+# Stick, fingers and palm collide with the thermos and its handle; all of them are capsules.
 _CORE = _internal("stick_core", "stick", "capsule", (0.02, 0.03), (0.0, 0.0, 0.0))
 _RODS = tuple(
     _internal(f"{side}_rod{i}", f"{side}claw", "capsule", (0.0045, 0.0405), (0.0, 0.0015 * inwards, z))
@@ -86,29 +86,29 @@ SCENE = SceneSpec(
 
 
 class StickScene(SawyerEnv):
-    """The random vector is the stick's place and the goal; the thermos begins at the same place."""
+    """The random vector gives the stick's place and the goal; the thermos always starts at the same place."""
 
     scene = SCENE
 
     def accepts(self, random_vector: np.ndarray) -> bool:
         return bool(np.linalg.norm(random_vector[:2] - random_vector[3:5]) >= 0.1)
 
-    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
-        state = super().reset_state(held, random_vector, start)
+    def reset_state(self, initial_data: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
+        state = super().reset_state(initial_data, random_vector, start)
         return state.replace(task=state.task.replace(init_tcp=INIT_TCP))
 
     def place_thermos(self, data: mujoco.MjData, y: float) -> None:
-        """Slid by `y` metres, drifting."""
+        """Puts the thermos `y` metres along its slide, drifting."""
         data.joint("obj_slidex").qpos[:], data.joint("obj_slidey").qpos[:] = 0.0, y
         data.joint("obj_slidex").qvel[:], data.joint("obj_slidey").qvel[:] = THERMOS_DRIFT, 0.0
 
     def stick_and_thermos(self, poses: Poses, thermos_pos: Float[Array, " 3"]) -> Float[Array, " 14"]:
-        """The stick's pose, and the thermos' with a quaternion that reads zeros."""
+        """Poses of the stick and of the thermos, the latter with zeros for a quaternion."""
         stick = jnp.concatenate([self.body_pos(poses, "stick"), self.geom_quat_xyzw(poses, "objGeom")])
         return jnp.concatenate([stick, thermos_pos, jnp.zeros(4)])
 
     def pads_touch_stick(self, poses: Poses) -> Bool[Array, ""]:
-        """Whether both pads overlap the stick, as official boxes: for the official test, that both press on it."""
+        """Whether both pads overlap the stick, as official boxes. The official code asks whether both press on it."""
         touching = [
             boxes_overlap(
                 self.geom_pos(poses, "objGeom"), self._turn(poses, "objGeom"), STICK_HALF,
@@ -124,10 +124,11 @@ class StickScene(SawyerEnv):
     def stick_v1(
         self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"], widths: tuple[float, float]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Reward of version "v1": lift the stick, bring it to the thermos, move that; and its distance to the goal.
+        """Returns the version "v1" reward, and the distance of "the thermos" to the goal.
 
-        `widths` are those of the reward's last term. As officially, "the thermos" is at the observation's numbers 6 to
-        8, which are the stick's height and part of its quaternion.
+        It rewards lifting the stick, bringing it to the thermos and moving the thermos. `widths` are those of the last
+        of these terms. As in the official code, "the thermos" is at the observation's numbers 6 to 8, which are the
+        stick's height and part of its quaternion.
         """
         task, stick, thermos, tcp = state.task, obs[4:7], obs[6:9], self.tcp(state.physics.poses)
         start = task.constants["stick_init_pos"]
@@ -145,15 +146,15 @@ class StickScene(SawyerEnv):
         max_move = distance(jnp.asarray(THERMOS_POS[:2]), task.target_pos[:2])
         peaks = sum(jnp.exp(-(to_goal**2) / width) for width in widths)
         move = 1000.0 * (max_move - to_goal) + 2000.0 * peaks
-        moved = jnp.maximum(to_place + jnp.where(to_thermos < 0.05, move, 0.0), 0.0)
-        return 100.0 * height + jnp.where(picked & (to_stick < 0.1), moved, 0.0) - reach, to_goal
+        place = jnp.maximum(to_place + jnp.where(to_thermos < 0.05, move, 0.0), 0.0)
+        return 100.0 * height + jnp.where(picked & (to_stick < 0.1), place, 0.0) - reach, to_goal
 
 
 def boxes_overlap(
     center1: Float[Array, " 3"], turn1: Float[Array, "3 3"], half1: np.ndarray,
     center2: Float[Array, " 3"], turn2: Float[Array, "3 3"], half2: np.ndarray,
 ) -> Bool[Array, ""]:  # fmt: skip
-    """Whether two boxes do, by the separating-axis theorem. Columns of `turn` are a box's axes."""
+    """Whether two boxes overlap, by the separating-axis theorem. Columns of `turn` are a box's axes."""
     axes1, axes2 = turn1.T, turn2.T
     crosses = jnp.cross(axes1[:, None], axes2[None]).reshape(9, 3)
     axes = jnp.concatenate([axes1, axes2, crosses])

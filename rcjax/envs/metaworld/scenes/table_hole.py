@@ -1,15 +1,15 @@
 """The thick table with a rectangular hole and the cube, for hand-insert and sweep-into.
 
-The hole is 16 cm by 16 cm and 5 cm deep; its bottom is at a height of 0, the table's top at 5 cm. The cube's inertia is
-that of a mountain: it never turns.
+The hole is 16 cm by 16 cm and 5 cm deep; its bottom is at a height of 0, the table's top at 5 cm. The cube's moment of
+inertia is so large that it never turns.
 """
 
-from rcjax.envs.metaworld.scenes.cube import cube, fingers, gripped
-from rcjax.envs.metaworld.scenes.puck import GRIP_SOLIMP, on_table
+from rcjax.envs.metaworld.scenes.cube import cube, finger_pairs, fingers
+from rcjax.envs.metaworld.scenes.puck import GRIP_SOLIMP, table_pairs
 from rcjax.envs.scenes import HAND_FRICTION, MARGIN, TABLE, Pair, Proxy, SceneSpec, internal
 
 CUBE_REST_HEIGHT = 0.0699681036  # metres: where the official cube's centre settles on the official table
-# The cube weighs 10 g, so contacts with it are soft, and the official ones are many: eight points to a finger.
+# The cube weighs 10 g, so contacts with it are soft, and the official ones are many: eight points per finger.
 _GRIP_SOLIMP = (0.9993, 0.9998, 0.01, 0.5, 2.0)
 _THICKNESS = 0.05  # half of it, metres
 _TOP = (
@@ -32,8 +32,8 @@ TABLE_HOLE_SCENE = SceneSpec(
     placed_bodies=(),
     proxies=(*_CUBE, *_POINTS, *_TIPS, _BOTTOM, *_TOP),
     extra_pairs=(
-        *gripped(_POINTS, _GRIP_SOLIMP),
-        *on_table(_CUBE),
+        *finger_pairs(_POINTS, _GRIP_SOLIMP),
+        *table_pairs(_CUBE),
         *(Pair(foot, top.name) for foot in _FEET for top in _TOP),
         *(
             Pair(tip.name, part.name, 3, HAND_FRICTION, MARGIN, solimp=GRIP_SOLIMP)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import distance, funnel, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward
-from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
+from rcjax.envs.metaworld.scenes.free import place_free, settled_pose_as_in_xml
 from rcjax.envs.metaworld.scenes.nut import XML, NutScene, level_reward
 from rcjax.envs.mjx_env import EnvState
 
@@ -23,7 +23,7 @@ PEG_HEIGHT = 0.05  # from the peg's middle to its top
 
 
 class Assembly(NutScene):
-    """The nut lies before the peg; the goal is the peg's top."""
+    """The nut lies in front of the peg; the goal is the peg's top."""
 
     task = "assembly"
     goal_low = (-0.1, 0.75, 0.1)
@@ -34,14 +34,14 @@ class Assembly(NutScene):
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         nut_pos, target_pos = np.split(random_vector, 2)
-        place_free(data, nut_pos, settled_as_in_xml(XML, tuple(self.hand_init_pos))[3:])
+        place_free(data, nut_pos, settled_pose_as_in_xml(XML, tuple(self.hand_init_pos))[3:])
         self.place_peg(data, target_pos - np.array([0.0, 0.0, PEG_HEIGHT]))
         mujoco.mj_kinematics(self.mj_model, data)
         constants = {"handle_height": data.site("RoundNut-8").xpos[2]}
         return Placement(target_pos=target_pos, object_init_pos=nut_pos, constants=constants)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging of the handle and place of the nut, while it is level; 10 around the peg."""
+        """Rewards caging the handle and placing the nut, scaled by how level that is; 10 once it is around the peg."""
         center = self.site_pos(state.physics.poses, "RoundNut")
         grasped = self.nut_grasp(state, obs, action, "medium")
         in_place, success = _place_reward(center, state.task.target_pos)
@@ -56,7 +56,7 @@ class Assembly(NutScene):
         }
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach, lift and place; and, once over the peg, the way down."""
+        """Rewards reaching, lifting and placing and, once the nut is over the peg, lowering it."""
         task, poses, handle = state.task, state.physics.poses, obs[4:7]
         tcp, nut, start = self.tcp(poses), self.body_pos(poses, "RoundNut"), task.constants["handle_height"]
         lift = Lift(height=nut[2], start=start, target=start + LIFT_BY)
@@ -79,8 +79,10 @@ class Assembly(NutScene):
 
 
 def _place_reward(center: Float[Array, " 3"], target_pos: Float[Array, " 3"]) -> tuple[Array, Array]:
-    """How near the nut is to a funnel over the peg, and whether it is around the peg; the funnel's neck is wider
-    then."""
+    """Returns how near the nut is to a funnel over the peg, and whether it is around the peg.
+
+    The funnel's neck is wider once the nut is around the peg.
+    """
     radius = jnp.linalg.norm(target_pos[:2] - center[:2])
     success = (radius < ALIGNED_RADIUS) & (target_pos[2] > center[2])
     neck = jnp.where(success, 0.02, 0.01)

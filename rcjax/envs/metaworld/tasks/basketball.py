@@ -12,7 +12,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.hand import BASE_CORNERS
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
-from rcjax.envs.metaworld.scenes.edges import touching
+from rcjax.envs.metaworld.scenes.edges import contact_pairs
 from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.metaworld.scenes.puck import PuckScene
@@ -23,9 +23,9 @@ from rcjax.envs.scenes import ALONG_X, ALONG_Y, TABLE, Pair, Proxy, SceneSpec
 TARGET_RADIUS = 0.08  # metres, with height counted twice
 DUNK_HEIGHT = 0.3  # just over the hoop
 BALL_RADIUS = 0.03
-LIFT = 0.3  # metres that version 1 wants the ball lifted by
+LIFT = 0.3  # metres by which version 1 has the ball lifted
 
-# Two of the same place: a finger's claw and its pad each have a contact officially, and one alone is softer.
+# Two balls at the same place: officially a finger's claw and its pad have a contact each, and one alone is softer.
 _BALLS = tuple(Proxy(f"ball{i}", "bsktball", "sphere", (BALL_RADIUS,), role="internal") for i in range(2))
 _RIM = tuple(
     Proxy(f"rim{i}", "basket_goal", "capsule", (0.01, 0.03), (x, y - 0.083, 0.249), quat, role="internal")
@@ -43,7 +43,7 @@ _SCENE = SceneSpec(
         Pair("ball0", "table"),
         Pair("ball0", "backboard"),
         *(Pair("ball0", part.name) for part in _RIM),
-        *touching(BASE_CORNERS, _RIM),
+        *contact_pairs(BASE_CORNERS, _RIM),
     ),
     goal_sites=(),
     solver_iterations=8,
@@ -51,7 +51,7 @@ _SCENE = SceneSpec(
 
 
 class Basketball(PuckScene):
-    """The ball lies before the basket; the goal is the hoop's middle."""
+    """The ball lies in front of the basket; the goal is the hoop's middle."""
 
     task = "basketball"
     scene = _SCENE
@@ -70,11 +70,11 @@ class Basketball(PuckScene):
         return Placement(target_pos=basket_pos + np.array([0.0, -0.083, 0.25]), object_init_pos=ball_pos)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """The ball, and its quaternion w x y z."""
+        """Position of the ball and its quaternion w x y z."""
         return jnp.concatenate([self.body_pos(poses, "bsktball"), self.body_quat(poses, "bsktball")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Grasp times place, more with the ball lifted, 10 over the hoop, where height counts twice."""
+        """Rewards grasp times place, more with the ball lifted; 10 over the hoop. Height counts twice in the place."""
         task, ball = state.task, obs[4:7]
         target, scale = task.target_pos.at[2].set(DUNK_HEIGHT), jnp.array([1.0, 1.0, 2.0])
         to_target, margin = (

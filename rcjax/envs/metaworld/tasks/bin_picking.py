@@ -16,8 +16,8 @@ from rcjax.envs.metaworld.hand import TIP_CORNERS
 from rcjax.envs.metaworld.pick_v1 import Lift, reach_reward
 from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.edges import touching
-from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
+from rcjax.envs.metaworld.scenes.edges import contact_pairs
+from rcjax.envs.metaworld.scenes.free import place_free, settled_pose_as_in_xml
 from rcjax.envs.metaworld.scenes.grip import JAW_CORNERS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -44,7 +44,7 @@ _PAIRS = (
     *grip_pairs(JAW_CORNERS, ("cube",)),
     *(Pair(foot.name, "floor") for foot in _FEET),
     *(Pair(foot.name, wall.name) for foot in _BOTTOM for wall in _WALLS),
-    *touching(TIP_CORNERS, _WALLS),
+    *contact_pairs(TIP_CORNERS, _WALLS),
 )
 
 
@@ -70,7 +70,7 @@ class BinPicking(SawyerEnv):
     prompt = "robot moving green cube to other bin"
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        rest = settled_as_in_xml(XML, tuple(self.hand_init_pos))
+        rest = settled_pose_as_in_xml(XML, tuple(self.hand_init_pos))
         cube_pos = np.array([*random_vector[:2], rest[2]])
         place_free(data, cube_pos, rest[3:])
         return Placement(target_pos=np.array(TARGET_POS), object_init_pos=cube_pos)
@@ -84,7 +84,7 @@ class BinPicking(SawyerEnv):
         return state.replace(task=state.task.replace(memory={"first_distance": first}))
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place, more while the cube is carried above the bins' walls, 10 at the goal."""
+        """Rewards caging times place, more while the cube is carried above the bins' walls; 10 at the goal."""
         task, hand, cube = state.task, obs[:3], obs[4:7]
         to_target = distance(cube, task.target_pos)
         in_place = tolerance(to_target, 0.0, TARGET_RADIUS, task.memory["first_distance"], "long_tail")
@@ -108,7 +108,7 @@ class BinPicking(SawyerEnv):
         }
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach, lift and place; the gripper opens over the bin."""
+        """Rewards reaching, lifting and placing, and opening the gripper over the bin."""
         task, cube, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
         start = task.object_init_pos[2]
         lift = Lift(height=cube[2], start=start, target=start + LIFT_BY)
@@ -134,6 +134,6 @@ class BinPicking(SawyerEnv):
 
 
 def _above_floor(hand: Array, *centers: Array) -> Array:
-    """1 where the hand is above the lower of the funnels over the bins, whose walls it would run into."""
+    """1 where the hand is above the lower of the funnels over the bins; below, it would run into their walls."""
     radii = jnp.stack([distance(hand[:2], center[:2]) for center in centers])
     return above_floor(hand[2], jnp.min(funnel(radii, FUNNEL_RADIUS, 0.02, 0.2)), 0.05)

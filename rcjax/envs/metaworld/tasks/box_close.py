@@ -14,7 +14,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import PULL_SUBSTEPS, Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.free import place_free, settled
+from rcjax.envs.metaworld.scenes.free import place_free, settled_pose
 from rcjax.envs.metaworld.scenes.grip import PALM_BAR, SOFT_SOLIMP, grip_pairs, jaw_corners
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -52,7 +52,7 @@ _PAIRS = (
 
 
 class BoxClose(SawyerEnv):
-    """The lid lies before the box; the goal is its place on it."""
+    """The lid lies in front of the box; the goal is its place on the box."""
 
     task = "box-close"
     scene = SceneSpec(
@@ -72,12 +72,15 @@ class BoxClose(SawyerEnv):
         return bool(np.linalg.norm(random_vector[:2] - random_vector[3:5]) >= 0.25)
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        """The official lid falls onto the box first, and comes to lie differently each time. The reset moves the box
-        and goes on for five substeps more."""
+        """Places the box and the lid.
+
+        The official lid first falls onto the box, and it comes to rest differently each time. The reset then moves
+        the box and continues for five more substeps.
+        """
         mujoco.mj_step(self.mj_model, data, nstep=self.frame_skip)
         target_pos = random_vector[3:]
         box_pos = np.array([*target_pos[:2], 0.0])
-        rest = settled(XML, self.hand_init_pos, {"boxbody": box_pos}, PULL_SUBSTEPS + self.frame_skip)
+        rest = settled_pose(XML, self.hand_init_pos, {"boxbody": box_pos}, PULL_SUBSTEPS + self.frame_skip)
         lid_pos = np.array([*random_vector[:2], LID_HEIGHT])
         data.mocap_pos[self.mocap_id("boxbody")] = box_pos
         place_free(data, lid_pos, rest[3:])
@@ -90,7 +93,10 @@ class BoxClose(SawyerEnv):
         return jnp.concatenate([lid_pos, self.body_quat(poses, "boxbodytop")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Hand at the lid and gripper closing, lid at its place; 10 on the box; all of it less where it is tilted."""
+        """Rewards the hand at the lid with the gripper closing, and the lid at its place; 10 on the box.
+
+        All of it is less where the lid is tilted.
+        """
         lid, target_pos = obs[4:7], state.task.target_pos
         grab = (jnp.clip(action[3], -1.0, 1.0) + 1.0) / 2.0
         level = jnp.maximum(1.0 - jnp.linalg.norm(obs[7:11] - jnp.asarray(LEVEL)) / 0.2, 0.0)
@@ -110,7 +116,7 @@ class BoxClose(SawyerEnv):
         }
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach, lift and place."""
+        """Rewards reaching, lifting and placing."""
         task, lid, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
         start = task.constants["handle_height"]
         lift = Lift(height=lid[2], start=start, target=start + LIFT_BY)
@@ -133,7 +139,7 @@ class BoxClose(SawyerEnv):
 
 
 def _ready_to_lift(hand: Float[Array, " 3"], knob: Float[Array, " 3"]) -> Float[Array, ""]:
-    """The hand at the handle, and not below a funnel over it, which it would run into."""
+    """1 with the hand at the handle; less below a funnel over the handle, where the hand would run into it."""
     floor = funnel(distance(hand[:2], knob[:2]), FUNNEL_RADIUS, 0.04, 0.4)
     above = above_floor(hand[2], floor, floor / 2.0)
     return hamacher_product(above, tolerance(distance(hand, knob), 0.0, 0.02, 0.5, "long_tail"))

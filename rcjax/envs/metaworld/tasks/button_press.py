@@ -38,7 +38,7 @@ class ButtonPress(ButtonScene):
         return self.button_pose(poses, (0.0, -0.193, 0.0))
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Closed fingers near the button, and once there how far it is in."""
+        """Rewards closed fingers near the button and, once they are there, how far it is pressed in."""
         del action
         task, button = state.task, obs[4:7]
         to_button = distance(button, self.tcp(state.physics.poses))

@@ -7,7 +7,7 @@ from rcjax.envs.metaworld.scenes.button import TopdownScene, button_scene
 
 
 class ButtonPressTopdown(TopdownScene):
-    """Nothing stands before the box."""
+    """Nothing stands in front of the box."""
 
     task = "button-press-topdown"
     scene = button_scene("press_topdown")

@@ -7,7 +7,7 @@ from rcjax.envs.metaworld.scenes.button import TopdownScene, button_scene
 
 
 class ButtonPressTopdownWall(TopdownScene):
-    """A wall stands before the box, on its right."""
+    """A wall stands in front of the box, on its right."""
 
     task = "button-press-topdown-wall"
     scene = button_scene("press_topdown_wall")

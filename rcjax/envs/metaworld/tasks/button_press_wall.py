@@ -32,7 +32,7 @@ class ButtonPressWall(ButtonScene):
         self.place_box(data, random_vector)
         target_pos = data.site("hole").xpos.copy()
         apart = np.abs(target_pos - data.site("buttonStart").xpos)
-        # Version 1 takes the height where version 2 takes the depth: no travel at all.
+        # Version 1 uses the height where version 2 uses the depth, so that there is no travel at all.
         constants = {"travel": apart[1], "travel_v1": apart[2]}
         return Placement(target_pos=target_pos, object_init_pos=random_vector, constants=constants)
 
@@ -40,7 +40,7 @@ class ButtonPressWall(ButtonScene):
         return self.button_pose(poses, (0.0, -0.193, 0.0))
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Closed fingers on the way to the button; once there open ones, and how far the button is in."""
+        """Rewards closed fingers on the way to the button; once there, open ones and how far it is pressed in."""
         del action
         task, button = state.task, obs[4:7]
         to_button = distance(button, self.tcp(state.physics.poses))

@@ -45,7 +45,7 @@ class CoffeeButton(CoffeeScene):
         return jnp.concatenate([self.site_pos(poses, "buttonStart"), jnp.array([1.0, 0.0, 0.0, 0.0])])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Open fingers near the button, and once there how far it is in."""
+        """Rewards open fingers near the button and, once they are there, how far it is pressed in."""
         del action
         task, button = state.task, obs[4:7]
         to_button = distance(button, self.tcp(state.physics.poses))

@@ -17,7 +17,7 @@ from rcjax.envs.mjx_env import EnvState
 
 
 class CoffeePull(CoffeePush):
-    """The mug stands under the spout; the goal lies towards the robot. The reward is coffee-push's."""
+    """The mug stands under the spout; the goal lies towards the robot. The reward is the one of coffee-push."""
 
     task = "coffee-pull"
     goal_low = (-0.1, 0.55, -0.001)
@@ -33,7 +33,7 @@ class CoffeePull(CoffeePush):
         return Placement(target_pos=target_pos, object_init_pos=mug_pos)
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """The pull, less a length that is not the reach: of the mug's x and y and the fingertips' z at reset."""
+        """Rewards the pull, minus the norm of the mug's x and y and the fingertips' z at reset, not minus the reach."""
         task, mug = state.task, obs[4:7]
         _, terms = super().reward_v1(state, obs, action)
         reach = distance(mug, self.tcp(state.physics.poses))

@@ -20,7 +20,7 @@ SUCCESS_RADIUS = 0.07  # metres
 
 
 class CoffeePush(CoffeeScene):
-    """The mug stands before the machine; the goal lies under the spout."""
+    """The mug stands in front of the machine; the goal lies under the spout."""
 
     task = "coffee-push"
     scene = PUSH_SCENE
@@ -44,7 +44,7 @@ class CoffeePush(CoffeeScene):
         return self.mug_pose(poses)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place, more with the hand at the mug, 10 at the goal; x and y count twice as much as z."""
+        """Rewards caging times place, more with the hand at the mug; 10 at the goal. x and y count double."""
         task, mug = state.task, obs[4:7]
         scale = jnp.array([2.0, 2.0, 1.0])
         scaled_distance = distance(mug * scale, task.target_pos * scale)

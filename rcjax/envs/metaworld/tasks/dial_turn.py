@@ -12,7 +12,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.hand import FINGER_CORNERS
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.edges import touching
+from rcjax.envs.metaworld.scenes.edges import contact_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import TABLE, Proxy, SceneSpec
@@ -39,7 +39,7 @@ class DialTurn(SawyerEnv):
             Proxy("foot", "dial", "box", (0.042, 0.042, 0.018), (0.0, 0.0, 0.018), role="scenery"),
             TABLE,
         ),
-        extra_pairs=touching(FINGER_CORNERS, (_KNOB,)),
+        extra_pairs=contact_pairs(FINGER_CORNERS, (_KNOB,)),
     )
     goal_low = (-0.1, 0.73, 0.0299)
     goal_high = (0.1, 0.83, 0.0301)
@@ -56,14 +56,14 @@ class DialTurn(SawyerEnv):
         return Placement(target_pos=target_pos, object_init_pos=random_vector, constants=constants)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """A point on the dial's rim by its mark, and the base's quaternion w x y z."""
+        """Position of a point on the dial's rim at its mark, and the base's quaternion w x y z."""
         w, _, _, z = poses.body_quat[self.mj_model.joint("knob_Joint_1").bodyid[0]]
         towards_mark = jnp.stack([2.0 * w * z, z * z - w * w, jnp.zeros(())])
         mark = self.body_pos(poses, "dial") + DIAL_RADIUS * towards_mark
         return jnp.concatenate([mark, self.body_quat(poses, "dial")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Closed fingers beside the mark times place."""
+        """Rewards closed fingers beside the mark, times place."""
         task, mark = state.task, obs[4:7]
         push_init = task.constants["push_init"]
         to_target = distance(mark, task.target_pos)
@@ -83,7 +83,7 @@ class DialTurn(SawyerEnv):
         }
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """As `rewards.v1_reach_and_pull`, with a pull that is narrower."""
+        """Like `rewards.v1_reach_and_pull`, with a narrower pull."""
         del action
         mark = obs[4:7]
         d, reach = jnp.abs(mark[1] - state.task.target_pos[1]), distance(mark, self.tcp(state.physics.poses))

@@ -3,8 +3,6 @@
 Source: metaworld 3.0.0, `sawyer_disassemble_peg_v3.py`.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -12,9 +10,9 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import LIFT_SCALE, Lift, place_span, reach_reward
-from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import Terms, distance, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward
-from rcjax.envs.metaworld.scenes.free import place_free, settled
+from rcjax.envs.metaworld.scenes.free import place_free, settled_pose
 from rcjax.envs.metaworld.scenes.nut import XML, NutScene, level_reward
 from rcjax.envs.mjx_env import EnvState
 
@@ -36,15 +34,15 @@ class Disassemble(NutScene):
     prompt = "robot lifting nut off peg"
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        """The official nut is turned by the peg where that is put through it."""
+        """Places the peg and the nut around it. The peg turns the official nut as it is put through it."""
         nut_pos = random_vector[:3]
         peg_pos = nut_pos + np.array(PEG_MIDDLE)
-        place_free(data, nut_pos, settled(XML, self.hand_init_pos, {"peg": peg_pos})[3:])
+        place_free(data, nut_pos, settled_pose(XML, self.hand_init_pos, {"peg": peg_pos})[3:])
         self.place_peg(data, peg_pos)
         return Placement(target_pos=nut_pos + np.array([0.0, 0.0, RAISE_BY]), object_init_pos=nut_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging of the handle and height of the nut, while it is level; 10 above the goal."""
+        """Rewards caging the handle and the height of the nut, scaled by how level it is; 10 above the goal."""
         task, center = state.task, self.site_pos(state.physics.poses, "RoundNut")
         grasped, level = self.nut_grasp(state, obs, action, "high"), level_reward(obs)
         error = distance(task.target_pos + jnp.array([0.0, 0.0, 0.1]), center)
@@ -54,7 +52,10 @@ class Disassemble(NutScene):
         return jnp.where(success, 10.0, reward), _terms(success, level, grasped, in_place)
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach, lift and place; nothing but a full lift's worth once the nut is off to a side of the peg."""
+        """Rewards reaching, lifting and placing.
+
+        Once the nut is off to a side of the peg, the reward of a full lift replaces those of reaching and lifting.
+        """
         task, poses, handle = state.task, state.physics.poses, obs[4:7]
         tcp, start = self.tcp(poses), task.object_init_pos[2]
         lift = Lift(height=handle[2], start=start, target=start + LIFT_BY)
@@ -69,7 +70,7 @@ class Disassemble(NutScene):
         return reward, _terms(obs[6] > task.target_pos[2], 0.0, 0.0, 0.0)
 
 
-def _terms(success: Array, level: Array | float, grasped: Array | float, in_place: Array | float) -> dict[str, Any]:
+def _terms(success: Array, level: Array | float, grasped: Array | float, in_place: Array | float) -> Terms:
     return {
         "success": success,
         "near_object": level,

@@ -3,15 +3,13 @@
 Source: metaworld 3.0.0, `sawyer_door_close_v3.py`.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import mujoco
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, tolerance
+from rcjax.envs.metaworld.rewards import Terms, distance, tolerance
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.door import DoorScene
 from rcjax.envs.mjx_env import EnvState
@@ -22,7 +20,7 @@ SUCCESS_RADIUS = 0.08
 
 
 class DoorClose(DoorScene):
-    """The door stands open at a right angle; the goal is its handle's place shut."""
+    """The door stands open at a right angle; the goal is its handle's place when it is shut."""
 
     task = "door-close"
     hand_init_pos = (-0.5, 0.6, 0.2)
@@ -37,7 +35,7 @@ class DoorClose(DoorScene):
         return Placement(target_pos=target_pos, object_init_pos=random_vector, constants=constants)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Hand at the target and handle at the target; 10 once shut."""
+        """Rewards the hand and the handle at the target; 10 once the door is shut."""
         del action
         task, tcp, handle = state.task, self.tcp(state.physics.poses), obs[4:7]
         to_target = distance(handle, task.target_pos)
@@ -54,7 +52,7 @@ class DoorClose(DoorScene):
         return reward, _terms(to_target, 0.0)
 
 
-def _terms(to_target: Array, hand_in_place: Array | float) -> dict[str, Any]:
+def _terms(to_target: Array, hand_in_place: Array | float) -> Terms:
     return {
         "success": to_target <= SUCCESS_RADIUS,
         "near_object": 0.0,

@@ -32,9 +32,9 @@ class DoorLock(LockScene):
         return Placement(target_pos=axis + TARGET_OFFSET, object_init_pos=axis, constants=constants)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Open fingers at the bolt, and how far it is down.
+        """Rewards open fingers at the bolt, and how far it is turned down.
 
-        The official margin of the reach is the left pad's distance now, not that at reset.
+        The official margin of the reach is the left pad's present distance, not the one at reset.
         """
         del action
         bolt, left_pad = obs[4:7], self.site_pos(state.physics.poses, "leftpad")

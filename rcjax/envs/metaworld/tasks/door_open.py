@@ -19,7 +19,7 @@ FUNNEL_RADIUS = 0.12
 
 
 class DoorOpen(DoorScene):
-    """The door is shut; the goal lies where its handle comes when it stands open."""
+    """The door is shut; the goal is its handle's place when it is open."""
 
     task = "door-open"
     goal_low = (-0.3, 0.4, 0.1499)
@@ -33,7 +33,7 @@ class DoorOpen(DoorScene):
         return Placement(target_pos=target_pos, object_init_pos=random_vector, constants=constants)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Hand ready behind the handle, gripper closing, door opening; 10 once open."""
+        """Rewards the hand ready behind the handle, the gripper closing and the door opening; 10 once it is open."""
         angle = self.joint_qpos(state, "doorjoint")  # negative when open
         grab = (jnp.clip(action[3], -1.0, 1.0) + 1.0) / 2.0
         ready = _ready_to_open(obs[:3], obs[4:7] + jnp.array([-0.05, 0.0, 0.0]))
@@ -64,7 +64,7 @@ class DoorOpen(DoorScene):
 
 
 def _ready_to_open(hand: Float[Array, " 3"], handle: Float[Array, " 3"]) -> Float[Array, ""]:
-    """The hand between handle and door, and not below a funnel over the handle, which it would run into."""
+    """1 with the hand between handle and door; less below a funnel over the handle, where it would run into it."""
     radius = distance(hand[:2], handle[:2])
     floor = funnel(radius, FUNNEL_RADIUS, 0.04, 0.4)
     to_place = jnp.linalg.norm(hand - handle - jnp.array([0.05, 0.03, -0.01]))

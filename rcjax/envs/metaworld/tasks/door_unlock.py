@@ -15,7 +15,7 @@ from rcjax.envs.metaworld.scenes.lock import LOCK_LENGTH, SUCCESS_RADIUS, LockSc
 from rcjax.envs.mjx_env import EnvState
 
 AXIS_WEIGHTS = (0.25, 1.0, 0.5)  # of x, y, z in the distance between hand and bolt
-SHOULDER = (0.0, 0.055, 0.07)  # metres: the point of the hand that pushes, from its origin
+SHOULDER = (0.0, 0.055, 0.07)  # metres, from the hand's origin to the point of it that pushes
 TARGET_OFFSET = np.array([0.1, -0.04, 0.0])  # metres from the bolt's axis
 LOCKED_ANGLE = 1.5708  # radians
 
@@ -38,7 +38,7 @@ class DoorUnlock(LockScene):
         return Placement(target_pos=axis + TARGET_OFFSET, object_init_pos=axis, constants=constants)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """The hand's shoulder at the bolt, and how far that is turned."""
+        """Rewards the hand's shoulder at the bolt, and how far the bolt is turned."""
         del action
         task, bolt = state.task, obs[4:7]
         shoulder, weights = jnp.asarray(SHOULDER), jnp.asarray(AXIS_WEIGHTS)

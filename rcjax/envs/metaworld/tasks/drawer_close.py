@@ -23,7 +23,7 @@ OPEN_BY = 0.15  # metres that the drawer is pulled out at reset
 
 
 class DrawerClose(DrawerScene):
-    """The drawer is open by 15 cm; the goal is its handle's place shut."""
+    """The drawer is open by 15 cm; the goal is its handle's place when it is shut."""
 
     task = "drawer-close"
     prompt = "robot closing green drawer"
@@ -34,11 +34,11 @@ class DrawerClose(DrawerScene):
         return Placement(target_pos=random_vector + np.array([0.0, -0.16, 0.09]))
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """A point above the handle; the quaternion reads zeros."""
+        """Position of a point above the handle; zeros in place of a quaternion."""
         return jnp.pad(self.body_pos(poses, "drawer_link") + jnp.array([0.0, -0.16, 0.05]), (0, 4))
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach times place, or 10 once shut."""
+        """Rewards reach times place; 10 once the drawer is shut."""
         task, tcp, drawer = state.task, self.tcp(state.physics.poses), obs[4:7]
         to_target, to_drawer = distance(drawer, task.target_pos), distance(drawer, tcp)
         place_margin = jnp.abs(distance(task.object_init_pos, task.target_pos) - TARGET_RADIUS)

@@ -15,7 +15,7 @@ from rcjax.envs.metaworld.scenes.drawer import DrawerScene
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 
-OPEN_BY = 0.2  # metres from the handle's place shut to the goal; the joint ends at 0.16
+OPEN_BY = 0.2  # metres from the handle of the shut drawer to the goal; the joint ends at 0.16
 SUCCESS_RADIUS = 0.03
 
 
@@ -31,12 +31,12 @@ class DrawerOpen(DrawerScene):
         return Placement(target_pos=target_pos, object_init_pos=random_vector)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """The handle."""
+        """Position of the handle, and the drawer's quaternion w x y z."""
         handle = self.body_pos(poses, "drawer_link") + jnp.array([0.0, -0.16, 0.0])
         return jnp.concatenate([handle, self.body_quat(poses, "drawer_link")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Half for opening, half for caging the handle, where x and y count three times as much as z."""
+        """Rewards opening and caging the handle by halves; in the caging, x and y count three times as much as z."""
         del action
         target_pos, hand, handle = state.task.target_pos, obs[:3], obs[4:7]
         to_target, to_hand = distance(handle, target_pos), distance(handle, hand)

@@ -3,8 +3,6 @@
 Source: metaworld 3.0.0, `sawyer_hammer_v3.py`.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 import mujoco
 import numpy as np
@@ -12,28 +10,28 @@ from jax import Array
 from jaxtyping import Float
 
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span
-from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import Terms, distance, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.free import place_free, settled_as_in_xml
+from rcjax.envs.metaworld.scenes.free import place_free, settled_pose_as_in_xml
 from rcjax.envs.metaworld.scenes.grip import JAW_EDGES, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import ALONG_X, TABLE, Pair, Proxy, SceneSpec
 
 XML = "sawyer_xyz/sawyer_hammer.xml"
-HEAD = (0.16, 0.06, 0.0)  # metres from the hammer's origin to its striking face, as it lies at first
+HEAD = (0.16, 0.06, 0.0)  # metres from the hammer's origin to its striking face, as it first lies
 TARGET_POS = (0.24, 0.74, 0.11)
 DRIVEN_IN = 0.09  # metres along the nail's joint
 LIFT_BY = 0.09
 HANDLE_LENGTH = 0.14
-TABLE_SOLIMP = (0.945, 0.97, 0.0055, 0.5, 2.0)  # between the hammer's and the table's
+TABLE_SOLIMP = (0.945, 0.97, 0.0055, 0.5, 2.0)  # between the hammer's official value and the table's
 _HANDLE = Proxy("handle", "hammer", "capsule", (0.02, 0.14), (0.0, 0.0, 0.0), ALONG_X, role="internal")
 _FEET = (
     Proxy("handle_end", "hammer", "sphere", (0.02,), (-0.14, 0.0, 0.0), role="internal"),
     Proxy("head_front", "hammer", "sphere", (0.038,), (0.16, 0.056, 0.0), role="internal"),
     Proxy("head_back", "hammer", "sphere", (0.038,), (0.16, -0.056, 0.0), role="internal"),
 )
-# The head's striking face, its rim and its middle. It hits the nail well above its middle.
+# The head's striking face: its middle and its rim. It hits the nail well above the nail's middle.
 _FACE = tuple(
     Proxy(f"face{i}", "hammer", "sphere", (0.004,), (0.16 + x, 0.068, z), role="internal")
     for i, (x, z) in enumerate(
@@ -67,17 +65,20 @@ class Hammer(SawyerEnv):
     prompt = "robot hammering nail"
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        place_free(data, random_vector, settled_as_in_xml(XML, tuple(self.hand_init_pos))[3:])
+        place_free(data, random_vector, settled_pose_as_in_xml(XML, tuple(self.hand_init_pos))[3:])
         return Placement(target_pos=np.array(TARGET_POS), object_init_pos=random_vector)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 14"]:
-        """The hammer and the nail."""
+        """Poses of the hammer and of the nail."""
         names = ("hammerbody", "nail_link")
         parts = [(self.body_pos(poses, name), self.body_quat(poses, name)) for name in names]
         return jnp.concatenate([number for part in parts for number in part])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging and the head's place, while the hammer lies flat; 10 with the nail driven in and most of that."""
+        """Rewards caging and the head's place, scaled by how flat the hammer lies.
+
+        10 with the nail driven in, as long as the rest of the reward is above 5.
+        """
         hand, hammer, target_pos = obs[:3], obs[4:7], state.task.target_pos
         at_hand = hammer.at[0].set(hand[0])  # anywhere along the handle will do
         near_hand = jnp.abs(hammer[0] - hand[0]) < HANDLE_LENGTH / 2
@@ -93,7 +94,7 @@ class Hammer(SawyerEnv):
         return jnp.where(success & (reward > 5.0), 10.0, reward), _terms(success, flat, grasped, in_place)
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach, lift, and bring head to nail and nail to target."""
+        """Rewards reaching, lifting, and bringing the head to the nail and the nail to its target."""
         task, poses, hammer = state.task, state.physics.poses, obs[4:7]
         start = task.object_init_pos[2]
         lift = Lift(height=hammer[2], start=start, target=start + LIFT_BY)
@@ -116,7 +117,7 @@ class Hammer(SawyerEnv):
         return self.joint_qpos(state, "NailSlideJoint") > DRIVEN_IN
 
 
-def _terms(success: Array, flat: Array | float, grasped: Array | float, in_place: Array | float) -> dict[str, Any]:
+def _terms(success: Array, flat: Array | float, grasped: Array | float, in_place: Array | float) -> Terms:
     return {
         "success": success,
         "near_object": flat,

@@ -1,6 +1,7 @@
 """hand-insert: grasp the cube and put the hand with it into the hole in the table.
 
-Source: metaworld 3.0.0, `sawyer_hand_insert_v3.py`. Version 1 never succeeds: it measures from where the cube began.
+Source: metaworld 3.0.0, `sawyer_hand_insert_v3.py`. Version 1 never succeeds: it measures from
+the cube's initial position.
 """
 
 import jax.numpy as jnp
@@ -21,7 +22,8 @@ TARGET_RADIUS = 0.05  # metres
 
 
 class HandInsert(PuckScene):
-    """The goal is in the hole, 2 cm below its bottom. The cube begins 2 cm in the table, which pushes it out."""
+    """The goal is in the hole, 2 cm below its bottom. The cube starts 2 cm inside the table,
+    which pushes it out."""
 
     task = "hand-insert"
     scene = TABLE_HOLE_SCENE
@@ -38,11 +40,11 @@ class HandInsert(PuckScene):
         return Placement(target_pos=target_pos, object_init_pos=cube_pos)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """The cube, and its quaternion w x y z."""
+        """Position of the cube and its quaternion w x y z."""
         return jnp.concatenate([self.body_pos(poses, "obj"), self.body_quat(poses, "obj")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place; more, and the place, with the fingertips at the cube; 10 at the goal."""
+        """Rewards caging times place and, with the fingertips at the cube, the place once more; 10 at the goal."""
         cube = obs[4:7]
         to_cube, to_target = distance(cube, self.tcp(state.physics.poses)), distance(cube, state.task.target_pos)
         in_place = self.in_place(state, to_target, TARGET_RADIUS)
@@ -56,7 +58,7 @@ class HandInsert(PuckScene):
         return reward, terms(to_target, TARGET_RADIUS, to_cube, grasped, in_place)
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """The fingertips above the goal, then down to it."""
+        """Rewards the fingertips above the goal, then their way down to it."""
         del obs, action
         task, tcp = state.task, self.tcp(state.physics.poses)
         max_depth = jnp.abs(self.hand_init_pos[2] - task.target_pos[2])

@@ -7,7 +7,7 @@ from rcjax.envs.metaworld.scenes.handle import SIDE_SCENE, PressScene
 
 
 class HandlePressSide(PressScene):
-    """The box stands on the left, its handle points to the right."""
+    """The box stands on the left; its handle points to the right."""
 
     task = "handle-press-side"
     scene = SIDE_SCENE

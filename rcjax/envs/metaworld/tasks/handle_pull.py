@@ -32,7 +32,7 @@ class HandlePull(HandleScene):
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         self.place_handle(data, random_vector, height=0.1)
         target_pos = data.site("goalPull").xpos.copy()
-        # As official: from the height that the XML gives, which is relative to the handle.
+        # As in the official code: from the height that the XML gives, which is relative to the handle.
         travel = abs(self.mj_model.site("handleStart").pos[2] - target_pos[2])
         return Placement(target_pos=target_pos, object_init_pos=random_vector, constants={"travel": travel})
 
@@ -40,7 +40,7 @@ class HandlePull(HandleScene):
         return self.point_pose(poses, "handleRight")
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place, more with the hand at the handle, 10 at the goal; only the height counts."""
+        """Rewards caging times place, more with the hand at the handle; 10 at the goal. Only the height counts."""
         task, handle = state.task, obs[4:7]
         to_target = jnp.abs(task.target_pos[2] - handle[2])
         margin = jnp.abs(task.target_pos[2] - task.object_init_pos[2])
@@ -52,7 +52,8 @@ class HandlePull(HandleScene):
         )  # fmt: skip
         to_handle = distance(handle, self.tcp(state.physics.poses))
         open_, start_z = obs[3] > 0, task.object_init_pos[2]
-        # As official: y, always above the start's z. So this asks only for an open hand at the handle.
+        # As in the official code: y, which is always above the start's z. So this only asks for an open hand at the
+        # handle.
         lifted = (to_handle < 0.035) & open_ & (handle[1] - 0.01 > start_z)
         reward = hamacher_product(grasped, in_place) + jnp.where(lifted, 1.0 + 5.0 * in_place, 0.0)
         return jnp.where(to_target < GOAL_RADIUS, 10.0, reward), {

@@ -38,7 +38,7 @@ class HandlePullSide(HandleScene):
         return self.point_pose(poses, "handleCenter")
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place, more once the hand has it lifted, 10 at the goal."""
+        """Rewards caging times place, more once the hand has lifted the handle; 10 at the goal."""
         task, handle = state.task, obs[4:7]
         to_target = distance(handle, task.target_pos)
         margin = distance(task.object_init_pos, task.target_pos)

@@ -11,24 +11,24 @@ from jaxtyping import Float
 
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, tolerance, v1_reach_and_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.edges import BASE_BOX, FINGER_EDGES, touching
+from rcjax.envs.metaworld.scenes.edges import BASE_BOX, FINGER_EDGES, contact_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 from rcjax.envs.scenes import ALONG_Y, TABLE, Proxy, SceneSpec
 
 LEVER_LENGTH = 0.2  # metres
-AXIS = np.array([0.12, 0.0, 0.25])  # metres: the lever's axis from its base
+AXIS = np.array([0.12, 0.0, 0.25])  # metres, from the lever's base to its axis
 LEVER_START = AXIS + np.array([0.0, -LEVER_LENGTH, 0.0])
 TARGET_OFFSET = AXIS + np.array([0.0, 0.0, LEVER_LENGTH])
 AXIS_WEIGHTS = (4.0, 1.0, 4.0)  # of x, y, z in the distance between hand and lever
-SHOULDER = (0.0, 0.055, 0.07)  # metres: the point of the hand that lifts, from its origin
+SHOULDER = (0.0, 0.055, 0.07)  # metres, from the hand's origin to the point of it that lifts
 SUCCESS_ANGLE = np.pi / 24  # radians
 _BALL = Proxy("ball", "lever_link1", "sphere", (0.03,), (0.0, -LEVER_LENGTH, 0.0))
 _ROD = Proxy("rod", "lever_link1", "capsule", (0.012, 0.08), (0.0, -0.09, 0.0), ALONG_Y, role="internal")
 
 
 class LeverPull(SawyerEnv):
-    """The lever points to the robot; the goal is its end upright."""
+    """The lever points to the robot; the goal is the place of its end when it stands upright."""
 
     task = "lever-pull"
     scene = SceneSpec(
@@ -42,7 +42,7 @@ class LeverPull(SawyerEnv):
             Proxy("foot", "lever", "box", (0.041, 0.083, 0.166), (0.0, 0.0, 0.166), role="scenery"),
             TABLE,
         ),
-        extra_pairs=(*touching((BASE_BOX,), (_BALL,)), *touching(FINGER_EDGES, (_ROD,))),
+        extra_pairs=(*contact_pairs((BASE_BOX,), (_BALL,)), *contact_pairs(FINGER_EDGES, (_ROD,))),
     )
     hand_init_pos = (0.0, 0.4, 0.2)
     mocap_low = (-0.5, 0.40, -0.15)
@@ -61,7 +61,7 @@ class LeverPull(SawyerEnv):
         return jnp.concatenate([self.site_pos(poses, "leverStart"), self.geom_quat_xyzw(poses, "objGeom")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """The hand's shoulder under the lever times place. The angle only decides success."""
+        """Rewards the hand's shoulder under the lever, times place. The angle only decides success."""
         del action
         task, lever, lever_init = state.task, obs[4:7], state.task.constants["lever_init"]
         shoulder, weights = jnp.asarray(SHOULDER), jnp.asarray(AXIS_WEIGHTS)
@@ -82,7 +82,7 @@ class LeverPull(SawyerEnv):
         }
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Success there compares metres with the angle, as the official code does."""
+        """Rewards the reach and the pull. Success compares metres with an angle, as in the official code."""
         del action
         task, lever = state.task, obs[4:7]
         to_target = distance(lever, task.target_pos)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import distance, hamacher_product, inside_prism_product, tolerance, v1_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free, settled_as_in_xml
+from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free, settled_pose_as_in_xml
 from rcjax.envs.metaworld.scenes.grip import JAW_EDGES, grip_pairs
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
@@ -21,16 +21,16 @@ from rcjax.envs.scenes import ALONG_X, MARKER_PREFIX, TABLE, Pair, Proxy, SceneS
 XML = "sawyer_xyz/sawyer_peg_insertion_side.xml"
 TARGET_RADIUS = 0.07  # metres
 LIFT_BY = 0.11
-HOLE = (0.03, 0.0, 0.13)  # of the box
-PEG_HEAD = (-0.1, 0.0, 0.0)  # of the peg
-# The peg's inertia is such that it never turns, so that a bar grips as well and four corners find the hole.
+HOLE = (0.03, 0.0, 0.13)  # from the box's origin
+PEG_HEAD = (-0.1, 0.0, 0.0)  # from the peg's origin
+# The peg's inertia is such that it never turns, so a bar can be gripped as well and four corners find the hole.
 _PEG = Proxy("peg", "peg", "capsule", (0.015, 0.105), (0.0, 0.0, 0.0), ALONG_X, role="internal")
 _CORNERS = {
     (y, z): Proxy(f"peg_corner{y}{z}", "peg", "sphere", (0.003,), (-0.117, 0.012 * y, 0.012 * z), role="internal")
     for y in (-1, 1)
     for z in (-1, 1)
 }
-# In the box's frame, which is turned by a quarter: the hole is along y, 60 mm wide and high.
+# In the box's frame, which is turned by a quarter, the hole runs along y and is 60 mm wide and high.
 _BLOCK = Proxy("block", "box", "box", (0.1, 0.1, 0.1), (0.0, 0.0, 0.1), role="scenery")
 _BELOW = Proxy("below", "box", "box", (0.1, 0.096, 0.05), (0.0, 0.0, 0.05), role="internal")
 _ABOVE = Proxy("above", "box", "box", (0.1, 0.096, 0.02), (0.0, 0.0, 0.18), role="internal")
@@ -69,19 +69,19 @@ class PegInsertSide(SawyerEnv):
         peg_pos, box_pos = np.split(random_vector, 2)
         place_free(data, peg_pos, UPRIGHT)
         data.mocap_pos[self.mocap_id("box")] = box_pos
-        # As official: of the peg where the scene has it, before it is placed.
-        head_init_pos = settled_as_in_xml(XML, tuple(self.hand_init_pos))[:3] + np.array(PEG_HEAD)
+        # As in the official code: the head of the peg where the scene has it, before it is placed.
+        head_init_pos = settled_pose_as_in_xml(XML, tuple(self.hand_init_pos))[:3] + np.array(PEG_HEAD)
         return Placement(
             target_pos=box_pos + np.array(HOLE), object_init_pos=peg_pos, constants={"head_init_pos": head_init_pos}
         )
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """Where the peg is to be held, and its quaternion."""
+        """Position at which the peg is to be grasped, and its quaternion."""
         pos = self.site_pos(poses, "pegGrasp")
         return jnp.concatenate([pos, self.geom_quat_xyzw(poses, MARKER_PREFIX + "pegGrasp")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place, more once lifted, 10 in the hole; y and z count twice as much as x."""
+        """Rewards caging times place, more once the peg is lifted; 10 in the hole. y and z count twice as much as x."""
         task, poses, peg = state.task, state.physics.poses, obs[4:7]
         to_peg, scale = distance(peg, self.tcp(poses)), jnp.array([1.0, 2.0, 2.0])
         head = self.site_pos(poses, "pegHead")
@@ -120,7 +120,7 @@ class PegInsertSide(SawyerEnv):
         return hamacher_product(above, below)
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach, lift, and bring first the head and then the whole peg to the hole."""
+        """Rewards reaching, lifting, and bringing first the head and then the whole peg to the hole."""
         task, poses, peg = state.task, state.physics.poses, obs[4:7]
         tcp, start = self.tcp(poses), task.object_init_pos[2]
         lift = Lift(height=peg[2], start=start, target=start + LIFT_BY)

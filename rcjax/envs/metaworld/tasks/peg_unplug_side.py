@@ -22,11 +22,11 @@ from rcjax.envs.scenes import TABLE, Pair, Proxy, SceneSpec
 SUCCESS_RADIUS = 0.07  # metres
 PLUGGED = (0.044, 0.0, 0.131)  # from the wall's origin
 PULL_BY = (0.15, 0.0, 0.0)
-PEG_END = (0.04, 0.0, 0.0)  # of the plug
+PEG_END = (0.04, 0.0, 0.0)  # from the plug's origin
 _JAW_CORNERS = jaw_corners((0.0, 0.032, 0.064))
 _BODY = Proxy("plug", "plug", "box", (0.035, 0.038, 0.038), (0.025, 0.0, 0.0), role="internal")
 _KNOB = Proxy("knob", "plug", "sphere", (0.04,), (0.06, 0.0, 0.0), role="internal")
-# The head is wider than the hole, 44 mm, and so stays put till it is pulled; the flange ends at the wall.
+# The head is wider than the hole of 44 mm, so it stays in until it is pulled; the flange ends at the wall.
 _HEAD = Proxy("head", "plug", "sphere", (0.03,), (-0.035, 0.0, 0.0), role="internal")
 _FLANGE = {
     (y, z): Proxy(f"flange{y}{z}", "plug", "sphere", (0.004,), (-0.016, 0.03 * y, 0.03 * z), role="internal")
@@ -51,7 +51,7 @@ _PAIRS = (
 
 
 class PegUnplugSide(SawyerEnv):
-    """The wall stands to the left, the plug sticks out of it to the right; the goal lies 15 cm to its right."""
+    """The wall stands on the left and the plug sticks out of it to the right; the goal lies 15 cm to its right."""
 
     task = "peg-unplug-side"
     scene = SceneSpec(
@@ -87,11 +87,11 @@ class PegUnplugSide(SawyerEnv):
         return Placement(target_pos=plug_pos + np.array(PULL_BY), object_init_pos=plug_pos + np.array(PEG_END))
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """The plug's free end."""
+        """Position of the plug's free end, and its quaternion w x y z."""
         return jnp.concatenate([self.site_pos(poses, "pegEnd"), self.body_quat(poses, "plug1")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging, and place once the plug moves in the hand; 10 at the goal."""
+        """Rewards caging, and the place once the plug moves in the hand; 10 at the goal."""
         task, end = state.task, obs[4:7]
         to_end, to_target = distance(end, self.tcp(state.physics.poses)), distance(end, task.target_pos)
         grasped = self.caging(
@@ -112,7 +112,7 @@ class PegUnplugSide(SawyerEnv):
         }
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach and pull; here "the first height" is the one the hand was sent to."""
+        """Rewards the reach and the pull. The fingertips' initial height is here the one that the hand was sent to."""
         task, end, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
         to_target = distance(end[:2], task.target_pos[:2])
         pull = v1_pull(distance(task.target_pos, task.object_init_pos), to_target)

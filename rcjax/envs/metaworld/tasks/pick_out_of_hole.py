@@ -14,7 +14,7 @@ from rcjax.envs.metaworld.hand import TIP_CORNERS
 from rcjax.envs.metaworld.pick_v1 import Lift, place_span, reach_reward
 from rcjax.envs.metaworld.rewards import above_floor, distance, funnel, hamacher_product, tolerance, v1_pull, v1_terms
 from rcjax.envs.metaworld.sawyer import Placement, Reward, SawyerEnv
-from rcjax.envs.metaworld.scenes.edges import touching
+from rcjax.envs.metaworld.scenes.edges import contact_pairs
 from rcjax.envs.metaworld.scenes.free import UPRIGHT, place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
 from rcjax.envs.mjx_env import EnvState
@@ -25,7 +25,7 @@ TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07
 LIFT_BY = 0.11
 FUNNEL_RADIUS = 0.03
-# The puck's inertia is such that it never turns, so that a ball grips as well.
+# The puck's inertia is such that it never turns, so a ball can be gripped as well.
 _PUCK = Proxy("puck", "obj", "sphere", (0.02,), role="internal")
 _AROUND_HOLE = tuple(
     Proxy(name, "world", "box", (*half, 0.027), (*middle, 0.027), role="internal")
@@ -39,12 +39,12 @@ _AROUND_HOLE = tuple(
 _PAIRS = (
     *grip_pairs(JAWS, ("puck",)),
     *(Pair("puck", around.name) for around in (TABLE, *_AROUND_HOLE)),
-    *touching(TIP_CORNERS, _AROUND_HOLE),
+    *contact_pairs(TIP_CORNERS, _AROUND_HOLE),
 )
 
 
 class PickOutOfHole(SawyerEnv):
-    """The puck lies in a hole 54 mm deep; the goal is up in the air before it."""
+    """The puck lies in a hole 54 mm deep; the goal is in the air, in front of it."""
 
     task = "pick-out-of-hole"
     scene = SceneSpec(
@@ -72,7 +72,7 @@ class PickOutOfHole(SawyerEnv):
         return jnp.concatenate([self.body_pos(poses, "obj"), self.body_quat(poses, "obj")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place, more while the puck is held above the table's edge, 10 at the goal."""
+        """Rewards caging times place, more while the puck is held above the table's edge; 10 at the goal."""
         task, puck, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
         to_target, to_tcp = distance(puck, task.target_pos), distance(puck, tcp)
         in_place = tolerance(to_target, 0.0, 0.02, distance(task.object_init_pos, task.target_pos), "long_tail")
@@ -95,7 +95,7 @@ class PickOutOfHole(SawyerEnv):
         }
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach, lift and place."""
+        """Rewards reaching, lifting and placing."""
         task, puck, tcp = state.task, obs[4:7], self.tcp(state.physics.poses)
         start = task.object_init_pos[2]
         lift = Lift(height=puck[2], start=start, target=start + LIFT_BY)
@@ -111,5 +111,5 @@ class PickOutOfHole(SawyerEnv):
 
 
 def _above_floor(tcp: Array, center: Array) -> Array:
-    """1 where the fingertips are above a funnel over the hole, into whose edge they would run."""
+    """1 where the fingertips are above a funnel over the hole; below, they would run into the hole's edge."""
     return above_floor(tcp[2], funnel(distance(tcp[:2], center[:2]), FUNNEL_RADIUS, 0.015, 0.15), 0.02)

@@ -36,7 +36,7 @@ class PickPlace(PuckScene):
         return Placement(target_pos=target_pos, object_init_pos=object_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place; more with the puck lifted; 10 at the goal."""
+        """Rewards caging times place, more with the puck lifted; 10 at the goal."""
         task, puck = state.task, obs[4:7]
         to_puck, to_target = distance(puck, self.tcp(state.physics.poses)), distance(puck, task.target_pos)
         in_place = self.in_place(state, to_target, TARGET_RADIUS)
@@ -47,7 +47,7 @@ class PickPlace(PuckScene):
         return reward, terms(to_target, SUCCESS_RADIUS, to_puck, grasped, in_place)
 
     def _grasping(self, state: EnvState, action: Float[Array, " 4"], puck: Float[Array, " 3"]) -> Float[Array, ""]:
-        """The caging, and once it is good also how hard the gripper closes."""
+        """Rewards caging and, once it is good, also how hard the gripper closes."""
         caging, _, _ = self.pad_caging(state, puck, radius=0.015, xz_thresh=0.005)
         closing = jnp.where(caging > 0.97, jnp.clip(action[3], 0.0, 1.0), 0.0)
         return (hamacher_product(caging, closing) + caging) / 2

@@ -19,7 +19,8 @@ BEHIND_WALL_Y = 0.75
 
 
 class PickPlaceWall(PickPlace):
-    """The wall is on the right, between puck and goal. The puck begins 5 mm in the table, which pushes it out."""
+    """The wall is on the right, between puck and goal. The puck starts 5 mm inside the table,
+    which pushes it out."""
 
     task = "pick-place-wall"
     scene = puck_wall_scene("sawyer_xyz/sawyer_pick_place_wall_v3.xml")
@@ -30,7 +31,10 @@ class PickPlaceWall(PickPlace):
     prompt = "robot picking up puck and lifting it over wall"
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times the way over the wall; with the puck lifted more, then the goal; 10 there."""
+        """Rewards caging times nearness to a point above the wall.
+
+        With the puck lifted the reward is larger, and past the wall it grows with the nearness to the goal; 10 there.
+        """
         task, puck = state.task, obs[4:7]
         to_puck, to_target = distance(puck, self.tcp(state.physics.poses)), distance(puck, task.target_pos)
         scale = jnp.array([1.0, 1.0, 3.0])

@@ -34,7 +34,7 @@ class PlateSlide(PlateScene):
         return Placement(target_pos=target_pos, object_init_pos=puck_pos, constants=constants)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Reach and place together; 10 at the goal."""
+        """Rewards reach times place; 10 at the goal."""
         del action
         terms = self.slide_terms(state, obs, margin_ends_at=0.0)
         reward = 8.0 * hamacher_product(terms["grasp_reward"], terms["in_place_reward"])

@@ -15,7 +15,7 @@ from rcjax.envs.mjx_env import EnvState
 
 
 class PlateSlideBack(PlateScene):
-    """The cabinet stands still, 10 cm behind the puck, which begins before it."""
+    """The cabinet stands still, 10 cm behind the puck, which starts in front of it."""
 
     task = "plate-slide-back"
     scene = plate_scene("sawyer_xyz/sawyer_plate_slide.xml")

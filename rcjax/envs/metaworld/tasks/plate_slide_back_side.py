@@ -14,7 +14,7 @@ from rcjax.envs.mjx_env import EnvState
 
 
 class PlateSlideBackSide(PlateScene):
-    """The cabinet stands on the left, the puck before it."""
+    """The cabinet stands on the left and the puck in front of it."""
 
     task = "plate-slide-back-side"
     scene = plate_scene("sawyer_xyz/sawyer_plate_slide_sideway.xml", placed_bodies=("puck_goal",))

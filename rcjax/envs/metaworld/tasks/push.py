@@ -30,13 +30,13 @@ class Push(PuckScene):
     prompt = "robot pushing puck to goal"
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        """Both at the height that the puck settles at, whatever the vector says."""
+        """Puts puck and goal at the height at which the puck settles, whatever the vector says."""
         object_pos = np.array([*random_vector[:2], REST_HEIGHT])
         place_free(data, object_pos)
         return Placement(target_pos=np.array([*random_vector[3:5], REST_HEIGHT]), object_init_pos=object_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging; more, and the place, with the fingertips at the puck; 10 at the goal."""
+        """Rewards caging, more of it and the place with the fingertips at the puck; 10 at the goal."""
         puck = obs[4:7]
         to_puck, to_target = distance(puck, self.tcp(state.physics.poses)), distance(puck, state.task.target_pos)
         in_place = self.in_place(state, to_target, TARGET_RADIUS)

@@ -32,13 +32,13 @@ class PushBack(PuckScene):
     prompt = "robot pulling cube back to goal"
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        """Both at the height that the cube settles at, whatever the vector says."""
+        """Puts cube and goal at the height at which the cube settles, whatever the vector says."""
         object_pos = np.array([*random_vector[:2], REST_HEIGHT])
         place_free(data, object_pos)
         return Placement(target_pos=np.array([*random_vector[3:5], REST_HEIGHT]), object_init_pos=object_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place; more once the closed gripper has brought the cube nearer; 10 at the goal."""
+        """Rewards caging times place, more once the closed gripper has brought the cube nearer; 10 at the goal."""
         del action
         task, cube = state.task, obs[4:7]
         to_cube, to_target = distance(cube, self.tcp(state.physics.poses)), distance(cube, task.target_pos)

@@ -30,7 +30,7 @@ class PushWall(Push):
     prompt = "robot pushing puck around wall"
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging; with the fingertips at the puck also the way past the wall, then to the goal; 10 there."""
+        """Rewards caging and, with the fingertips at the puck, the way past the wall and then to the goal; 10 there."""
         task, puck = state.task, obs[4:7]
         to_puck, to_target = distance(puck, self.tcp(state.physics.poses)), distance(puck, task.target_pos)
         scale = jnp.array([3.0, 1.0, 1.0])

@@ -1,4 +1,4 @@
-"""reach: bring the fingertips to a point in the air; the puck only lies there.
+"""reach: bring the fingertips to a point in the air; the puck plays no part.
 
 Source: metaworld 3.0.0, `sawyer_reach_v3.py`.
 """
@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.envs.metaworld.rewards import distance, tolerance, v1_pull
+from rcjax.envs.metaworld.rewards import Terms, distance, tolerance, v1_pull
 from rcjax.envs.metaworld.sawyer import Placement, Reward
 from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.puck import PuckScene, puck_scene
@@ -35,7 +35,7 @@ class Reach(PuckScene):
         return Placement(target_pos=target_pos, object_init_pos=object_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Nearness of the fingertips to the goal."""
+        """Rewards the nearness of the fingertips to the goal."""
         del obs, action
         target_pos = state.task.target_pos
         to_target = distance(self.tcp(state.physics.poses), target_pos)
@@ -50,7 +50,7 @@ class Reach(PuckScene):
         reward = v1_pull(distance(task.init_tcp, task.target_pos), to_target)
         return reward, self.reach_terms(to_target, jnp.zeros(()))
 
-    def reach_terms(self, to_target: Array, in_place: Array) -> dict[str, Array | float]:
+    def reach_terms(self, to_target: Array, in_place: Array) -> Terms:
         return {
             "success": to_target <= TARGET_RADIUS,
             "near_object": to_target,

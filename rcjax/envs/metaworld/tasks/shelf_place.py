@@ -12,20 +12,21 @@ from jaxtyping import Float
 from rcjax.envs.metaworld.hand import BASE_CORNERS
 from rcjax.envs.metaworld.rewards import distance, hamacher_product
 from rcjax.envs.metaworld.sawyer import Placement, Reward
-from rcjax.envs.metaworld.scenes.edges import touching
+from rcjax.envs.metaworld.scenes.edges import contact_pairs
 from rcjax.envs.metaworld.scenes.free import place_free
 from rcjax.envs.metaworld.scenes.grip import JAWS, grip_pairs
-from rcjax.envs.metaworld.scenes.puck import PuckScene, feet, on_table, terms
+from rcjax.envs.metaworld.scenes.puck import PuckScene, feet, table_pairs, terms
 from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.scenes import TABLE, Pair, Proxy, SceneSpec
 
 TARGET_RADIUS = 0.05  # metres
 SUCCESS_RADIUS = 0.07
-BOARD_HEIGHT = 0.24  # of the board that the block goes on
-REST_HEIGHT = 0.0199681034  # where the official block's centre settles on the official table
+BOARD_HEIGHT = 0.24  # metres, of the board that the block is put on
+REST_HEIGHT = 0.0199681034  # metres: where the official block's centre settles on the official table
 
-# Each finger's box meets two spheres in its side of the block, whose moment of inertia keeps it from turning, and its
-# tip presses on the block's top. Friction 2 makes the grip as soft as the official one, which loses blocks too.
+# Each finger's box collides with two spheres in its side of the block, and its tip presses on the block's top. The
+# block's moment of inertia keeps it from turning. Friction 2 makes the grip as soft as the official one, which loses
+# blocks too.
 _SIDES = {
     side: tuple(
         Proxy(f"{side}_side{i}", "obj", "sphere", (0.01,), (x, -0.01 * inwards, 0.006), role="internal")
@@ -77,11 +78,11 @@ class ShelfPlace(PuckScene):
         extra_pairs=(
             *_GRIP,
             *grip_pairs(_TIPS, ("block",), friction=2.0),
-            *on_table(_FEET, friction=2.0),
+            *table_pairs(_FEET, friction=2.0),
             *(Pair(foot.name, "board", friction=2.0) for foot in _FEET),
             *(Pair(foot.name, "back", condim=1) for foot in _FEET[:2]),
-            *touching(_TIPS, (_BOARD,)),
-            *touching(BASE_CORNERS, (_BOARD, *_WALLS)),
+            *contact_pairs(_TIPS, (_BOARD,)),
+            *contact_pairs(BASE_CORNERS, (_BOARD, *_WALLS)),
         ),
         goal_sites=(),
     )
@@ -102,7 +103,10 @@ class ShelfPlace(PuckScene):
         return Placement(target_pos=target_pos, object_init_pos=block_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging times place, more with the block lifted, 10 at the goal. Below the board the place counts less."""
+        """Rewards caging times place, more with the block lifted; 10 at the goal.
+
+        Below the board the place counts less.
+        """
         task, block = state.task, obs[4:7]
         to_target, to_block = distance(block, task.target_pos), distance(block, self.tcp(state.physics.poses))
         grasped = self.caging(
@@ -121,7 +125,7 @@ class ShelfPlace(PuckScene):
 
 
 def _less_below_board(in_place: Array, block: Float[Array, " 3"], target: Float[Array, " 3"]) -> Float[Array, ""]:
-    """In front of the shelf and too low for its board the reward of the place falls, behind the target it is 0."""
+    """The reward of the place, which falls in front of the shelf below its board, and is 0 there behind the target."""
     below = (block[2] > 0.0) & (block[2] < BOARD_HEIGHT) & (jnp.abs(block[0] - target[0]) < 0.15)
     depth = 3 * TARGET_RADIUS
     front = target[1] - depth

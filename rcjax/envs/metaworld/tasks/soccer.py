@@ -40,9 +40,10 @@ class Soccer(PuckScene):
         return Placement(target_pos=target_pos, object_init_pos=ball_pos)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging and place, where x counts three times as much; 10 at the goal.
+        """Rewards caging and place, where x counts three times as much; 10 at the goal.
 
-        The margin of the place is how far the ball has come, not how far it had to go. Beside the goal the place falls.
+        The margin of the place is how far the ball has come, not how far it had to go. A ball that passes beside the
+        goal loses some of the place.
         """
         del action
         task, ball = state.task, obs[4:7]

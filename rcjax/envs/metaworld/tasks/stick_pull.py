@@ -1,4 +1,4 @@
-"""stick-pull: grasp the stick, put it through the thermos' handle and pull that.
+"""stick-pull: grasp the stick, put it through the thermos' handle and pull the thermos.
 
 Source: metaworld 3.0.0, `sawyer_stick_pull_v3.py`.
 """
@@ -36,15 +36,18 @@ class StickPull(StickScene):
         place_free(data, stick_pos)
         self.place_thermos(data, y=0.09)
         target_pos = np.array([*random_vector[3:5], STICK_HEIGHT])
-        # Caging is scaled by the thermos' place, as officially.
+        # Caging is scaled by the thermos' position, as in the official code.
         return Placement(target_pos=target_pos, object_init_pos=THERMOS_POS, constants={"stick_init_pos": stick_pos})
 
     def object_pose(self, poses: Poses) -> Float[Array, " 14"]:
-        """The stick, and the inside of the thermos' handle."""
+        """Pose of the stick, and position of the inside of the thermos' handle."""
         return self.stick_and_thermos(poses, self.site_pos(poses, "insertion"))
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Grasp times the stick's place; more once it is lifted, and once it is in the handle the goal's nearness."""
+        """Rewards grasp times the stick's place, more once it is lifted.
+
+        Once the stick is in the handle, the nearness to the goal counts too; 10 at the goal.
+        """
         task, stick, handle = state.task, obs[4:7], obs[11:14]
         target, start = task.target_pos, task.constants["stick_init_pos"]
         beside = jnp.array([0.05, 0.0, 0.0])

@@ -1,7 +1,7 @@
 """stick-push: grasp the stick and push the thermos with it.
 
-Source: metaworld 3.0.0, `sawyer_stick_push_v3.py`. The thermos drifts to the goal by itself there, so that lifting
-the stick is enough.
+Source: metaworld 3.0.0, `sawyer_stick_push_v3.py`. The thermos drifts to the goal by itself there, so lifting the
+stick is enough.
 """
 
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ GOAL_HEIGHT = 0.132  # of the thermos' handle
 
 
 class StickPush(StickScene):
-    """The stick lies left of the thermos; the goal is to the right of that."""
+    """The stick lies left of the thermos; the goal is to the right of the thermos."""
 
     task = "stick-push"
     goal_low = (0.399, 0.55, 0.1319)
@@ -42,11 +42,14 @@ class StickPush(StickScene):
         )
 
     def object_pose(self, poses: Poses) -> Float[Array, " 14"]:
-        """The stick, and the thermos by a point 9 cm behind the inside of its handle."""
+        """Pose of the stick, and position of a point of the thermos 9 cm behind the inside of its handle."""
         return self.stick_and_thermos(poses, self.site_pos(poses, "insertion") + jnp.array([0.0, 0.09, 0.0]))
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """Caging; with the stick lifted the places of stick and thermos; 10 with the thermos at the goal."""
+        """Rewards caging and, with the stick lifted, the places of stick and thermos.
+
+        10 with the stick lifted and the thermos at the goal.
+        """
         task, stick, thermos = state.task, obs[4:7] + jnp.array([0.015, 0.0, 0.0]), obs[11:14]
         to_stick, to_target = distance(stick, self.tcp(state.physics.poses)), distance(thermos, task.target_pos)
         stick_margin = distance(task.constants["stick_init_pos"], task.target_pos) - TARGET_RADIUS
@@ -71,7 +74,7 @@ class StickPush(StickScene):
         }
 
     def reward_v1(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """No success, as officially."""
+        """The reward of both stick tasks. It reports no success, as in the official code."""
         reward, to_goal = self.stick_v1(state, obs, action, widths=(0.001, 0.0001))
         return reward, {
             "success": 0.0,

@@ -18,7 +18,7 @@ from rcjax.envs.mjx_env import EnvState
 from rcjax.envs.physics import Poses
 
 TARGET_RADIUS = 0.05  # metres
-FALLEN_BY = 0.05  # metres that the cube must lie below its start to have fallen, for version 1
+FALLEN_BY = 0.05  # metres below its start at which version 1 takes the cube to have fallen
 
 
 class Sweep(PuckScene):
@@ -41,7 +41,7 @@ class Sweep(PuckScene):
         return Placement(target_pos=np.array([0.5, random_vector[1], 0.01]), object_init_pos=random_vector)
 
     def object_pose(self, poses: Poses) -> Float[Array, " 7"]:
-        """The middle of the cube's bottom, and its quaternion w x y z."""
+        """Position of the middle of the cube's bottom, and its quaternion w x y z."""
         return jnp.concatenate([self.body_pos(poses, "obj"), self.body_quat(poses, "obj")])
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
@@ -52,7 +52,7 @@ class Sweep(PuckScene):
     def sweep_v2(
         self, state: EnvState, obs: Float[Array, " 39"], target_pos: Float[Array, " 3"], grasped: Float[Array, ""]
     ) -> Reward:
-        """Caging, and caging times place; 10 at the goal."""
+        """Rewards caging, and caging times place; 10 at the goal."""
         cube = obs[4:7]
         to_cube, to_target = distance(cube, self.tcp(state.physics.poses)), distance(cube, target_pos)
         margin = distance(state.task.object_init_pos, target_pos)
@@ -66,7 +66,7 @@ class Sweep(PuckScene):
         return self.sweep_v1(state, obs, obs[6] < state.task.object_init_pos[2] - FALLEN_BY)
 
     def sweep_v1(self, state: EnvState, obs: Float[Array, " 39"], fallen: Array) -> Reward:
-        """Reach and pull; a cube that has fallen is neither away from the fingertips nor from the goal."""
+        """Rewards the reach and the pull. Both distances of a cube that has fallen count as 0."""
         task, cube = state.task, obs[4:7]
         to_cube = distance(cube, self.tcp(state.physics.poses))
         to_target = jnp.where(fallen, 0.0, distance(cube[:2], task.target_pos[:2]))

@@ -34,7 +34,7 @@ class SweepInto(Sweep):
         return bool(np.linalg.norm(random_vector[:2] - np.array(TARGET_POS[:2])) >= MIN_DISTANCE)
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
-        """The cube at the height that it settles at; the goal is not the vector's."""
+        """Puts the cube at the height at which it settles; the goal is fixed, whatever the vector says."""
         cube_pos = np.array([*random_vector[:2], CUBE_REST_HEIGHT])
         place_free(data, cube_pos)
         return Placement(target_pos=np.array(TARGET_POS), object_init_pos=cube_pos)
@@ -43,7 +43,7 @@ class SweepInto(Sweep):
         return PuckScene.object_pose(self, poses)
 
     def reward_v2(self, state: EnvState, obs: Float[Array, " 39"], action: Float[Array, " 4"]) -> Reward:
-        """As in sweep, at whatever height the cube is."""
+        """Like sweep's reward, with the target at the cube's present height."""
         del action
         grasped = self.pinching(state, obs[4:7], radius=0.02, slack=0.005, xz_thresh=0.01)
         return self.sweep_v2(state, obs, state.task.target_pos.at[2].set(obs[6]), grasped)

@@ -28,9 +28,12 @@ class WindowClose(WindowScene):
             target_pos=random_vector.copy(), object_init_pos=random_vector, constants={"handle_init": handle}
         )
 
-    def reset_state(self, held: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
-        """The official reset slides the pane after its last kinematics: the first observation shows it shut."""
-        state = super().reset_state(held, random_vector, start)
+    def reset_state(self, initial_data: mujoco.MjData, random_vector: np.ndarray, start: int = 0) -> EnvState:
+        """Returns the official state after a reset, whose first observation shows the pane shut.
+
+        The official reset slides the pane only after its last pass of kinematics.
+        """
+        state = super().reset_state(initial_data, random_vector, start)
         frame = state.task.frame.at[4].add(-TRAVEL)
         return state.replace(task=state.task.replace(frame=frame, previous_frame=frame))
 

@@ -1,7 +1,7 @@
-"""Write tests/data/ppo_recorded.npz: what Stable-Baselines3 makes of the same rollouts and batches.
+"""Writes tests/data/ppo_recorded.npz: the results of Stable-Baselines3 for the same rollouts and batches.
 
-Run `python tests/record_ppo.py` with the extra `parity` installed. The tests marked `parity` call `run_sb3`
-themselves; all others read the file, and need neither torch nor Stable-Baselines3.
+Run `python -m tests.generators.ppo` with the extra `parity` installed. The tests marked `parity` call `run_sb3`
+themselves; all other tests read the file, and need neither torch nor Stable-Baselines3.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 
 from rcjax.ppo import PPOConfig
 
-RECORDED = pathlib.Path(__file__).parent / "data" / "ppo_recorded.npz"
+RECORDED = pathlib.Path(__file__).parents[1] / "data" / "ppo_recorded.npz"
 OBS_SIZE, ACTION_SIZE, N_ENVS, N_STEPS = 5, 3, 4, 12
 TERMINATED = {1: (4,), 2: (7, 11)}  # steps at which an environment terminates; 11 is also the time limit
 
@@ -34,7 +34,7 @@ CASES = {
     ),
 }
 
-_NAMES = {  # parameters here: in Stable-Baselines3
+_NAMES = {  # names of parameters in rcjax -> in Stable-Baselines3
     "actor/hidden_0": "mlp_extractor.policy_net.0",
     "actor/hidden_1": "mlp_extractor.policy_net.2",
     "actor/out": "action_net",
@@ -45,12 +45,12 @@ _NAMES = {  # parameters here: in Stable-Baselines3
 
 
 def run_sb3(config: PPOConfig) -> dict[str, np.ndarray]:
-    """Collect a rollout with SB3, move its policy a little, and run `PPO.train`; all arrays under flat names.
+    """Collects a rollout with SB3, perturbs its policy, and runs `PPO.train`. Returns all arrays under flat names.
 
-    `rollout/...` [T N ...] is what an agent sees, with rewards as the environment gave them. `buffer/...` are
-    SB3's own advantages and returns. `before/...`, `gradient/...`, `after/...` are parameter trees; the
-    gradient is that of the first step, after clipping. `order` [epochs B] are the shuffles drawn,
-    `metric/...` the logs.
+    `rollout/...` [T N ...] is what an agent sees, with the rewards of the environment. `buffer/...` are SB3's own
+    advantages and returns. `before/...`, `gradient/...` and `after/...` are parameter trees, where the gradient is that
+    of the first step, after clipping. `order` [epochs B] are the shuffles that were drawn, and `metric/...` are the
+    logs.
     """
     import torch
     from stable_baselines3.common.callbacks import ConvertCallback
@@ -64,7 +64,7 @@ def run_sb3(config: PPOConfig) -> dict[str, np.ndarray]:
     record = _record_rollout(model, envs.envs)
 
     generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():  # so that ratios are away from 1, and some of them clipped
+    with torch.no_grad():  # makes ratios differ from 1, and some of them clipped
         for parameter in model.policy.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     record |= _parameters(model, "before")
@@ -77,7 +77,7 @@ def run_sb3(config: PPOConfig) -> dict[str, np.ndarray]:
 
 
 def _tape_envs():
-    """Environments that play a fixed tape of observations and rewards, whatever the action."""
+    """Returns environments that play a fixed tape of observations and rewards and ignore the action."""
     import gymnasium
     from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -146,7 +146,7 @@ def _record_rollout(model, tapes) -> dict[str, np.ndarray]:
 
 
 def _train(model) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """`PPO.train`, with the gradient of its first step and the permutations it drew."""
+    """Runs `PPO.train`, and returns the gradient of its first step and the permutations that it drew."""
     orders, gradients = [], []
     step, permutation = model.policy.optimizer.step, np.random.permutation
 

@@ -1,7 +1,6 @@
-"""Writes tests/data/s3d_recorded.npz: what the PyTorch oracle gives for the synthetic weights and clips.
+"""Writes tests/data/s3d_recorded.npz: the outputs of the PyTorch reference for the synthetic weights and clips.
 
-Run `python -m tests.record_s3d` from the repository root after a change to tests/s3d/synthetic.py; needs
-torch.
+Run `python -m tests.generators.s3d` from the repository root after a change to tests/s3d/synthetic.py. It needs torch.
 """
 
 import numpy as np
@@ -15,7 +14,7 @@ TOKEN_IDS = np.array([[1, 2, 3, 4] + [0] * 12, [*range(1, 13), 1, 2, 3, 4], [9] 
 
 
 def main() -> None:
-    """Calibrates on 4 clips, then records 2 others."""
+    """Calibrates the model on 4 clips, and records its outputs for 2 other clips."""
     state = synthetic.random_state()
     model = S3D(words=len(synthetic.WORDS) + 1).eval()
     model.load_state_dict({name: torch.tensor(value) for name, value in state.items()})

@@ -1,23 +1,24 @@
-"""Record what MuJoCo's own renderer shows of the drawer scene: tests/data/render_drawer.npz.
+"""Records images of the drawer scene by MuJoCo's own renderer, as tests/data/render_drawer.npz.
 
-Run once with `MUJOCO_GL=osmesa python -m tests.record_render`. Sites are left out, as the package draws geoms only.
-`colour` is as MuJoCo draws by default, `plain` the same without shadows; `flat` has textures at their mean colour and
-neither shadows, reflections nor multisampling.
+Run it once with `MUJOCO_GL=osmesa python -m tests.generators.render`. Sites are left out, since the package draws geoms
+only. `colour` is drawn with MuJoCo's defaults, and `plain` without shadows. `flat` has textures at their mean colour,
+and no shadows, reflections or multisampling.
 """
 
 import pathlib
+from typing import Any
 
 import mujoco
 import numpy as np
 
 from tests.render.drawer import drawer_model, drawer_states
 
-DATA = pathlib.Path(__file__).parent / "data" / "render_drawer.npz"
-CENTRE = (slice(115, 365), slice(195, 445))  # the official crop of 480 x 640
+DATA = pathlib.Path(__file__).parents[1] / "data" / "render_drawer.npz"
+CENTRE = (slice(115, 365), slice(195, 445))  # RoboCLIP's crop of 480 x 640 pixels
 
 
 def flatten_textures(model: mujoco.MjModel) -> None:
-    """Set every pixel of every 2D texture to the texture's mean colour."""
+    """Sets every texel of every texture except the sky to the texture's mean colour."""
     for i in range(model.ntex):
         if model.tex_type[i] == mujoco.mjtTexture.mjTEXTURE_SKYBOX:
             continue
@@ -29,6 +30,7 @@ def flatten_textures(model: mujoco.MjModel) -> None:
 
 
 def _draw(renderer: mujoco.Renderer, data: mujoco.MjData, shadows: bool = True, reflections: bool = True) -> np.ndarray:
+    """The centre square of the image without sites."""
     option = mujoco.MjvOption()
     option.sitegroup[:] = 0
     renderer.update_scene(data, camera="corner2", scene_option=option)
@@ -61,7 +63,8 @@ def main() -> None:
             data.qpos[:] = qpos
             mujoco.mj_forward(model, data)
             rows["flat"].append(_draw(renderer, data, shadows=False, reflections=False))
-    np.savez_compressed(DATA, **{key: np.stack(value) for key, value in rows.items()})
+    arrays: dict[str, Any] = {key: np.stack(value) for key, value in rows.items()}
+    np.savez_compressed(DATA, **arrays)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""Record how MuJoCo's own renderer shows textures: tests/data/render_textures.npz.
+"""Records textures as MuJoCo's own renderer draws them, as tests/data/render_textures.npz.
 
-Run once with `MUJOCO_GL=osmesa python -m tests.record_textures`. All is under ambient light alone, without shadows,
+Run it once with `MUJOCO_GL=osmesa python -m tests.generators.textures`. There is only ambient light, and no shadows,
 reflections or multisampling, so that a pixel is its texture times its material.
 """
 
 import dataclasses
 import io
 import pathlib
+from typing import Any
 
 import mujoco
 import numpy as np
 import PIL.Image
 
-DATA = pathlib.Path(__file__).parent / "data" / "render_textures.npz"
+DATA = pathlib.Path(__file__).parents[1] / "data" / "render_textures.npz"
 CELL = 48  # pixels
 _SPACING = 1.7  # metres between the geoms of a sheet
 
@@ -36,7 +37,7 @@ SHAPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One picture: of `geom` if it is given, else of all `SHAPES`, three in a row."""
+    """One image: of `geom` if it is given, else of all `SHAPES`, three in a row."""
 
     geom: str = ""
     kind: str = "2d"  # as in MJCF
@@ -51,7 +52,7 @@ class Case:
 
     @property
     def size(self) -> int:
-        """Pixels on the picture's side."""
+        """Pixels along the image's side."""
         return CELL if self.geom else 3 * CELL
 
 
@@ -74,9 +75,9 @@ CASES = {
 
 def case_model(case: Case) -> mujoco.MjModel:
     """The model of a case, with a camera "eye"."""
-    pictures = _pictures(case)
-    if case.kind == "cube" and case.faces == 1:  # a builtin texture would have six
-        texture, files = f'type="{case.kind}" file="t.png"', {"t.png": _png(pictures[0])}
+    images = _face_images(case)
+    if case.kind == "cube" and case.faces == 1:  # a builtin texture would have six faces
+        texture, files = f'type="{case.kind}" file="t.png"', {"t.png": _png(images[0])}
     else:
         texture, files = f'type="{case.kind}" builtin="flat" width="{case.width}" height="{case.height}"', {}
     model = mujoco.MjModel.from_xml_string(
@@ -97,7 +98,7 @@ def case_model(case: Case) -> mujoco.MjModel:
         </mujoco>""",
         files,
     )
-    model.tex_data[: pictures.size] = pictures.reshape(-1)
+    model.tex_data[: images.size] = images.reshape(-1)
     return model
 
 
@@ -121,31 +122,31 @@ def _sheet() -> str:
     return "".join(geoms)
 
 
-def _pictures(case: Case) -> np.ndarray:
-    """Pictures that no flip or turn leaves alike: four colours that fade, two bars, some noise; [f h w 3] uint8."""
+def _face_images(case: Case) -> np.ndarray:
+    """Images that any flip or rotation changes: four fading colours, two bars, some noise; [f h w 3] uint8."""
     random = np.random.default_rng(0)
     y, x = np.mgrid[: case.height, : case.width] / np.array([case.height, case.width])[:, None, None]
     faces = []
     for face in range(case.faces):
         colours = np.array([[[220, 40, 40], [40, 200, 60]], [[50, 70, 220], [220, 210, 60]]])
-        picture = np.roll(colours, face, axis=2)[(y > 0.5).astype(int), (x > 0.6).astype(int)]
-        picture = picture * (1 - 0.12 * face) * (0.5 + 0.5 * x[..., None])
-        picture[(np.abs(y - 0.3) < 0.06) & (x < 0.45)] = 250
-        picture[(np.abs(x - 0.2) < 0.06) & (y < 0.75)] = 20
+        image = np.roll(colours, face, axis=2)[(y > 0.5).astype(int), (x > 0.6).astype(int)]
+        image = image * (1 - 0.12 * face) * (0.5 + 0.5 * x[..., None])
+        image[(np.abs(y - 0.3) < 0.06) & (x < 0.45)] = 250
+        image[(np.abs(x - 0.2) < 0.06) & (y < 0.75)] = 20
         noise = random.integers(-40, 40, (case.height // 4, case.width // 4, 3)).repeat(4, 0).repeat(4, 1)
-        picture[: noise.shape[0], : noise.shape[1]] += noise
-        faces.append(picture.clip(0, 255).round().astype(np.uint8))
+        image[: noise.shape[0], : noise.shape[1]] += noise
+        faces.append(image.clip(0, 255).round().astype(np.uint8))
     return np.stack(faces)
 
 
-def _png(picture: np.ndarray) -> bytes:
+def _png(image: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    PIL.Image.fromarray(picture).save(stream, "PNG")
+    PIL.Image.fromarray(image).save(stream, "PNG")
     return stream.getvalue()
 
 
 def main() -> None:
-    pictures = {}
+    images: dict[str, Any] = {}
     for name, case in CASES.items():
         model = case_model(case)
         data = mujoco.MjData(model)
@@ -154,8 +155,8 @@ def main() -> None:
             renderer.update_scene(data, camera="eye")
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
                 renderer.scene.flags[flag] = False
-            pictures[name] = renderer.render().copy()
-    np.savez_compressed(DATA, **pictures)
+            images[name] = renderer.render().copy()
+    np.savez_compressed(DATA, **images)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""Record what MuJoCo's own renderer makes of transparency and shadows: tests/data/render_effects.npz.
+"""Records transparency and shadows as MuJoCo's own renderer draws them, as tests/data/render_effects.npz.
 
-Run once with `MUJOCO_GL=osmesa python -m tests.record_effects`. One sample a pixel, no reflections; many vertices on
-flat sides, as MuJoCo lights vertices. MuJoCo sorts transparent geoms by distance less radius: here that is their true
-order.
+Run it once with `MUJOCO_GL=osmesa python -m tests.generators.effects`. There is one sample per pixel and there are no
+reflections. Flat sides have many vertices, since MuJoCo lights vertices. MuJoCo sorts transparent geoms by their
+distance minus their radius, which gives their true order in these scenes.
 """
 
 import pathlib
+from typing import Any
 
 import mujoco
 import numpy as np
 
-DATA = pathlib.Path(__file__).parent / "data" / "render_effects.npz"
+DATA = pathlib.Path(__file__).parents[1] / "data" / "render_effects.npz"
 SIZE = 96
 
 _SCENE = """
@@ -39,7 +40,7 @@ _GLASS = """
 _LIGHT = '<light pos=".6 -.8 2.5" dir="-.3 .4 -1" {} diffuse=".6 .6 .6" specular=".3 .3 .3" castshadow="true"/>'
 _SUN, _LAMP = _LIGHT.format('type="directional"'), _LIGHT.format('type="spot" cutoff="35" exponent="5"')
 
-SCENES: dict[str, tuple[str, bool]] = {
+SCENES: dict[str, tuple[str, bool]] = {  # the model, and whether shadows are drawn
     "glass": (_SCENE.format(light="", glass=_GLASS), False),
     "sun": (_SCENE.format(light=_SUN, glass=""), True),
     "lamp": (_SCENE.format(light=_LAMP, glass=""), True),
@@ -49,7 +50,7 @@ SCENES: dict[str, tuple[str, bool]] = {
 
 
 def main() -> None:
-    pictures = {}
+    images: dict[str, Any] = {}
     for name, (xml, shadows) in SCENES.items():
         model = mujoco.MjModel.from_xml_string(xml)
         data = mujoco.MjData(model)
@@ -58,8 +59,8 @@ def main() -> None:
             renderer.update_scene(data, camera="eye")
             renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
             renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
-            pictures[name] = renderer.render().copy()
-    np.savez_compressed(DATA, **pictures)
+            images[name] = renderer.render().copy()
+    np.savez_compressed(DATA, **images)
 
 
 if __name__ == "__main__":
