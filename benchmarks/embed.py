@@ -16,7 +16,7 @@ import functools
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from unittest import mock
 
 import jax
@@ -130,7 +130,8 @@ def prepare_torch(
 ) -> Callable[[], torch.Tensor]:
     """Returns a run of PyTorch's S3D over as many micro-batches; on a GPU in bfloat16, synchronized once at the end."""
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    model = model.to(device, dtype).to(memory_format=layout)
+    # The types of `to` leave out `memory_format`.
+    model = cast(Any, model.to(device, dtype)).to(memory_format=layout)
     device_clips = torch.tensor(clips, device=device)
     # `dynamic=False`: torch.compile would otherwise make the batch size dynamic when it sees a second one.
     forward: Any = torch.compile(_torch_forward, dynamic=False) if compiled else _torch_forward

@@ -15,7 +15,7 @@ import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import gymnasium
 import numpy as np
@@ -96,7 +96,7 @@ class Embedder:
         model = S3D()
         model.load_state_dict(torch.load(setup.weights, weights_only=True))
         layout = torch.channels_last_3d if generous else torch.contiguous_format
-        self.model = model.eval().to(self.device, memory_format=layout)
+        self.model = cast(Any, model.eval()).to(self.device, memory_format=layout)  # not in the types of `to`
         self.target = torch.tensor(setup.target, device=self.device)
 
     @torch.no_grad()
