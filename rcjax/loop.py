@@ -121,7 +121,7 @@ def iterate(
             score,
             mesh=mesh,
             in_specs=(P("seed"), P(), P(), P("seed"), P("env")),
-            out_specs=_specs(),
+            out_specs=_scored_specs(),
             check_vma=False,
         )
     scored = score(state.ppo.params, inputs, mode, keys[:, 1], jnp.arange(config.n_envs))
@@ -129,13 +129,15 @@ def iterate(
     learn = mode.learn & jnp.all(metrics["nonfinite_reward"] + metrics["nonfinite_episodes"] == 0)
     ppo_state, losses = _update_each_seed(state.ppo, scored, keys[:, 2], learn, config, mesh)
     nonfinite = jnp.where(learn, jax.vmap(count_nonfinite)(ppo_state, losses), 0.0)
-    learnt = learn & jnp.all(nonfinite == 0)  # one seed's failure holds all seeds back, so that they stay in step
-    following = TrainState(
-        ppo=jax.tree.map(lambda new, old: jnp.where(learnt, new, old), ppo_state, state.ppo),
-        key=jnp.where(learnt, keys[:, 0], state.key),
-        iteration=state.iteration + learnt.astype(jnp.int32),
+    updated = learn & jnp.all(
+        nonfinite == 0
+    )  # one seed's failure holds all back, so that all are at the same iteration
+    next_state = TrainState(
+        ppo=jax.tree.map(lambda new, old: jnp.where(updated, new, old), ppo_state, state.ppo),
+        key=jnp.where(updated, keys[:, 0], state.key),
+        iteration=state.iteration + updated.astype(jnp.int32),
     )
-    return following, metrics | losses | {"nonfinite_update": nonfinite}, scored
+    return next_state, metrics | losses | {"nonfinite_update": nonfinite}, scored
 
 
 def count_nonfinite(state: ppo.PPOState, losses: dict[str, Float[Array, ""]]) -> Float[Array, ""]:
@@ -169,21 +171,21 @@ def _update_each_seed(
         return ppo.update(state, ppo.make_batch(scored.episodes.rollout, reward, config.ppo), key, config.ppo)
 
     def update_all(state: ppo.PPOState, scored: ScoredEpisodes, keys: Array, learn: Bool[Array, ""]):
-        def each():
+        def update_seeds():
             return jax.vmap(update)(state, scored, keys)
 
-        def keep():
-            return state, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(each)[1])
+        def skip_update():
+            return state, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(update_seeds)[1])
 
-        return jax.lax.cond(learn, each, keep)
+        return jax.lax.cond(learn, update_seeds, skip_update)
 
     if mesh is not None:
         by_seed = P("seed")
         update_all = jax.shard_map(
             update_all, mesh=mesh, in_specs=(by_seed, by_seed, by_seed, P()), out_specs=by_seed, check_vma=False
         )
-    learnt_from = scored.replace(episodes=scored.episodes.replace(poses=None))
-    return update_all(state, learnt_from, keys, learn)
+    without_poses = scored.replace(episodes=scored.episodes.replace(poses=None))
+    return update_all(state, without_poses, keys, learn)
 
 
 def score_episodes(
@@ -211,17 +213,17 @@ def score_episodes(
     )  # fmt: skip
     embedding = embed_episodes(inputs.scene, inputs.encoder, episodes.poses, config.video, micro_batch)
     scored = ScoredEpisodes(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
-    return jax.tree.map(lambda x, spec: _split_seeds(x, spec, n_seeds), scored, _specs())
+    return jax.tree.map(lambda x, spec: _split_seeds(x, spec, n_seeds), scored, _scored_specs())
 
 
 def _split_seeds(x: Array, spec: P, n_seeds: int) -> Array:
-    """Splits the axis of all seeds' environments in two, and moves that of seeds to the front."""
+    """Splits the axis of all seeds' environments into seeds and environments, and moves the seed axis to the front."""
     axis = _env_axis(spec)
     shape = (*x.shape[:axis], n_seeds, x.shape[axis] // n_seeds, *x.shape[axis + 1 :])
     return jnp.moveaxis(x.reshape(shape), axis, 0)
 
 
-def _specs() -> ScoredEpisodes:
+def _scored_specs() -> ScoredEpisodes:
     """Returns how each array lies on a mesh: seeds first, then time steps where there are any, then environments."""
     env_major, time_major = P("seed", "env"), P("seed", None, "env")
     rollout = Rollout.of_leaves(
@@ -244,7 +246,7 @@ def _specs() -> ScoredEpisodes:
 
 
 def _env_axis(spec: P) -> int:
-    """Which axis of an array of one seed is the environments'."""
+    """Returns the index of the environment axis in the array of one seed."""
     return tuple(spec).index("env") - 1
 
 
@@ -253,8 +255,8 @@ def actor(params: networks.Params, mode: Mode) -> Act:
 
     def act_with_seed(params: networks.Params, keys: Array, obs: Array):
         mean, log_std, value = ppo.policy_value(params, obs)
-        drawn = jax.vmap(ppo.sample_action, in_axes=(0, 0, None))(keys, mean, log_std)
-        action = jnp.where(mode.deterministic, mean, drawn)
+        sampled = jax.vmap(ppo.sample_action, in_axes=(0, 0, None))(keys, mean, log_std)
+        action = jnp.where(mode.deterministic, mean, sampled)
         return action, ppo.log_prob(action, mean, log_std), value
 
     def act(keys: Array, obs: Array):
@@ -287,8 +289,8 @@ def _finite_episodes(episodes: Episodes) -> Bool[Array, " N"]:
         axis = _env_axis(spec)
         return jnp.isfinite(jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)).all(axis=1)
 
-    of_each_array = jax.tree.map(finite, episodes, _specs().episodes)
-    return functools.reduce(jnp.logical_and, jax.tree.leaves(of_each_array))
+    finite_by_array = jax.tree.map(finite, episodes, _scored_specs().episodes)
+    return functools.reduce(jnp.logical_and, jax.tree.leaves(finite_by_array))
 
 
 def state_shapes(config: TrainConfig, env: MjxEnv) -> TrainState:

@@ -20,7 +20,7 @@ class Episodes(PyTree):
     """A batch of whole episodes: what PPO learns from, what the video is drawn from, and how well the task was done.
 
     `poses` are those of the kept frames, after control steps 1, 1 + stride, ... `true_return` is the sum of the task's
-    dense reward, from which the policy never learns. `success` is whether the task's own test was met at any step.
+    dense reward, from which the policy never learns. `success` is whether the task's success criterion was met at any step.
     """
 
     rollout: Rollout
@@ -41,8 +41,8 @@ def policy_obs(obs: Float[Array, "*N O"], time: Array, env: EnvConfig, video: Vi
 
 def reset_index(keys: Array, env_ids: Int[Array, " N"], n_bank: int, frozen: Bool[Array, ""]) -> Int[Array, " N"]:
     """Returns the bank entry that each environment starts from: a random one, or its own (`env_ids`) if `frozen`."""
-    drawn = jax.vmap(lambda key: jax.random.randint(key, (), 0, n_bank))(keys)
-    return jnp.where(frozen, env_ids % n_bank, drawn)
+    sampled = jax.vmap(lambda key: jax.random.randint(key, (), 0, n_bank))(keys)
+    return jnp.where(frozen, env_ids % n_bank, sampled)
 
 
 def run_episodes(
@@ -64,9 +64,9 @@ def run_episodes(
         env_params: Its parameters, with the bank of starts.
         act: The policy. Its actions are clipped to [-1, 1] only for the environment, as in Stable-Baselines3.
         keys: A random key for each environment, [N]; all randomness of its episode comes from it.
-        env_ids: The entries of the bank that the environments start from if `frozen`.
+        env_ids: The entries of the bank (modulo its size) that the environments start from if `frozen`.
         frozen: Whether starts are fixed or random.
-        take_poses: Keeps, of the poses of all geoms, those that are drawn.
+        take_poses: Selects the poses that the renderer needs from those of all geoms.
         env_config: Whether the policy observes the time.
         video: The episode's length, and which frames are kept.
     """

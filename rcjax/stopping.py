@@ -12,7 +12,8 @@ from rcjax.devices import gather_from_processes
 
 
 class Stopped(Exception):
-    """Raised when a signal, or numbers that are not finite, end training early; the run can be resumed.
+    """Raised when a signal, numbers that are not finite, or an unwritable folder end training early; the run can be
+    resumed.
 
     `exit_code` is that of the process.
     """

@@ -44,27 +44,27 @@ Evaluation = tuple[Rows, ScoredEpisodes]
 
 
 RANDOM_ENCODER_NOTICE = (
-    "No converted S3D weights were named (--encoder), so S3D is randomly initialised: its reward tells episodes apart, "
-    "but it does not understand them. How to convert the published weights: python -m weights_convert --help"
+    "No converted S3D weights were named (--encoder), so S3D is randomly initialised: its reward can tell episodes "
+    "apart, but not what they show. How to convert the published weights: python -m weights_convert --help"
 )
 
 
 def start(config: TrainConfig, path: Path, log: Log = print, devices: int | None = None) -> RunFolder:
     """Trains a new run.
 
-    With several processes, the first one makes the run's folder, and all of them have to see it.
+    With several processes, the first one makes the run's folder. It must be on a file system that all of them share.
 
     Args:
         config: The run's configuration.
         path: The folder to make.
-        log: Takes messages for the user, one line at a time.
+        log: Takes messages for the user.
         devices: How many devices to use; None uses as many as can share the work evenly.
 
     Returns:
         The run's folder.
 
     Raises:
-        ValueError: The input is bad; nothing has been written.
+        ValueError: The input is bad; the run has not been written.
         Stopped: See `train`.
     """
     require_new_path(path)
@@ -91,7 +91,7 @@ def start(config: TrainConfig, path: Path, log: Log = print, devices: int | None
 def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World, Encoder]:
     """Makes the run's folder with its encoder, demonstration and target.
 
-    Raises ValueError before anything is written.
+    Raises ValueError for bad input, before the run's folder is made.
     """
     encoder = None if config.encoder is None else load_encoder(config.encoder)
     if config.spec.text is not None:
@@ -113,8 +113,8 @@ def resume(path: Path, log: Log = print, devices: int | None = None) -> RunFolde
     """Continues a run from its newest checkpoint, with the same metrics as if it had never stopped.
 
     With another number of devices it continues from the same state, but sums are computed in another order. Their
-    rounding moves edges over the centres of pixels, a pixel changes a video reward, and learning amplifies the
-    difference from iteration to iteration.
+    different rounding can move a triangle's edge across a pixel's centre; the changed pixel changes a video reward, and
+    learning amplifies the difference from iteration to iteration.
 
     If the newest checkpoint is damaged and an older one is intact, the run continues from the older one: the damaged
     one is reported and set aside. Raises ValueError if another process trains the run, or if its folder is damaged.
@@ -184,7 +184,9 @@ def train(
         require_matching_state(run, iteration, stored, state_shapes(config, world.env))
     with in_background(draw_demonstration, run, world, log) if is_first_process() else nullcontext():
         program = Program(config, world, encoder, run.target(), devices)
-        wait_for_all_processes("everyone has the run")  # the processes communicate from here on, with short timeouts
+        wait_for_all_processes(
+            "all processes have opened the run"
+        )  # the processes communicate from here on, with short timeouts
         with Checkpoints(run) as checkpoints:
             state = program.initial_state()
             if stored is not None:
@@ -214,7 +216,7 @@ def in_background(
 
 
 def draw_demonstration(run: RunFolder, world: World, log: Log) -> None:
-    """Draws the expert's video to watch. Training does not need it, so a failure is only reported."""
+    """Writes the expert's video, if the expert is the demonstration. Training does not need it: a failure is reported."""
     try:
         expert_video(run, world)
     except Exception as error:
@@ -224,10 +226,10 @@ def draw_demonstration(run: RunFolder, world: World, log: Log) -> None:
 def compile_for(program: Program, run: RunFolder, log: Log) -> None:
     """Compiles the iteration, and reports how long that took."""
     log(f"Compiling ({describe_work(program)}) ...")
-    begun = time.perf_counter()
+    started = time.perf_counter()
     _ = program.compiled
-    wait_for_all_processes("everyone has compiled")
-    log(f"Compiled in {time.perf_counter() - begun:.0f} s; training {run.config.env.task} in {run.path}.")
+    wait_for_all_processes("all processes have compiled")
+    log(f"Compiled in {time.perf_counter() - started:.0f} s; training {run.config.env.task} in {run.path}.")
 
 
 def run_iterations(
@@ -258,7 +260,7 @@ def run_iterations(
             stop_at_nonfinite(iteration, rows, state, checkpoints)
             if evaluating:
                 state, evaluated, scored = evaluate(program, state)
-                evaluation = (evaluated, scored) if iteration == last else None  # others would hold memory
+                evaluation = (evaluated, scored) if iteration == last else None  # earlier ones would hold device memory
                 rows = [row | more for row, more in zip(rows, evaluated, strict=True)]
             recorder.write(iteration, rows)
         if saving:
@@ -270,9 +272,9 @@ def run_iterations(
 
 
 def stop_at_nonfinite(iteration: int, rows: Rows, state: TrainState, checkpoints: Checkpoints) -> None:
-    """Raises Stopped if some of the iteration's numbers are not finite, and saves the last good state.
+    """If some of the iteration's numbers are not finite, saves the last good state and raises Stopped.
 
-    The compiled iteration left the state unchanged then, and so did an iteration that was started after it.
+    In that case the iteration, and one that was started after it, left the state unchanged.
     """
     try:
         refuse_nonfinite(rows, f"iteration {iteration}")
@@ -289,11 +291,11 @@ def evaluate(program: Program, state: TrainState) -> tuple[TrainState, Rows, Sco
     try:
         return program.evaluate(state)
     except NotFinite as error:
-        raise Stopped(f"{error}; the checkpoints before it stay.", exit_code=1) from error
+        raise Stopped(f"{error}; earlier checkpoints are kept.", exit_code=1) from error
 
 
 def finish(run: RunFolder, program: Program, evaluation: Evaluation, log: Log) -> None:
-    """Writes the video of the policy beside the demonstration, and reports the final evaluation."""
+    """Writes the policy's video, beside the demonstration if that is a video, and reports the final evaluation."""
     rows, scored = evaluation
     poses, video_reward = program.first_episode(scored)
     if is_first_process():

@@ -271,7 +271,7 @@ def test_an_evaluation_that_is_not_finite_stops_the_run():
         def evaluate(self, _):
             raise NotFinite("evaluation after iteration 2: 4 episodes are not finite")
 
-    with pytest.raises(train.Stopped, match=r"evaluation after iteration 2: .* the checkpoints before it stay"):
+    with pytest.raises(train.Stopped, match=r"evaluation after iteration 2: .* earlier checkpoints are kept"):
         train.evaluate(Failing(), None)
 
 

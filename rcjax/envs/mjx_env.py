@@ -60,8 +60,8 @@ class MjxEnv(environment.Environment, abc.ABC):
     """Base class of environments on MJX. Subclasses define how actions drive the scene and what is observed of it.
 
     `mj_model` is the edited scene, from which the renderer draws. `episode_fixed_bodies` names the bodies that are
-    placed at a reset and stay until the next one. RoboCLIP gives the text `prompt` and the pictures of
-    `camera` to the video model. `frame_skip` is the number of physics steps in a control step.
+    placed at a reset and stay until the next one. `prompt` is RoboCLIP's sentence for the task, and
+    `camera` is the camera of its frames. `frame_skip` is the number of physics steps in a control step.
     """
 
     frame_skip: int = 5
@@ -113,11 +113,11 @@ class MjxEnv(environment.Environment, abc.ABC):
     def evaluate(
         self, state: EnvState, obs: Float[Array, " O"], action: Float[Array, " A"]
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """Returns the reward of the step that led to `state`, and its terms, "success" among them."""
+        """Returns the reward of the step that led to `state`, and a dictionary of its terms and of "success"."""
 
     @abc.abstractmethod
     def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
-        """The bounds of observations, which do not depend on `params`."""
+        """Returns the space of observations, which does not depend on `params`."""
 
     @abc.abstractmethod
     def build_reset_bank(self, seeds: Sequence[int]) -> EnvState:
@@ -202,7 +202,8 @@ class MjxEnv(environment.Environment, abc.ABC):
     def reset_env_at(self, index: int | Int[Array, ""], params: EnvParams) -> tuple[Float[Array, " O"], EnvState]:
         """Returns observation and state of entry `index` of the bank, for environments with a fixed initial state.
 
-        Raises ValueError for an index outside the bank. A traced index outside the bank is clamped to it.
+        Raises ValueError for an index outside the bank. A traced index is not checked: JAX counts
+        negative ones from the end, and clamps the others to the bank.
         """
         self.require_own(params)
         state = self._start(_checked_index(index, params), params)
@@ -227,7 +228,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         if jnp.ndim(state.time) != 0:
             raise ValueError(
                 f"a step takes the state of one environment, got those of a batch {list(jnp.shape(state.time))}; "
-                "batch it by jax.vmap(env.step, in_axes=(0, 0, 0, None))."
+                "use jax.vmap(env.step, in_axes=(0, 0, 0, None))."
             )
 
     def _checked_action(self, action: Any) -> Float[Array, " A"]:
@@ -238,7 +239,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         except (TypeError, ValueError):
             raise ValueError(f"action={short_repr(action)}; a step takes {expected}.") from None
         if array.shape != (self.num_actions,):
-            batch = " (batch it by jax.vmap)" if array.shape[1:] == (self.num_actions,) else ""
+            batch = " (use jax.vmap)" if array.shape[1:] == (self.num_actions,) else ""
             raise ValueError(f"the action's shape is {list(array.shape)}; a step takes {expected}{batch}.")
         if not jnp.issubdtype(array.dtype, jnp.floating) and not jnp.issubdtype(array.dtype, jnp.integer):
             raise ValueError(f"the action's dtype is {array.dtype}; a step takes {expected}.")

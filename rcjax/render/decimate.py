@@ -350,7 +350,7 @@ def _keeps_bound(
 def _reassign_samples(
     state: _State, rings: _Rings, accepted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each sample assigned to a ring: its edge, the nearest remaining triangle, and the distance from it."""
+    """Returns the edge, the nearest remaining triangle and its distance for each sample that is assigned to a ring."""
     order = np.argsort(state.face_of_sample, kind="stable")
     count = np.bincount(state.face_of_sample, minlength=len(state.faces))
     start = np.cumsum(count) - count

@@ -133,7 +133,7 @@ def to_image(colour: UInt32[Array, "J tiles pixels"], static: SceneStatic) -> UI
     if k == 1:
         return image
     total = image.reshape(-1, static.size, k, static.size, k, 3).sum(axis=(2, 4), dtype=jnp.int32)
-    # The mean is taken in integers, since XLA rounds when it casts a float to an integer, while C truncates.
+    # The mean is rounded in integers: casting a float to uint8 would truncate it.
     return ((total + k * k // 2) // (k * k)).astype(jnp.uint8)
 
 

@@ -7,7 +7,7 @@ every cluster, so no list can overflow, and the work grows with the number of se
 
 Every triangle with camera-frame corners v0, v1, v2 has three edge functions, which are linear in the ray r through a
 pixel: e_k = r . (v_i x v_j) / (v0 . (v1 x v2)). Each is the barycentric coordinate of corner k where the ray meets the
-triangle, divided by the depth there. The pixel is inside where all three are positive, and their sum is the inverse
+triangle, divided by the depth there. The pixel is inside where none is negative, and their sum is the inverse
 depth. Nothing is divided by a corner's depth, so triangles that reach behind the camera need no clipping (Olano and
 Greer, "Triangle scan conversion using 2D homogeneous coordinates", 1997).
 """
@@ -124,7 +124,7 @@ def set_up_triangles(
 
     Triangles seen from behind (if `cull`), and padding, get edge functions that are negative everywhere. With
     `slope_scaled_bias`, that many times the change of the inverse depth from one pixel to the next is subtracted from
-    it, as with the factor of OpenGL's `glPolygonOffset`.
+    it, similar to the factor of OpenGL's `glPolygonOffset`, which uses another norm of the slope.
     """
     first, second, third = corners
     face = cross(minus(second, first), minus(third, first))  # exactly 0 for padding

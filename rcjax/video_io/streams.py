@@ -157,7 +157,7 @@ def _container_matrix(path: pathlib.Path, end: int, index: int) -> np.ndarray | 
 def _display_matrix(frame: av.VideoFrame, previous: np.ndarray | None) -> np.ndarray | None:
     """Returns the display matrix of the container or of the stream itself.
 
-    A stream of H.264 states it once for all frames up to the next keyframe.
+    An H.264 stream states it once for all frames up to the next keyframe.
     """
     side_data_matrix = frame.side_data.get(cast(Any, Type.DISPLAYMATRIX))  # PyAV's stubs only know its name
     if side_data_matrix is not None:
