@@ -195,7 +195,8 @@ def _parser_error(run_parser: Callable[[], Command]) -> str:
     """Runs the parser once more and returns its error message in one line.
 
     The parser prints a box with a title, the message and hints, which are separated by rules. If standard output is no
-    terminal, as here, the box has neither colours nor borders, and its rules are lines of "-".
+    terminal, as here, the box has neither colours nor borders, and its rules are lines of "-". (The first run keeps
+    standard output, where --help is printed.)
     """
     printed = io.StringIO()
     with (
@@ -205,10 +206,12 @@ def _parser_error(run_parser: Callable[[], Command]) -> str:
     ):
         run_parser()
     lines = [line.strip() for line in printed.getvalue().splitlines()]
-    first, second, *_ = (i for i, line in enumerate(lines) if line and not line.strip("-"))
-    message = " ".join(" ".join(lines[first + 1 : second]).split())
-    if "__tyro-dummy-inner__" in message:  # tyro's name for the field whose dataclass raised ValueError
-        message = message.split(": ", 1)[1]
+    rules = [i for i, line in enumerate(lines) if line and not line.strip("-")]
+    if len(rules) > 1:  # otherwise this is another box than tyro 1.0's: all of it is shown
+        lines = lines[rules[0] + 1 : rules[1]]
+    message = " ".join(" ".join(lines).split())
+    # tyro's name for the field whose dataclass raised ValueError
+    message = re.sub(r"^Error parsing __tyro-dummy-inner__\S*: ", "", message)
     return f"{message} (see rcjax --help)"
 
 

@@ -39,8 +39,8 @@ class EnvConfig:
     goal_hidden: bool = True
     # Append t / episode_length to the observation, as the release does.
     time_in_obs: bool = True
-    # Number of starts that training episodes are drawn from, those of the seeds train_seed, train_seed + 1, ...;
-    # evaluation has as many starts of its own (the release has 8).
+    # Size of the bank of starts for training, which have the seeds train_seed, train_seed + 1, ... (the release uses 8).
+    # The bank for evaluation has the same size.
     bank_size: int = 256
     # Seed of the first start of the training bank (the release uses 0).
     train_seed: int = 0
@@ -52,7 +52,7 @@ class EnvConfig:
     reward_version: Literal["v1", "v2"] = "v2"
     # Physics engine: MJX's own (jax), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of the same name).
     backend: Literal["jax", "warp"] = "jax"
-    # Start environment i from start i of the bank in every episode, instead of drawing a start (as the release does).
+    # Start environment i from start i of the bank in every episode, as the release does, instead of from a random start.
     frozen_resets: bool = False
 
     def __post_init__(self):
@@ -72,7 +72,7 @@ class EnvConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VideoConfig:
-    """How an episode is turned into the clip that the encoder sees. Section 3 of the paper states the frames."""
+    """How an episode is turned into the clip that the encoder sees. The defaults follow section 3 of the paper."""
 
     # Length of an episode, in control steps (the paper and the release use 128).
     episode_length: int = 128
@@ -134,7 +134,7 @@ class VideoConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
-    """The only demonstration: either a sentence, or a video (a file, a folder of frames, or `expert`)."""
+    """The demonstration: either a sentence, or a video (a file, a folder of frames, or `expert`)."""
 
     text: str | None = None
     video: str | None = None
@@ -162,7 +162,7 @@ class TrainConfig:
     `video.episode_length` here.
     """
 
-    # Preset that gives all options below their defaults: demo learns on two CPU cores in minutes, paper follows the
+    # Preset, the set of defaults of the training options: demo learns on two CPU cores in minutes, paper follows the
     # paper's text, and release runs what the released code runs.
     preset: str = "paper"
     # Seed of the networks' initial weights, and of all random draws in training.
@@ -175,7 +175,8 @@ class TrainConfig:
     total_env_steps: int = 5_000_000
     # Number of environments of each seed that are stepped in parallel (the release uses 8).
     n_envs: int = 8
-    # Number of episodes that a device renders and embeds at a time; by default as many as fit in its memory.
+    # Number of episodes that a device renders and embeds at a time; by default as many as fit in its memory, at
+    # most 32.
     micro_batch: int | None = None
     # Seed of S3D's random weights, which are used where --encoder is not given.
     encoder_seed: int = 0
@@ -248,12 +249,12 @@ RELEASE_PPO = PPOConfig(n_epochs=1, batch_size=1024, ent_coef=0.5)
 
 
 def paper() -> TrainConfig:
-    """Returns the method as the paper's text states it, with the release's numbers where the text is silent."""
+    """Returns the config of the method as the paper's text states it, with the release's numbers where the text is silent."""
     return TrainConfig()
 
 
 def release() -> TrainConfig:
-    """Returns what the released code runs.
+    """Returns the config of the released code.
 
     Frames are mirrored, drawn as MuJoCo draws them, and have values from 0 to 255. There are 8 frozen resets, with the
     seeds 0 to 7 in training and 10 to 17 in evaluation.
@@ -266,7 +267,7 @@ def release() -> TrainConfig:
 
 
 def demo() -> TrainConfig:
-    """Returns small frames and faster learning, which solve drawer-close on two CPU cores in minutes."""
+    """Returns a config with small frames and a high learning rate, which learns drawer-close on two CPU cores in minutes."""
     return TrainConfig(
         preset="demo",
         total_env_steps=60 * 64 * 128,
@@ -278,7 +279,7 @@ def demo() -> TrainConfig:
         # 19 in seven of ten; 4, 6 and 9 lead away from it.
         encoder_seed=22,
         video=VideoConfig(size=48, frame_stride=8),
-        # The reward comes only at the end of an episode, so it is hardly discounted and credited to the whole episode.
+        # The reward comes only at the end of an episode, so discounting is weak, and credit reaches the whole episode.
         ppo=PPOConfig(learning_rate=1e-3, n_epochs=10, batch_size=1024, gamma=0.999, gae_lambda=0.99),
     )
 

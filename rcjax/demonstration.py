@@ -94,7 +94,7 @@ def _load(path: Path) -> GeomPoses | None:
     """Returns None if the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return GeomPoses(pos=stored["pos"], mat=stored["mat"])
+            return GeomPoses.of_leaves(pos=stored["pos"], mat=stored["mat"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 

@@ -129,9 +129,8 @@ def iterate(
     learn = mode.learn & jnp.all(metrics["nonfinite_reward"] + metrics["nonfinite_episodes"] == 0)
     ppo_state, losses = _update_each_seed(state.ppo, scored, keys[:, 2], learn, config, mesh)
     nonfinite = jnp.where(learn, jax.vmap(count_nonfinite)(ppo_state, losses), 0.0)
-    updated = learn & jnp.all(
-        nonfinite == 0
-    )  # one seed's failure holds all back, so that all are at the same iteration
+    # One seed's failure holds all seeds back, so that all are at the same iteration.
+    updated = learn & jnp.all(nonfinite == 0)
     next_state = TrainState(
         ppo=jax.tree.map(lambda new, old: jnp.where(updated, new, old), ppo_state, state.ppo),
         key=jnp.where(updated, keys[:, 0], state.key),
@@ -212,7 +211,7 @@ def score_episodes(
         take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
     )  # fmt: skip
     embedding = embed_episodes(inputs.scene, inputs.encoder, episodes.poses, config.video, micro_batch)
-    scored = ScoredEpisodes(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
+    scored = ScoredEpisodes.of_leaves(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
     return jax.tree.map(lambda x, spec: _split_seeds(x, spec, n_seeds), scored, _scored_specs())
 
 

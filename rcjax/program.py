@@ -82,7 +82,7 @@ class Program:
         return self.compiled(state, self.inputs, self.modes[0])
 
     def evaluate(self, state: TrainState) -> tuple[TrainState, Rows, ScoredEpisodes]:
-        """Runs the policy's mean from each of the first `n_envs` evaluation starts.
+        """Runs one episode with the policy's mean action from each of the first `n_envs` evaluation starts.
 
         Returns the unchanged state, each seed's metrics with the prefix `eval_`, and the episodes. Raises NotFinite if
         the episodes have numbers that are not finite.
@@ -141,7 +141,7 @@ def refuse_nonfinite(rows: Rows, where: str) -> None:
 
 
 def as_rows(metrics: dict[str, jax.Array]) -> Rows:
-    """Waits for the iteration to finish, and returns its metrics as one dictionary a seed."""
+    """Waits for the iteration to finish, and returns its metrics as one dictionary per seed."""
     values = jax.device_get(metrics)
     n_seeds = len(next(iter(values.values())))
     return [{name: float(value[i]) for name, value in values.items()} for i in range(n_seeds)]
@@ -150,8 +150,9 @@ def as_rows(metrics: dict[str, jax.Array]) -> Rows:
 def require_machine(config: TrainConfig, devices: int | None) -> tuple[Layout, int]:
     """Returns how the run's work is shared by the devices, and how many episodes each of them draws at a time.
 
-    It takes no time, so it serves as a check before long work. Raises ValueError if `devices` devices cannot share the
-    work evenly, or if the config asks for MJX-Warp and it is not installed.
+    It is quick, so it serves as a check before long work. Raises ValueError if there are fewer than `devices` devices,
+    if they or the micro-batch do not divide the work, and if MJX-Warp is asked for and not installed, or is to run on
+    several devices.
     """
     if "warp" in (config.env.backend, config.video.renderer):
         warp_physics.check_installed()

@@ -28,10 +28,14 @@ class PyTree:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         chex.dataclass(cls, frozen=True, kw_only=True, mappable_dataclass=False)
+        cls.replace = PyTree.replace  # chex's calls the constructor, which would check types
 
     def replace(self: SomePyTree, **changes: Any) -> SomePyTree:
-        """Returns a copy with the named fields changed."""
-        return dataclasses.replace(cast(Any, self), **changes)
+        """Returns a copy with the named fields changed. Their types are not checked.
+
+        Raises TypeError for a name that is no field.
+        """
+        return self.of_leaves(**self.__dict__ | changes)
 
     @classmethod
     def of_leaves(cls: type[SomePyTree], **leaves: Any) -> SomePyTree:

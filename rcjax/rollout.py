@@ -20,7 +20,7 @@ class Episodes(PyTree):
     """A batch of whole episodes: what PPO learns from, what the video is drawn from, and how well the task was done.
 
     `poses` are those of the kept frames, after control steps 1, 1 + stride, ... `true_return` is the sum of the task's
-    dense reward, from which the policy never learns. `success` is whether the task's success criterion was met at any step.
+    dense reward, from which the policy never learns. `success` is whether the task's criterion was met at any step.
     """
 
     rollout: Rollout

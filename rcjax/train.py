@@ -184,9 +184,8 @@ def train(
         require_matching_state(run, iteration, stored, state_shapes(config, world.env))
     with in_background(draw_demonstration, run, world, log) if is_first_process() else nullcontext():
         program = Program(config, world, encoder, run.target(), devices)
-        wait_for_all_processes(
-            "all processes have opened the run"
-        )  # the processes communicate from here on, with short timeouts
+        # The processes communicate from here on, with short timeouts.
+        wait_for_all_processes("all processes have opened the run")
         with Checkpoints(run) as checkpoints:
             state = program.initial_state()
             if stored is not None:
@@ -216,7 +215,7 @@ def in_background(
 
 
 def draw_demonstration(run: RunFolder, world: World, log: Log) -> None:
-    """Writes the expert's video, if the expert is the demonstration. Training does not need it: a failure is reported."""
+    """Writes the expert's video, if the expert is the demonstration. Training goes on where that fails."""
     try:
         expert_video(run, world)
     except Exception as error:

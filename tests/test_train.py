@@ -75,7 +75,7 @@ def whole(tmp_path_factory, tiny_config, motion):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Program, "evaluate", lambda *args: calls.append("evaluation") or evaluate(*args))
         patch.setattr(train, "expert_video", lambda run, _: calls.append(run.path))
-        train.start(tiny_config, path, say=lambda _: None)
+        train.start(tiny_config, path, log=lambda _: None)
     assert sorted(map(str, calls)) == sorted([str(path), "evaluation", "evaluation"])
     return path
 
@@ -117,10 +117,10 @@ def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path
 
     monkeypatch.setattr(train.Program, "step", step_and_interrupt)
     with pytest.raises(train.Stopped) as stopped:
-        train.start(tiny_config, path, say=lambda _: None)
+        train.start(tiny_config, path, log=lambda _: None)
     assert stopped.value.exit_code == 130
     assert [row["iteration"] for row in rows_of(path)] == [1, 2, 3]
-    train.resume(path, say=lambda _: None)
+    train.resume(path, log=lambda _: None)
     assert rows_of(path) == rows_of(whole)
     assert len(calls) == 4  # nothing was run twice
     assert tensorboard_steps(path) == [row["env_steps"] for row in rows_of(path)]
@@ -151,7 +151,7 @@ def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_conf
     target += target % 2  # so that the last iteration is one that evaluates anyway
     shortened = dataclasses.replace(config, total_env_steps=target * config.steps_per_iteration)
     (path / "config.json").write_text(configs.to_json(shortened))
-    train.resume(path, say=lambda _: None)
+    train.resume(path, log=lambda _: None)
     resumed = rows_of(path)
     assert [row["iteration"] for row in resumed] == list(range(1, target + 1))
     assert resumed[:4] == rows_of(whole)
@@ -241,7 +241,7 @@ def test_a_reward_that_is_not_finite_stops_the_run_and_a_damaged_checkpoint_is_p
 
     with monkeypatch.context() as patch, pytest.raises(train.Stopped) as stopped:
         patch.setattr(train.Program, "step", poisoned)
-        train.start(tiny_config, path, say=lambda _: None)
+        train.start(tiny_config, path, log=lambda _: None)
     assert stopped.value.exit_code == 1
     assert str(stopped.value) == (
         "iteration 4: 4 video rewards are not finite; iteration 3, the last good one, is saved."
@@ -250,7 +250,7 @@ def test_a_reward_that_is_not_finite_stops_the_run_and_a_damaged_checkpoint_is_p
     assert [row["iteration"] for row in rows_of(path)] == [1, 2, 3]
 
     (path / "checkpoints" / "3" / "default" / "_METADATA").write_bytes(b"")
-    train.resume(path, say=said.append)
+    train.resume(path, log=said.append)
     assert "iteration 3" in said[0] and "is damaged" in said[0] and "of iteration 2" in said[0]
     assert saved_iterations(RunFolder.open(path)) == [2, 4]
     assert (path / "checkpoints" / "3.damaged").is_dir()
@@ -283,11 +283,11 @@ def test_work_beside_is_waited_for_and_its_error_raised():
         begun.wait(10)
         order.append(name)
 
-    with train.meanwhile(work, "work"):
+    with train.in_background(work, "work"):
         order.append("block")
         begun.set()
     assert order == ["block", "work"]
-    with pytest.raises(ValueError, match="of the work"), train.meanwhile(int, "of the work"):
+    with pytest.raises(ValueError, match="of the work"), train.in_background(int, "of the work"):
         pass
 
 

@@ -64,8 +64,8 @@ class Proxy:
     role: Role = "object"
 
 
-ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)  # quaternions that turn a proxy's own z into that axis
-ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)  # precisely: into -y
+ALONG_X = (0.7071067811865476, 0.0, 0.7071067811865476, 0.0)  # the quaternion that turns a proxy's z axis to x
+ALONG_Y = (0.7071067811865476, 0.7071067811865476, 0.0, 0.0)  # to -y
 TABLE = Proxy("table", "world", "plane", (0.0, 0.0, 1.0), role="scenery")
 
 

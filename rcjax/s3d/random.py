@@ -1,6 +1,7 @@
 """A randomly initialised video tower, for runs without converted weights.
 
-Such a reward tells episodes apart, and a policy can learn from it, but it does not understand the video.
+The reward of such an encoder tells episodes apart, and a policy can learn from it, but it does not understand the
+video.
 """
 
 import math
