@@ -39,8 +39,8 @@ class EnvConfig:
     goal_hidden: bool = True
     # Append t / episode_length to the observation, as the release does.
     time_in_obs: bool = True
-    # Size of the bank of starts for training, which have the seeds train_seed, train_seed + 1, ... (the release uses 8).
-    # The bank for evaluation has the same size.
+    # Size of the bank of starts for training, which have the seeds train_seed, train_seed + 1, ... The bank for
+    # evaluation has the same size (8 in the release).
     bank_size: int = 256
     # Seed of the first start of the training bank (the release uses 0).
     train_seed: int = 0
@@ -52,7 +52,7 @@ class EnvConfig:
     reward_version: Literal["v1", "v2"] = "v2"
     # Physics engine: MJX's own (jax), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of the same name).
     backend: Literal["jax", "warp"] = "jax"
-    # Start environment i from start i of the bank in every episode, as the release does, instead of from a random start.
+    # Start environment i from start i of the bank in every episode, as the release does, not from a random start.
     frozen_resets: bool = False
 
     def __post_init__(self):
@@ -249,7 +249,7 @@ RELEASE_PPO = PPOConfig(n_epochs=1, batch_size=1024, ent_coef=0.5)
 
 
 def paper() -> TrainConfig:
-    """Returns the config of the method as the paper's text states it, with the release's numbers where the text is silent."""
+    """Returns the config of the paper's method, with the release's numbers where the text is silent."""
     return TrainConfig()
 
 
@@ -267,7 +267,7 @@ def release() -> TrainConfig:
 
 
 def demo() -> TrainConfig:
-    """Returns a config with small frames and a high learning rate, which learns drawer-close on two CPU cores in minutes."""
+    """Returns a config with small frames and fast learning: it learns drawer-close on two CPU cores in minutes."""
     return TrainConfig(
         preset="demo",
         total_env_steps=60 * 64 * 128,

@@ -41,7 +41,7 @@ def ppo_loss(params: Params, batch: Batch, config: PPOConfig) -> tuple[Float[Arr
 def clipped_surrogate_loss(
     ratio: Float[Array, " B"], advantage: Float[Array, " B"], clip_range: float
 ) -> Float[Array, ""]:
-    """Returns the negative mean of `min(ratio * advantage, clip(ratio, 1 - clip_range, 1 + clip_range) * advantage)`."""
+    """Returns the negative mean of `min(ratio * advantage, clipped_ratio * advantage)`, clipped by `clip_range`."""
     clipped = jnp.clip(ratio, 1 - clip_range, 1 + clip_range)
     return -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
 
