@@ -34,7 +34,7 @@ def test_one_that_takes_too_long_is_stopped(commands, monkeypatch, tmp_path, cap
 
 def test_unknown_names_are_refused(commands, monkeypatch, tmp_path, capsys):
     assert run(monkeypatch, "--out-dir", tmp_path / "none", "--only", "goof") == 2
-    assert "no goof; there are good, bad" in capsys.readouterr().err
+    assert "unknown goof; there are good, bad" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
 
