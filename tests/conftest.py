@@ -8,10 +8,10 @@ import pytest
 
 # Most tests spend most of their time on compiling, and check numbers that do not depend on how well a program is
 # optimised. `XLA_FLAGS= pytest` compiles as users do, and `.ci/run` does so for the tests marked `slow`.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false",
+QUICK_XLA_FLAGS = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
 )
+os.environ.setdefault("XLA_FLAGS", QUICK_XLA_FLAGS)
 
 LONGEST = (
     "test_devices",  # its runs leave decimated meshes for the others
