@@ -58,6 +58,12 @@ def environment(n_devices: int) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def with_mjx(motion):
+    if motion == "toy":
+        pytest.skip("too slow to run twice; MJX and S3D are the stricter case")
+
+
+@pytest.fixture(scope="module")
 def runs(sweep, tmp_path_factory, motion):
     folder = tmp_path_factory.mktemp("devices")
     (folder / "config.json").write_text(configs.to_json(sweep))
@@ -93,6 +99,7 @@ def test_other_devices_give_the_same_curve(runs):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("with_mjx")
 def test_other_devices_give_the_same_curve_in_the_other_order(runs, motion):
     """The run is stopped on two devices and resumed on eight, so each half of the curve has been run on both."""
     run_on_eight(motion, runs, "two_eight")
@@ -100,6 +107,7 @@ def test_other_devices_give_the_same_curve_in_the_other_order(runs, motion):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("with_mjx")
 def test_seeds_differ_and_equal_single_runs(runs, motion):
     """Each seed of a sweep gives the same metrics as a run of this seed alone."""
     swept = curves(runs / "one")
@@ -111,6 +119,7 @@ def test_seeds_differ_and_equal_single_runs(runs, motion):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("with_mjx")
 def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
     """Uses two real processes of two devices each, over the loopback. Only the first one writes."""
     with socket.socket() as free:
