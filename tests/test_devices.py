@@ -21,9 +21,11 @@ from tests.conftest import QUICK_XLA_FLAGS
 # Physics, S3D and the update sum float32 numbers in another order, in four iterations of sixteen steps.
 CLOSE = {"rtol": 2e-3, "atol": 2e-3}
 COMPARED = ("video_reward", "video_reward_max", "true_return", "success_rate", "std")
-# The metrics of evaluations that only physics and the policy decide. The video reward jumps where rounding moves an
-# edge over the centre of a pixel: one pixel of 32x32 changes it by percents. On one device too, a change of 3e-8 in the
-# parameters does that.
+# The video reward jumps where rounding moves an edge over the centre of a pixel: one pixel of 32x32 changes it by
+# percents. On one device too, a change of 3e-8 in the parameters does that. With the real physics and encoder, the
+# rewards of two ways of sharing differed by 3.2 % at most, and physics and policy by less than 2e-3.
+CLOSE_VIDEO = {"toy": CLOSE, "mjx": {"rtol": 1e-1, "atol": 2e-3}}
+# The metrics of evaluations that only physics and the policy decide.
 EVALUATED = ("eval_true_return", "eval_success_rate")
 # Two updates at a learning rate of 1e-3 amplify the rounding, and the policy's mean then acts for a whole episode. The
 # returns of the two seeds are 0 and 1.5.
@@ -87,15 +89,21 @@ def curves(path):
     return trained | {name: np.array([row[name] for row in evaluated]) for name in EVALUATED}
 
 
-def assert_same_curves(path, reference):
+def tolerance(name, motion):
+    if name in EVALUATED:
+        return CLOSE_EVALUATED
+    return CLOSE_VIDEO[motion] if name.startswith("video_reward") else CLOSE
+
+
+def assert_same_curves(path, reference, motion):
     for name, values in curves(reference).items():
-        close = CLOSE_EVALUATED if name in EVALUATED else CLOSE
+        close = tolerance(name, motion)
         np.testing.assert_allclose(curves(path)[name], values, **close, err_msg=name)
 
 
-def test_other_devices_give_the_same_curve(runs):
+def test_other_devices_give_the_same_curve(runs, motion):
     """The run is stopped on eight devices and resumed on two."""
-    assert_same_curves(runs / "eight_two", runs / "one")
+    assert_same_curves(runs / "eight_two", runs / "one", motion)
 
 
 @pytest.mark.slow
@@ -103,7 +111,7 @@ def test_other_devices_give_the_same_curve(runs):
 def test_other_devices_give_the_same_curve_in_the_other_order(runs, motion):
     """The run is stopped on two devices and resumed on eight, so each half of the curve has been run on both."""
     run_on_eight(motion, runs, "two_eight")
-    assert_same_curves(runs / "two_eight", runs / "one")
+    assert_same_curves(runs / "two_eight", runs / "one", motion)
 
 
 @pytest.mark.slow
@@ -115,7 +123,8 @@ def test_seeds_differ_and_equal_single_runs(runs, motion):
     run_on_eight(motion, runs, "alone")
     rows = [json.loads(line) for line in (runs / "alone" / "metrics.jsonl").read_text().splitlines()]
     for name in COMPARED:
-        np.testing.assert_allclose([row[name] for row in rows], swept[name][1::2], **CLOSE, err_msg=name)
+        close = tolerance(name, motion)
+        np.testing.assert_allclose([row[name] for row in rows], swept[name][1::2], **close, err_msg=name)
 
 
 @pytest.mark.slow
@@ -144,7 +153,7 @@ def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "Written to" in outputs[0] and "Written to" not in outputs[1]
     assert "on 4 cpu devices" in outputs[0]
-    assert_same_curves(tmp_path / "two", runs / "one")
+    assert_same_curves(tmp_path / "two", runs / "one", motion)
     assert (tmp_path / "two" / "policy.mp4").exists()
 
 
