@@ -6,16 +6,23 @@ Model, control, observation and reward are those of the environment; only the ph
 
 import functools
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import jax
-import jax.numpy as jnp
 import mujoco
 import numpy as np
 
 from rcjax.envs.experts import Step
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams, EnvState
-from rcjax.envs.physics import PhysicsState, Poses
+from rcjax.envs.physics import PhysicsState, physics_of
+
+DATA_FIELDS = (
+    *("qpos", "qvel", "qacc_warmstart", "mocap_pos", "mocap_quat"),
+    *("xpos", "xquat", "geom_xpos", "geom_xmat", "site_xpos"),
+)
+"""The arrays of C MuJoCo's data that `physics_of` reads."""
 
 
 def make_c_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
@@ -51,25 +58,8 @@ def physics_of_batch(batch: Sequence[mujoco.MjData]) -> PhysicsState:
 
     Each array is copied to the device once, not once per data.
     """
-
-    def stacked(name: str) -> jax.Array:
-        return jnp.asarray(np.stack([getattr(data, name) for data in batch]), jnp.float32)
-
-    poses = Poses(
-        body_pos=stacked("xpos"),
-        body_quat=stacked("xquat"),
-        geom_pos=stacked("geom_xpos"),
-        geom_mat=stacked("geom_xmat").reshape(len(batch), -1, 3, 3),
-        site_pos=stacked("site_xpos"),
-    )
-    return PhysicsState(
-        qpos=stacked("qpos"),
-        qvel=stacked("qvel"),
-        qacc_warmstart=stacked("qacc_warmstart"),
-        mocap_pos=stacked("mocap_pos"),
-        mocap_quat=stacked("mocap_quat"),
-        poses=poses,
-    )
+    stacked = {name: np.stack([getattr(data, name) for data in batch]) for name in DATA_FIELDS}
+    return physics_of(cast(mujoco.MjData, SimpleNamespace(**stacked)))
 
 
 def load_state(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> None:

@@ -86,7 +86,7 @@ def poses_of(data: mjx.Data | mujoco.MjData) -> Poses:
         body_pos=jnp.asarray(data.xpos, jnp.float32),
         body_quat=jnp.asarray(data.xquat, jnp.float32),
         geom_pos=jnp.asarray(data.geom_xpos, jnp.float32),
-        geom_mat=jnp.asarray(data.geom_xmat, jnp.float32).reshape(-1, 3, 3),
+        geom_mat=jnp.asarray(data.geom_xmat, jnp.float32).reshape(*data.geom_xpos.shape, 3),
         site_pos=jnp.asarray(data.site_xpos, jnp.float32),
     )
 

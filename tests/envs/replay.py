@@ -10,14 +10,10 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from rcjax.envs.experts import expert_policy
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.native import physics_of_batch
+from rcjax.envs.native import DATA_FIELDS, physics_of_batch
 from tests.envs.official import reset_to
 
 STEPS = 100
-READ_FIELDS = (
-    *("qpos", "qvel", "qacc_warmstart", "mocap_pos", "mocap_quat"),
-    *("xpos", "xquat", "geom_xpos", "geom_xmat", "site_xpos"),
-)
 FAST_COMPILATION = {"xla_backend_optimization_level": 0}  # most of the time is compilation
 
 
@@ -55,7 +51,7 @@ def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str,
             for i, name in placed:
                 data.mocap_pos[i], data.mocap_quat[i] = official.data.body(name).xpos, official.data.body(name).xquat
             mujoco.mj_kinematics(env.mj_model, data)
-            batch.append(SimpleNamespace(**{name: getattr(data, name).copy() for name in READ_FIELDS}))
+            batch.append(SimpleNamespace(**{name: getattr(data, name).copy() for name in DATA_FIELDS}))
             rows.append(
                 {
                     "action": action,
