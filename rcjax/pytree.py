@@ -28,7 +28,7 @@ class PyTree:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         chex.dataclass(cls, frozen=True, kw_only=True, mappable_dataclass=False)
-        cls.replace = PyTree.replace  # chex's calls the constructor, which would check types
+        cast(Any, cls).replace = PyTree.replace  # chex's calls the constructor, which would check types
 
     def replace(self: SomePyTree, **changes: Any) -> SomePyTree:
         """Returns a copy with the named fields changed. Their types are not checked.
