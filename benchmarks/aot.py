@@ -26,7 +26,7 @@ from jax.sharding import NamedSharding
 
 from benchmarks.hlo import Program
 from benchmarks.report import save
-from benchmarks.stages import benchmark_config, random_inputs
+from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from benchmarks.turns import iteration_trip_counts
 from benchmarks.work import count_work
 from rcjax.config import TrainConfig
@@ -114,7 +114,9 @@ def compile_iteration(options: Options) -> dict[str, Any]:
         key=abstract(state.key, layout.by_seed),
         iteration=abstract(state.iteration, layout.replicated),
     )
-    function = functools.partial(iterate, env=world.env, config=config, micro_batch=micro_batch, mesh=layout.mesh)
+    function = functools.partial(
+        iterate, env=world.env, network=NETWORK, config=config, micro_batch=micro_batch, mesh=layout.mesh
+    )
 
     started = time.perf_counter()
     lowered = jax.jit(function, donate_argnums=0).lower(state, *abstract(others, layout.replicated))

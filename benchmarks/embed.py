@@ -28,9 +28,9 @@ from jax.typing import DTypeLike
 
 from benchmarks import peaks, report
 from benchmarks.torch_s3d import S3D, calibrate_batch_norm, channels_first
-from rcjax.s3d import embed_video, layers, params_from_torch, space_to_depth
-from rcjax.s3d.layers import Graph, Params
-from rcjax.s3d.video import BLOCK_WIDTHS, VideoTower
+from rcjax.encoders import Graph, Params
+from rcjax.encoders.s3d import BLOCK_WIDTHS, embed_video, layers, params_from_torch, space_to_depth
+from rcjax.encoders.s3d.video import VideoTower
 
 Convolve: TypeAlias = Callable[[jax.Array, jax.Array, Graph], jax.Array]
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.hlo import Program
 from benchmarks.report import save
-from benchmarks.stages import benchmark_config, random_inputs
+from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from benchmarks.turns import rendering_trip_counts
 from benchmarks.work import TripCounts, count_work
 from rcjax import envs
@@ -71,10 +71,10 @@ def report(options: Options) -> dict[str, Any]:
     for draw in (render_frames, render_clips):
 
         def draw_and_embed(encoder, scene, poses, draw=draw):
-            return embed_frames(encoder, draw(scene, poses), video)
+            return embed_frames(NETWORK, encoder, draw(scene, poses), video)
 
         def embed(encoder, clips):
-            return embed_frames(encoder, clips, video)
+            return embed_frames(NETWORK, encoder, clips, video)
 
         of, clips = f"by {draw.__name__}", jax.eval_shape(draw, scene, poses)
         rows.append({"stage": f"S3D, bfloat16, {of}", "cycles": cycles({}, embed, encoder, clips)})

@@ -158,10 +158,11 @@ def compare_embeddings(
     """
     encoder = calibrated_encoder(config, world)
     common = -np.asarray(encoder.params["video"]["fc"]["bias"])
-    embed = jax.jit(embed_frames, static_argnums=2)
+    embed = jax.jit(embed_frames, static_argnums=(0, 3))
 
     def embeddings(clips: Iterable[np.ndarray]) -> Float[np.ndarray, "n D"]:
-        return np.concatenate([np.asarray(embed(encoder.params, clip[None], config.video)) for clip in clips])
+        parts = [embed(encoder.network, encoder.params, clip[None], config.video) for clip in clips]
+        return np.concatenate([np.asarray(part) for part in parts])
 
     theirs_z, ours_z = embeddings([theirs, ours])
     experts = embeddings(expert_clips(world, config))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import tyro
 
 from benchmarks import report
-from benchmarks.stages import benchmark_config, random_inputs
+from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from rcjax.demonstration import expert_poses
 from rcjax.embedding import embed_episodes
 from rcjax.micro_batch import choose_micro_batch, episode_bytes
@@ -53,8 +53,8 @@ def measure(options: Options) -> list[dict[str, Any]]:
     poses = take_poses(world.scene, kept)
     programs, memory = {}, {}
     for n in options.micro_batches:
-        embed = functools.partial(embed_episodes, video=video, micro_batch=n)
-        compiled = jax.jit(embed).lower(world.scene, inputs.encoder, poses).compile()
+        embed = jax.jit(functools.partial(embed_episodes, video=video, micro_batch=n), static_argnums=1)
+        compiled = embed.lower(world.scene, NETWORK, inputs.encoder, poses).compile()
         analysis = compiled.memory_analysis()
         memory[n] = None if analysis is None else analysis.temp_size_in_bytes
         programs[str(n)] = functools.partial(compiled, world.scene, inputs.encoder, poses)

@@ -22,10 +22,10 @@ from rcjax.calibration import calibrated_encoder
 from rcjax.config import TrainConfig, paper
 from rcjax.demonstration import expert_clip
 from rcjax.embedding import draw_clips, embed_frames
+from rcjax.encoders import Encoder, Params
 from rcjax.envs.experts import expert_policy, run_policy
 from rcjax.render import take_poses
 from rcjax.reward import video_similarity
-from rcjax.s3d import Encoder
 from rcjax.taskspec import embed_clip
 from rcjax.types import GeomPoses
 from rcjax.world import World, build_world
@@ -77,11 +77,9 @@ def rewards(
 ) -> dict[str, np.ndarray]:
     """Returns the video rewards [N] of the same clips in both data types."""
 
-    def similarity(
-        params: dict[str, Any], clips: jax.Array, dtype: Literal["float32", "bfloat16"]
-    ) -> Float[jax.Array, " n"]:
+    def similarity(params: Params, clips: jax.Array, dtype: Literal["float32", "bfloat16"]) -> Float[jax.Array, " n"]:
         video = dataclasses.replace(config.video, dtype=dtype)
-        return video_similarity(embed_frames(params, clips, video), target)
+        return video_similarity(embed_frames(encoder.network, params, clips, video), target)
 
     similarity_jit = jax.jit(similarity, static_argnums=2)
     dtypes = ("float32", "bfloat16")
@@ -110,10 +108,10 @@ def measure(options: Options) -> dict[str, Any]:
     clip = expert_clip(world.env, world.train_params, world.scene, config.video)
     target = jnp.asarray(embed_clip(clip, encoder, config.video))
     poses = blended_poses(options, config, world)
-    draw = jax.jit(draw_clips)
+    draw = jax.jit(draw_clips, static_argnums=2)
     starts = range(0, options.episodes, options.micro_batch)
     batches = (jax.tree.map(lambda x, i=i: jnp.asarray(x[i : i + options.micro_batch]), poses) for i in starts)
-    both = rewards(config, encoder, target, (draw(world.scene, batch) for batch in batches))
+    both = rewards(config, encoder, target, (draw(world.scene, batch, encoder.network) for batch in batches))
     n_random = options.episodes - options.episodes // 2
     groups = {"all": slice(None), "random actions": slice(n_random), "blended with the expert": slice(n_random, None)}
     rows = {name: compare(both["float32"][part], both["bfloat16"][part]) for name, part in groups.items()}

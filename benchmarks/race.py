@@ -78,12 +78,13 @@ def run_reference(options: Options, variant: Literal["original", "generous"], fo
 def run_ours(options: Options, folder: Path) -> dict[str, Any]:
     import torch
 
+    from rcjax.encoders import Encoder
+    from rcjax.encoders.s3d import S3D, params_from_torch
     from rcjax.program import Program, as_rows
-    from rcjax.s3d import Encoder, params_from_torch
     from rcjax.world import build_world
 
     state = {name: x.numpy() for name, x in torch.load(folder / "s3d.pt", weights_only=True).items()}
-    encoder = Encoder(params=params_from_torch(state), vocabulary=None, provenance="random")
+    encoder = Encoder(S3D(), params_from_torch(state), None, "random")
     config = race_config(options, options.n_envs)
     program = Program(config, build_world(config), encoder, np.load(folder / "target.npy"))
     state, metrics, _ = program.step(program.initial_state())

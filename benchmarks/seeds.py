@@ -16,7 +16,7 @@ import jax
 import tyro
 
 from benchmarks import report
-from benchmarks.stages import benchmark_config, random_inputs
+from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from rcjax.config import TrainConfig
 from rcjax.loop import Inputs, TrainState, initial_state, iterate, train_mode
 from rcjax.micro_batch import choose_micro_batch
@@ -48,14 +48,14 @@ class Options:
 
 def batched_iteration(config: TrainConfig, world: World, micro_batch: int) -> Iteration:
     """Returns the iteration as training runs it, with all seeds' environments in one batch."""
-    step = functools.partial(iterate, env=world.env, config=config, micro_batch=micro_batch, mesh=None)
+    step = functools.partial(iterate, env=world.env, network=NETWORK, config=config, micro_batch=micro_batch, mesh=None)
     return lambda state, inputs: step(state, inputs, train_mode(config))[0]
 
 
 def vmapped_iteration(config: TrainConfig, world: World, micro_batch: int) -> Iteration:
     """Returns the same sweep as a vmap of the iteration of one seed."""
     single = dataclasses.replace(config, seeds=1, micro_batch=None)
-    step = functools.partial(iterate, env=world.env, config=single, micro_batch=micro_batch, mesh=None)
+    step = functools.partial(iterate, env=world.env, network=NETWORK, config=single, micro_batch=micro_batch, mesh=None)
 
     def iterate_seed(ppo_state: PPOState, key: jax.Array, state: TrainState, inputs: Inputs) -> TrainState:
         seed_state = state.replace(ppo=jax.tree.map(lambda x: x[None], ppo_state), key=key[None])

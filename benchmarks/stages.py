@@ -12,13 +12,17 @@ import numpy as np
 from rcjax import ppo
 from rcjax.config import TaskSpec, TrainConfig, demo
 from rcjax.embedding import draw_clips, embed_frames
+from rcjax.encoders import Params, random_encoder
+from rcjax.encoders.s3d import S3D
 from rcjax.loop import Inputs, TrainState, actor, initial_state, iterate, train_mode
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import Scene, WarpScene, take_poses
 from rcjax.rollout import run_episodes
-from rcjax.s3d import EMBEDDING_SIZE, random_encoder
 from rcjax.types import GeomPoses, Rollout
 from rcjax.world import World
+
+NETWORK = S3D()
+"""The encoder of the benchmarks: S3D of the released size"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +58,7 @@ def random_inputs(config: TrainConfig, world: World) -> Inputs:
         env_params=world.train_params,
         scene=world.scene,
         encoder={"video": encoder.params["video"]},
-        target=jnp.ones(EMBEDDING_SIZE),
+        target=jnp.ones(NETWORK.embedding_size),
     )
 
 
@@ -76,22 +80,25 @@ def loop_stages(config: TrainConfig, world: World) -> list[Stage]:
 
     def rendering(scene: Scene | WarpScene, micro_batches: GeomPoses) -> jax.Array:
         """Returns sums of pixels, because training never keeps the frames of all episodes at once."""
-        return jax.lax.map(lambda poses: draw_clips(scene, poses).sum(dtype=jnp.uint32), micro_batches)
+        return jax.lax.map(lambda poses: draw_clips(scene, poses, NETWORK).sum(dtype=jnp.uint32), micro_batches)
 
     def clips(outputs: dict[str, Any]) -> jax.Array:
-        return jax.jit(draw_clips)(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)))
+        draw = jax.jit(draw_clips, static_argnums=2)
+        return draw(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)), NETWORK)
 
-    def embedding(encoder: dict[str, Any], clips: jax.Array) -> jax.Array:
+    def embedding(encoder: Params, clips: jax.Array) -> jax.Array:
         """Embeds the same micro-batch several times, brighter each time so that XLA cannot leave a pass out."""
         shades = jnp.arange(config.n_envs // micro_batch, dtype=jnp.uint8)
-        return jax.lax.map(lambda shade: embed_frames(encoder, clips + shade, config.video), shades)
+        return jax.lax.map(lambda shade: embed_frames(NETWORK, encoder, clips + shade, config.video), shades)
 
     def update(state: TrainState, rollout: Rollout, key: jax.Array):
         reward = jnp.zeros_like(rollout.value).at[-1].set(jnp.arange(config.n_envs, dtype=jnp.float32))
         ppo_state = jax.tree.map(lambda x: x[0], state.ppo)
         return ppo.update(ppo_state, ppo.make_batch(rollout, reward, config.ppo), key, config.ppo)
 
-    iteration = functools.partial(iterate, env=world.env, config=config, micro_batch=micro_batch, mesh=None)
+    iteration = functools.partial(
+        iterate, env=world.env, network=NETWORK, config=config, micro_batch=micro_batch, mesh=None
+    )
     return [
         Stage("physics", physics, lambda _: (state, inputs, keys)),
         Stage("rendering", rendering, lambda outputs: (inputs.scene, micro_batches(outputs))),

@@ -21,10 +21,12 @@ import tyro
 
 from benchmarks import report
 
-PHASES = {  # the start of the printed line that ends the phase
-    "imports, environment, scene": "Recording an episode",
-    "demonstration": "No converted S3D weights",
-    "encoder, target, run folder": "Compiling (",
+# The start of the printed line that ends each phase. If a run does not print it, the phase is part of the next one.
+PHASES = {
+    "imports, bundled encoder": "The encoder small",
+    "environment, scene": "Recording an episode",
+    "demonstration": "S3D is randomly initialised",
+    "target, run folder": "Compiling (",
     "compilation": "Compiled in",
 }
 FIRST_ITERATION = "first iteration"

@@ -1,7 +1,8 @@
 """The reference implementation: HowTo100M's S3D in PyTorch, written from the description of the model.
 
-Names, shapes and order of the parameters are those of s3d_howto100m.pth. No code is shared with `rcjax.s3d`: channels
-come first, batch norm is not folded, no convolutions are merged, and padding is written as the model states it.
+Names, shapes and order of the parameters are those of s3d_howto100m.pth. No code is shared with `rcjax.encoders.s3d`:
+channels come first, batch norm is not folded, no convolutions are merged, and padding is written as the model states
+it.
 """
 
 from collections import OrderedDict

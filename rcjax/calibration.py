@@ -1,12 +1,12 @@
-"""The randomly initialised encoder of a run without converted weights, calibrated on untrained episodes of its task."""
+"""The randomly initialised encoder of a run with `--encoder random`, calibrated on untrained episodes of its task."""
 
 import jax
 import numpy as np
 
 from rcjax.config import TrainConfig, VideoConfig
 from rcjax.demonstration import draw_episode
+from rcjax.encoders import Encoder, random_encoder
 from rcjax.envs.experts import run_policy
-from rcjax.s3d import Encoder, random_encoder
 from rcjax.world import World
 
 CALIBRATION_EPISODES = 8

@@ -6,6 +6,7 @@ Invalid input ends the program with one line on standard error and exit code 2, 
 import contextlib
 import dataclasses
 import io
+import os
 import re
 import signal
 import sys
@@ -20,10 +21,11 @@ except ValueError as error:  # a variable such as JAX_ENABLE_X64 has a value tha
     raise SystemExit(2) from None
 import tyro
 
-from rcjax.checks import short_repr
-from rcjax.config import EXPERT, TaskSpec, TrainConfig, VideoConfig, preset
+from rcjax.checks import require_range, short_repr
+from rcjax.config import EXPERT, TaskSpec, TrainConfig, preset
 from rcjax.devices import join_processes
 from rcjax.files import describe_os_error, require_writable_folder
+from rcjax.messages import one_line
 from rcjax.startup import discard_output, open_closed_streams, prepare_environment, require_devices
 from rcjax.video_io import require_writable
 
@@ -45,10 +47,11 @@ class Train:
     """
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
-    # Use this sentence as the demonstration, e.g. "robot closing green drawer"; it needs --encoder.
+    # Use this sentence as the demonstration, e.g. "robot closing green drawer". Without --text and --video, this is the
+    # task's own sentence, or the expert's video with --encoder random, which cannot read.
     text: str | None = None
     # Use this video as the demonstration: a GIF, an MP4, a folder of frames, or the word expert for an episode of
-    # Metaworld's expert policy (the default if there is no --text).
+    # Metaworld's expert policy.
     video: str | None = None
     # Name of the run's folder; by default <task>-<preset>-seed<seed>.
     name: str | None = None
@@ -80,23 +83,32 @@ class Eval:
 
 @dataclasses.dataclass(frozen=True)
 class Reward:
-    """Print the similarity of a video with a demonstration: the video reward of an episode that looks like the video.
+    """Print the similarity of a video with demonstrations: the video reward of an episode that looks like the video.
 
-    The demonstration is either a sentence (--text) or a video (--demonstration).
+    A demonstration is either a sentence (--text) or a video (--demonstration); each option may be given several times.
+    For one demonstration this prints a number, and for several a table, the best first.
     """
 
-    # Video to compare with the demonstration: a GIF, an MP4 or a folder of frames.
+    # Video to compare with the demonstrations: a GIF, an MP4 or a folder of frames.
     video: Path
-    # Folder of S3D weights: those that `python -m weights_convert` wrote, or the folder `encoder` of a run.
-    encoder: Path
-    # Use this sentence as the demonstration.
-    text: str | None = None
-    # Use this video as the demonstration: a GIF, an MP4 or a folder of frames.
-    demonstration: str | None = None
-    # Side of the square frames that S3D sees, in pixels (the paper uses 250).
-    size: int = 250
-    # Number of frames that S3D sees of each video (the paper uses 32).
-    frames: int = 32
+    # Use this sentence as a demonstration, e.g. "robot closing green drawer".
+    text: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Use this video as a demonstration: a GIF, an MP4 or a folder of frames.
+    demonstration: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Encoder of videos and sentences: small (comes with rcjax), a folder that `python -m weights_convert` wrote, or the
+    # folder `encoder` of a run.
+    encoder: str = "small"
+    # Draw the similarity of growing parts of the video, from its first frame to all of it: above its frames (.png), or
+    # growing beside the playing video (.gif or .mp4).
+    curve: Path | None = None
+    # Print one JSON object with the similarities and, with --curve, the curve.
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    # Side of the square frames that the encoder sees, in pixels; by default what it was made for (64 for small, 250 for
+    # S3D, 224 for CLIP).
+    size: int | None = None
+    # Number of frames that the encoder sees of each video; by default what it was made for (16 for small, 32 for S3D).
+    # The default for CLIP, which sees a single frame, is the last one.
+    frames: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +126,7 @@ class Record:
 
 
 Command = Train | Eval | Reward | Record
+CURVE_SUFFIXES = (".png", ".gif", ".mp4")
 MAX_NAME_BYTES = 200  # file systems allow 255, but temporary names add some to it
 MACHINE_OPTIONS = ("--devices", "--distributed", "--coordinator", "--processes", "--process-id")
 
@@ -258,17 +271,59 @@ def check_paths(command: Command) -> None:
     """Raises ValueError for options whose text is not printable, and for files that cannot be written."""
     for field in dataclasses.fields(command):
         value = getattr(command, field.name)
-        if isinstance(value, str | Path):
-            require_printable(f"--{field.name.replace('_', '-')}", str(value))
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str | Path):
+                require_printable(f"--{field.name.replace('_', '-')}", str(text))
     if isinstance(command, Train):
         require_printable("--encoder", command.config.encoder or "none")
         if command.name is not None:
             require_folder_name(command.name)
     if isinstance(command, Record):
         require_writable(command.out)
-        require_writable_folder(command.out.parent, command.out.name, 1 << 20, "choose another --out")
-        if command.out.exists() and not command.out.is_file():
-            raise ValueError(f"--out {command.out} is not a regular file, so it cannot be replaced; choose another.")
+        require_replaceable("--out", command.out)
+    if isinstance(command, Reward):
+        check_reward(command)
+
+
+def check_reward(command: Reward) -> None:
+    """Raises ValueError if there is no demonstration, if a number is out of range, or if --curve cannot be written."""
+    demonstrations(command)
+    for name in ("size", "frames"):
+        value = getattr(command, name)
+        if value is not None:
+            require_range(f"--{name}", value, 1)
+    if command.curve is None:
+        return
+    if command.curve.suffix.lower() not in CURVE_SUFFIXES:
+        raise ValueError(
+            f"--curve {command.curve} ends in {command.curve.suffix!r}; give a name that ends in .png for a "
+            "picture, or in .gif or .mp4 for an animation."
+        )
+    require_replaceable("--curve", command.curve)
+    inputs = {os.path.realpath(path) for path in (command.video, *command.demonstration)}
+    if inputs & {os.path.realpath(command.curve), os.path.realpath(command.curve.parent)}:
+        raise ValueError(
+            f"--curve {command.curve} would replace a video that is compared, or a frame of it; choose another place."
+        )
+
+
+def demonstrations(command: Reward) -> list[TaskSpec]:
+    """Returns the sentences and then the videos. Raises ValueError if there are none, or if one is not valid."""
+    specs = [TaskSpec(text=text) for text in command.text] + [TaskSpec(video=path) for path in command.demonstration]
+    if not specs:
+        raise ValueError(
+            'there is nothing to compare the video with; give at least one --text "..." or --demonstration FILE.'
+        )
+    if EXPERT in command.demonstration and not Path(EXPERT).exists():
+        raise ValueError(f"--demonstration {EXPERT} is no file; make one with `rcjax record --out {EXPERT}.mp4`.")
+    return specs
+
+
+def require_replaceable(option: str, path: Path) -> None:
+    """Raises ValueError unless a file can be written at this path, or replaced there."""
+    require_writable_folder(path.parent, path.name, 1 << 20, f"choose another {option}")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{option} {path} is not a regular file, so it cannot be replaced; choose another.")
 
 
 def require_printable(option: str, value: str) -> None:
@@ -313,25 +368,31 @@ def join_distributed(command: Train) -> None:
 
 
 def training_config(command: Train) -> TrainConfig:
-    """Returns the config with the demonstration of --text or --video, or else Metaworld's expert.
+    """Returns the config with the demonstration of --text or --video, or else the task's own one.
 
-    Paths become absolute, so that the run can be resumed from any folder.
+    That is the task's sentence, or the expert's video where the encoder is random and so cannot read. Paths become
+    absolute, so that the run can be resumed from any folder.
     """
     from rcjax import envs
+    from rcjax.encoders import BUNDLED, RANDOM
 
     config = command.config
-    video = EXPERT if command.text is None and command.video is None else command.video
+    text, video = command.text, command.video
+    task = envs.canonical_name(config.env.task)
+    if text is None and video is None:
+        text, video = (None, EXPERT) if config.encoder == RANDOM else (envs.TASKS[task].prompt, None)
     if video not in (None, EXPERT):
         video = str(Path(video).absolute())
+    named = (None, RANDOM, *BUNDLED)
     return dataclasses.replace(
         config,
-        spec=TaskSpec(text=command.text, video=video),
+        spec=TaskSpec(text=text, video=video),
         env=dataclasses.replace(
             config.env,
-            task=envs.canonical_name(config.env.task),
+            task=task,
             goal_hidden=envs.choose_goal_hidden(config.env.task, config.env.goal_hidden),
         ),
-        encoder=None if config.encoder is None else str(Path(config.encoder).absolute()),
+        encoder=config.encoder if config.encoder in named else str(Path(str(config.encoder)).absolute()),
     )
 
 
@@ -349,12 +410,27 @@ def eval_command(command: Eval) -> int:
 
 
 def reward_command(command: Reward) -> int:
-    from rcjax.evaluate import similarity_of_files
-    from rcjax.s3d import load_encoder
+    from rcjax import ranking, similarity
+    from rcjax.prefixes import open_video
 
-    spec = TaskSpec(text=command.text, video=command.demonstration)
-    video = VideoConfig(size=command.size, episode_length=command.frames, frame_stride=1)
-    print(f"{similarity_of_files(command.video, spec, load_encoder(command.encoder), video):.6g}")
+    specs, encoder = demonstrations(command), similarity.load_judge(command.encoder)
+    config = similarity.clip_config(encoder.network, command.frames, command.size)
+    for notice in similarity.read_sentences(specs, encoder):
+        print_error(notice, label="")
+    video, curve = open_video(command.video), None
+    if command.curve is not None:
+        from rcjax.curve_figure import write_curve
+        from rcjax.reward_curve import reward_curve
+
+        curve = reward_curve(video, specs, encoder, config)
+        title = f"{one_line(command.video.name, 60)}, encoder {one_line(command.encoder, 60)}"
+        write_curve(command.curve, curve, video, specs, title)
+        print_error(f"the curve is written to {command.curve}", label="")
+    values = similarity.similarities(video, specs, encoder, config) if curve is None else curve.values[:, -1]
+    if command.json:
+        print(ranking.to_json(command.video, encoder, config, specs, values, curve))
+    else:
+        print(f"{values[0]:.6g}" if len(specs) == 1 else ranking.format_table(specs, values))
     return 0
 
 

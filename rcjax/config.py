@@ -24,7 +24,8 @@ from rcjax.ppo.config import PPOConfig
 EXPERT = "expert"  # as the video of a TaskSpec: an episode of Metaworld's expert policy
 CONTROL_FREQUENCY = 80  # Hz; a control step of Metaworld is 5 physics steps of 2.5 ms
 MAX_BANK_SIZE = 100_000  # each start takes some milliseconds to prepare and five kilobytes of memory
-MAX_TEXT_LENGTH = 1000  # characters; the encoder reads only sixteen words
+MAX_TEXT_LENGTH = 1000  # characters; S3D reads only sixteen words
+VIEW_HEIGHT = 480  # pixels of the view of which frames show the centre
 MAX_PIXEL_SCALE = 255.0
 MIN_PIXEL_SCALE = 1e-6
 
@@ -78,8 +79,10 @@ class VideoConfig:
     episode_length: int = 128
     # Control steps per frame of the clip: of 128 steps, 4 keeps the paper's 32 frames.
     frame_stride: int = 4
-    # Side of the square frames, in pixels; they always show the central 250x250 pixels of a view of 640x480.
+    # Side of the square frames, in pixels.
     size: int = 250
+    # Side of the square that the frames show, in pixels of a view of 640x480 (the paper shows the central 250x250).
+    view: int = 250
     # Swap left and right, as the release's old offscreen renderer did.
     mirror: bool = False
     # Number of samples that are averaged for each pixel; MuJoCo's own renderer uses 4.
@@ -92,16 +95,17 @@ class VideoConfig:
     # Factor by which pixel values from 0 to 255 are multiplied for S3D. S3D was trained on values from 0 to 1 (a factor
     # of 1/255); the release feeds it values from 0 to 255 (a factor of 1).
     pixel_scale: float = 1 / 255
-    # Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere.
+    # Data type of the encoder's activations; auto means float32 on a CPU and bfloat16 elsewhere.
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    # How S3D's layers are computed: with 3-D convolutions (native), or with 2-D ones, which are faster on a CPU (cpu).
-    # Their results are equal up to rounding; auto chooses by JAX's default backend.
+    # How the layers of an S3D are computed: with 3-D convolutions (native), or with 2-D ones, which are faster on a CPU
+    # (cpu). Their results are equal up to rounding; auto chooses by JAX's default backend.
     graph: Literal["auto", "native", "cpu"] = "auto"
 
     def __post_init__(self):
         require_types(self)
         for name in ("episode_length", "frame_stride", "size"):
             require_range(name, getattr(self, name), 1)
+        require_range("view", self.view, 1, VIEW_HEIGHT)
         if not MIN_PIXEL_SCALE <= self.pixel_scale <= MAX_PIXEL_SCALE:
             expected = f"a number from {MIN_PIXEL_SCALE} to {MAX_PIXEL_SCALE}; 1/255 scales pixels to [0, 1]"
             raise_invalid("pixel_scale", self.pixel_scale, expected)
@@ -109,11 +113,6 @@ class VideoConfig:
             raise ValueError(
                 f"episode_length={self.episode_length} is not a multiple of frame_stride={self.frame_stride}; "
                 "every kept frame must stand for the same number of steps."
-            )
-        if self.n_frames % 2 or self.size % 2 or self.size < 32 or self.n_frames < 2:
-            raise ValueError(
-                f"a clip of {self.n_frames} frames of {self.size}x{self.size} does not fit S3D, which needs an even "
-                "number of frames and an even size of at least 32; change episode_length, frame_stride or size."
             )
         if self.n_frames * self.size**2 * self.samples * 3 > INT32_MAX:
             raise ValueError(
@@ -125,6 +124,12 @@ class VideoConfig:
     def n_frames(self) -> int:
         """Number of frames of a clip."""
         return self.episode_length // self.frame_stride
+
+    @property
+    def kept_steps(self) -> range:
+        """Control steps whose frames are kept, counted from 0: 0, stride, ... The only frame of a clip is the last."""
+        first = self.episode_length - 1 if self.n_frames == 1 else 0
+        return range(first, self.episode_length, self.frame_stride)
 
     @property
     def frames_per_second(self) -> float:
@@ -178,10 +183,12 @@ class TrainConfig:
     # Number of episodes that a device renders and embeds at a time; by default as many as fit in its memory, at
     # most 32.
     micro_batch: int | None = None
-    # Seed of S3D's random weights, which are used where --encoder is not given.
-    encoder_seed: int = 0
-    # Folder of S3D weights that `python -m weights_convert` wrote; by default the weights are random.
+    # Encoder of videos and sentences: small (comes with rcjax, knows Metaworld's scenes and simple sentences about
+    # them), random (a randomly initialised S3D without a text tower), or a folder that `python -m weights_convert`
+    # wrote. The presets paper and release need such a folder of S3D's released weights.
     encoder: str | None = None
+    # Seed of the weights of --encoder random.
+    encoder_seed: int = 0
     # Number of iterations between evaluations of the policy's mean; 0 evaluates only after the last iteration.
     eval_every: int = 50
     # Number of iterations between checkpoints.
@@ -270,6 +277,7 @@ def demo() -> TrainConfig:
     """Returns a config with small frames and fast learning: it learns drawer-close on two CPU cores in minutes."""
     return TrainConfig(
         preset="demo",
+        encoder="random",
         total_env_steps=60 * 64 * 128,
         n_envs=64,
         eval_every=10,

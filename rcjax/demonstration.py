@@ -19,9 +19,9 @@ from rcjax.envs.experts import run_expert
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams
 from rcjax.files import cache_folder, write_atomically
+from rcjax.prefixes import open_video, whole_clip
 from rcjax.render import Scene, WarpScene, render_frames, take_poses
 from rcjax.types import GeomPoses
-from rcjax.video_io import read_clip
 
 OFFICIAL_EPISODE = 500  # control steps of Metaworld's own episodes
 AFTERMATH = 10  # control steps that a demonstration continues after the expert's success
@@ -30,12 +30,13 @@ AFTERMATH = 10  # control steps that a demonstration continues after the expert'
 def given_clip(spec: TaskSpec, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"] | None:
     """Returns the clip of a demonstration that is a file, resampled to the encoder's number of frames and size.
 
-    Returns None for a sentence, and for the expert's video, which has to be recorded (`expert_clip`). Raises
-    ValueError for a file that is missing or unreadable.
+    The only frame of a clip is the last one, as of an episode (`VideoConfig.kept_steps`). Returns None for a sentence,
+    and for the expert's video, which has to be recorded (`expert_clip`). Raises ValueError for a file that is missing
+    or unreadable.
     """
     if spec.video is None or spec.video == EXPERT:
         return None
-    return read_clip(spec.video, video.n_frames, video.size)
+    return whole_clip(open_video(spec.video), video)
 
 
 def expert_clip(
@@ -47,7 +48,7 @@ def expert_clip(
 
 def draw_episode(scene: Scene | WarpScene, poses: GeomPoses, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"]:
     """Draws the kept frames of one episode, given the poses [T G ...] of every geom after every control step."""
-    kept = jax.tree.map(lambda x: jnp.asarray(x)[None, :: video.frame_stride], poses)
+    kept = jax.tree.map(lambda x: jnp.asarray(x)[None, list(video.kept_steps)], poses)
     return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, kept))[0])
 
 

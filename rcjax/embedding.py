@@ -1,6 +1,4 @@
-"""Episodes to video embeddings: poses -> frames -> S3D."""
-
-from typing import Any
+"""Episodes to video embeddings: poses -> frames -> encoder."""
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +6,13 @@ from jax import Array
 from jaxtyping import Float, UInt8
 
 from rcjax.config import VideoConfig
+from rcjax.encoders import Network, Params
 from rcjax.render import Scene, WarpScene, render_clips, render_frames
-from rcjax.s3d import embed_video
 from rcjax.types import GeomPoses
 
 
 def activation_dtype(video: VideoConfig) -> jnp.dtype:
-    """Returns the dtype of S3D's activations.
+    """Returns the dtype of the encoder's activations.
 
     By default it is bfloat16 on accelerators, and float32 on CPUs, where bfloat16 is slow.
     """
@@ -23,22 +21,23 @@ def activation_dtype(video: VideoConfig) -> jnp.dtype:
     return jnp.dtype(video.dtype)
 
 
-def draw_clips(scene: Scene | WarpScene, poses: GeomPoses) -> UInt8[Array, "n *clip"]:
-    """Draws episodes as S3D takes them: in its space-to-depth layout where the renderer supports it, else as frames."""
-    if isinstance(scene, WarpScene) or scene.static.samples_per_side > 1:
+def draw_clips(scene: Scene | WarpScene, poses: GeomPoses, network: Network) -> UInt8[Array, "n *clip"]:
+    """Draws episodes as the encoder takes them: in S3D's space-to-depth layout where both it and the renderer support
+    it, else as frames."""
+    if not network.space_to_depth or isinstance(scene, WarpScene) or scene.static.samples_per_side > 1:
         return render_frames(scene, poses)
     return render_clips(scene, poses)
 
 
-def embed_frames(encoder: dict[str, Any], frames_u8: Array, video: VideoConfig) -> Float[Array, "n D"]:
-    """Returns S3D's embedding of each clip, given as frames [n F H W 3] or as `draw_clips` draws them."""
-    return embed_video(
-        encoder, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale, graph=video.graph
+def embed_frames(network: Network, params: Params, frames_u8: Array, video: VideoConfig) -> Float[Array, "n D"]:
+    """Returns the encoder's embedding of each clip, given as frames [n F H W 3] or as `draw_clips` draws them."""
+    return network.embed_video(
+        params, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale, graph=video.graph
     )
 
 
 def embed_episodes(
-    scene: Scene | WarpScene, encoder: dict[str, Any], poses: GeomPoses, video: VideoConfig, micro_batch: int
+    scene: Scene | WarpScene, network: Network, params: Params, poses: GeomPoses, video: VideoConfig, micro_batch: int
 ) -> Float[Array, "N D"]:
     """Returns each episode's video embedding.
 
@@ -46,7 +45,7 @@ def embed_episodes(
     """
 
     def embed(micro: GeomPoses) -> Float[Array, "n D"]:
-        return embed_frames(encoder, draw_clips(scene, micro), video)
+        return embed_frames(network, params, draw_clips(scene, micro, network), video)
 
     micro_batches = jax.tree.map(lambda x: x.reshape(-1, micro_batch, *x.shape[1:]), poses)
     embedding = jax.lax.map(embed, micro_batches)

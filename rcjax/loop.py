@@ -4,7 +4,6 @@ Rollout -> poses -> frames -> embedding -> reward -> PPO update. Everything is a
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from rcjax import ppo
 from rcjax.config import TrainConfig
 from rcjax.embedding import embed_episodes
+from rcjax.encoders import Network, Params
 from rcjax.envs.mjx_env import EnvParams, MjxEnv
 from rcjax.ppo import networks
 from rcjax.precision import in_32_bits
@@ -45,7 +45,7 @@ class Inputs(PyTree):
 
     env_params: EnvParams
     scene: Scene | WarpScene
-    encoder: dict[str, Any]  # parameters of the S3D video tower
+    encoder: Params  # parameters of the encoder's video tower, under the key `video`
     target: Float[Array, " D"]
 
 
@@ -94,6 +94,7 @@ def iterate(
     mode: Mode,
     *,
     env: MjxEnv,
+    network: Network,
     config: TrainConfig,
     micro_batch: int,
     mesh: Mesh | None,
@@ -105,6 +106,7 @@ def iterate(
         inputs: What the iteration reads.
         mode: Whether to update the policy, to act by its mean, and to start from fixed states.
         env: The environment. It and the arguments below are closed over when the caller compiles this function.
+        network: The encoder's network, without its parameters.
         config: The run's configuration.
         micro_batch: How many episodes a device draws and embeds at a time; it divides the device's episodes.
         mesh: Devices with axes `seed` and `env`, or None for one device. Each device runs, draws and embeds its own
@@ -115,7 +117,7 @@ def iterate(
         if `mode.learn` is false, or if a number of any seed's episodes or update is not finite.
     """
     keys = jax.vmap(lambda key: jax.random.split(key, 3))(state.key)
-    score = functools.partial(score_episodes, env=env, config=config, micro_batch=micro_batch)
+    score = functools.partial(score_episodes, env=env, network=network, config=config, micro_batch=micro_batch)
     if mesh is not None:
         score = jax.shard_map(
             score,
@@ -195,6 +197,7 @@ def score_episodes(
     env_ids: Int[Array, " N"],
     *,
     env: MjxEnv,
+    network: Network,
     config: TrainConfig,
     micro_batch: int,
 ) -> ScoredEpisodes:
@@ -210,7 +213,7 @@ def score_episodes(
         env, inputs.env_params, actor(params, mode), keys.reshape(-1), jnp.tile(env_ids, n_seeds), frozen=mode.frozen,
         take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
     )  # fmt: skip
-    embedding = embed_episodes(inputs.scene, inputs.encoder, episodes.poses, config.video, micro_batch)
+    embedding = embed_episodes(inputs.scene, network, inputs.encoder, episodes.poses, config.video, micro_batch)
     scored = ScoredEpisodes.of_leaves(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
     return jax.tree.map(lambda x, spec: _split_seeds(x, spec, n_seeds), scored, _scored_specs())
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from rcjax.config import TrainConfig
 from rcjax.devices import Layout, choose_devices, make_layout
+from rcjax.encoders import Encoder, Network
 from rcjax.envs import warp_physics
 from rcjax.envs.mjx_env import MjxEnv
 from rcjax.loop import Inputs, ScoredEpisodes, TrainState, eval_mode, initial_state, iterate, train_mode
 from rcjax.micro_batch import choose_micro_batch
-from rcjax.s3d import Encoder
 from rcjax.types import GeomPoses
 from rcjax.world import World
 
@@ -41,16 +41,22 @@ class Program:
         Args:
             config: The run's configuration.
             world: The environment, its banks of starts, and its scene.
-            encoder: The video encoder.
+            encoder: The encoder.
             target: The embedding of the demonstration, [D].
             devices: How many devices to use; None uses as many as can share the work evenly.
 
         Raises:
-            ValueError: The number of devices or the micro-batch does not divide the work.
+            ValueError: The number of devices or the micro-batch does not divide the work, or the target is another
+                encoder's.
         """
         self.config = config
         self.world = world
         self.layout, self.micro_batch = require_machine(config, devices)
+        if target.shape != (encoder.network.embedding_size,):
+            raise ValueError(
+                f"the demonstration's embedding has shape {target.shape}, but the encoder's embeddings have "
+                f"{encoder.network.embedding_size} numbers; the run's encoder was exchanged: train a new run."
+            )
         self.inputs = self.layout.replicate(
             Inputs(
                 env_params=world.train_params,
@@ -61,7 +67,7 @@ class Program:
         )
         self.modes = self.layout.replicate((train_mode(config), eval_mode()))
         self._eval_params = self.layout.replicate(world.eval_params)
-        iteration = jitted_iteration(world.env, config, self.micro_batch, self.layout)
+        iteration = jitted_iteration(world.env, encoder.network, config, self.micro_batch, self.layout)
         self.lowered = iteration.lower(self.initial_state(), self.inputs, self.modes[0])
 
     def initial_state(self) -> TrainState:
@@ -105,14 +111,16 @@ class Program:
 
 
 @functools.lru_cache(maxsize=4)
-def jitted_iteration(env: MjxEnv, config: TrainConfig, micro_batch: int, layout: Layout) -> jax.stages.Wrapped:
+def jitted_iteration(
+    env: MjxEnv, network: Network, config: TrainConfig, micro_batch: int, layout: Layout
+) -> jax.stages.Wrapped:
     """Returns the jitted `loop.iterate` of a run.
 
     Equal arguments return the same function, which JAX traces only once. So a run that the same process resumes or
     evaluates starts sooner.
     """
     mesh = layout.mesh if layout.n_devices > 1 else None
-    function = functools.partial(iterate, env=env, config=config, micro_batch=micro_batch, mesh=mesh)
+    function = functools.partial(iterate, env=env, network=network, config=config, micro_batch=micro_batch, mesh=mesh)
     return jax.jit(function, donate_argnums=0, out_shardings=(state_shardings(layout), layout.replicated, None))
 
 

@@ -19,7 +19,7 @@ Act = Callable[[Array, Float[Array, "N O"]], tuple[Array, Array, Array]]
 class Episodes(PyTree):
     """A batch of whole episodes: what PPO learns from, what the video is drawn from, and how well the task was done.
 
-    `poses` are those of the kept frames, after control steps 1, 1 + stride, ... `true_return` is the sum of the task's
+    `poses` are those of the kept frames, see `VideoConfig.kept_steps`. `true_return` is the sum of the task's
     dense reward, from which the policy never learns. `success` is whether the task's criterion was met at any step.
     """
 
@@ -91,7 +91,7 @@ def run_episodes(
 
     def frame(carry, start):
         carry, (transitions, poses) = jax.lax.scan(step, carry, start + jnp.arange(video.frame_stride))
-        return carry, (transitions, jax.tree.map(lambda x: x[0], poses))
+        return carry, (transitions, jax.tree.map(lambda x: x[video.kept_steps[0]], poses))
 
     starts = jnp.arange(0, video.episode_length, video.frame_stride)
     (obs, _), (steps, poses) = jax.lax.scan(frame, (obs, state), starts)

@@ -2,7 +2,7 @@
 
     runs/<name>/config.json       the TrainConfig
                 target.npy        the embedding of the demonstration [D]
-                encoder/          the S3D weights, if they are random
+                encoder/          the encoder's weights, unless they are in a folder of the user's
                 encoder.json      digests of the files in encoder/
                 demonstration.mp4
                 metrics.jsonl     one JSON object for every iteration and seed
@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from rcjax.config import TrainConfig, from_json, to_json
+from rcjax.encoders import BUNDLED, RANDOM, Encoder, load_encoder, save_encoder
 from rcjax.events import EventWriter
 from rcjax.files import (
     digests,
@@ -36,8 +37,6 @@ from rcjax.files import (
     translate_tensorstore_errors,
     write_atomically,
 )
-from rcjax.s3d import Encoder, load_encoder, save_encoder
-from rcjax.s3d.video import EMBEDDING_SIZE
 from rcjax.statistics import interquartile_mean_row
 from rcjax.video_io import write_video
 
@@ -68,7 +67,7 @@ class RunFolder:
             path: The folder to make.
             config: The run's configuration.
             target: The embedding of the demonstration, [D].
-            encoder: The video encoder; it is saved if `config.encoder` does not name a folder.
+            encoder: The encoder; it is saved unless `config.encoder` is the path of a folder.
             demonstration: The frames of demonstration.mp4, a video to watch; None makes no file.
 
         Raises:
@@ -79,7 +78,7 @@ class RunFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
-            if config.encoder is None:
+            if _is_kept_in_run(config):
                 with translate_tensorstore_errors(path):
                     save_encoder(building / "encoder", encoder)
                 (building / "encoder.json").write_text(json.dumps(digests(building / "encoder"), indent=1) + "\n")
@@ -116,21 +115,21 @@ class RunFolder:
             target = np.load(path, allow_pickle=False)
         except Exception as error:  # NumPy raises many types
             raise ValueError(f"{path} cannot be read ({error}); train a new run.") from error
-        if not isinstance(target, np.ndarray) or target.shape != (EMBEDDING_SIZE,) or target.dtype != np.float32:
+        if not isinstance(target, np.ndarray) or target.ndim != 1 or target.dtype != np.float32:
             found = f"{target.dtype}{list(target.shape)}" if isinstance(target, np.ndarray) else type(target).__name__
-            raise ValueError(f"{path} is {found}, expected float32[{EMBEDDING_SIZE}]; train a new run.")
+            raise ValueError(f"{path} is {found}, expected a float32 vector; train a new run.")
         if not np.isfinite(target).all():
             raise ValueError(f"{path} has numbers that are not finite; train a new run.")
         return target
 
     def encoder_path(self) -> Path:
-        """Returns the folder of the S3D weights, which is in the run's folder if they are random."""
-        return Path(self.config.encoder) if self.config.encoder else self.path / "encoder"
+        """Returns the folder of the encoder's weights, which is in the run's folder if the config names no path."""
+        return self.path / "encoder" if _is_kept_in_run(self.config) else Path(str(self.config.encoder))
 
     def encoder(self) -> Encoder:
         """Loads the encoder. Raises ValueError if it is damaged or missing."""
         path = self.encoder_path()
-        if self.config.encoder is not None:
+        if not _is_kept_in_run(self.config):
             return load_encoder(path)
         try:
             if path.with_suffix(".json").exists():
@@ -138,6 +137,14 @@ class RunFolder:
             return load_encoder(path)
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); train a new run.") from error
+
+
+def _is_kept_in_run(config: TrainConfig) -> bool:
+    """Whether the run's folder has a copy of the encoder: so it has of a random and of a bundled one.
+
+    Configs of earlier versions say None for a random encoder.
+    """
+    return config.encoder in (None, RANDOM, *BUNDLED)
 
 
 def require_new_path(path: Path) -> None:

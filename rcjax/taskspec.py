@@ -8,8 +8,8 @@ from jaxtyping import Float, UInt8
 
 from rcjax.config import TaskSpec, VideoConfig
 from rcjax.embedding import embed_frames
-from rcjax.messages import one_line, quote
-from rcjax.s3d import Encoder, embed_text, tokenize
+from rcjax.encoders import SMALL, Encoder, Tokenizer
+from rcjax.messages import enumerate_names, one_line, quote
 
 
 def embed_spec(
@@ -40,27 +40,38 @@ def require_finite(value: Array, what: str, encoder: Encoder, video: VideoConfig
 
 def embed_clip(clip: UInt8[np.ndarray, "F H W 3"], encoder: Encoder, video: VideoConfig) -> Float[Array, " D"]:
     """Returns the embedding of one clip."""
-    return jax.jit(embed_frames, static_argnums=2)(encoder.params, jnp.asarray(clip)[None], video)[0]
+    embed = jax.jit(embed_frames, static_argnums=(0, 3))
+    return embed(encoder.network, {"video": encoder.params["video"]}, jnp.asarray(clip)[None], video)[0]
 
 
-def require_vocabulary(text: str, encoder: Encoder | None) -> dict[str, int]:
-    """Returns the encoder's vocabulary.
+def require_reader(text: str, encoder: Encoder | None) -> Tokenizer:
+    """Returns the encoder's tokenizer.
 
     Raises ValueError if the encoder has none, is None (randomly initialised), or knows no word of `text`.
     """
-    if encoder is None or encoder.vocabulary is None:
+    if encoder is None or encoder.tokenizer is None:
         which = (
             "a randomly initialised S3D" if encoder is None else f"the encoder ({one_line(encoder.provenance, 200)})"
         )
         raise ValueError(
-            f"{which} has no vocabulary, so it cannot read {quote(text, 100)}; give converted weights with --encoder "
-            "(see `python -m weights_convert --help`), or a --video."
+            f"{which} has no vocabulary, so it cannot read {quote(text, 100)}; give --encoder {SMALL} or converted "
+            "weights (see `python -m weights_convert --help`), or use a video as the demonstration."
         )
-    tokenize([text], encoder.vocabulary)
-    return encoder.vocabulary
+    encoder.tokenizer.tokenize([text])
+    return encoder.tokenizer
+
+
+def describe_unknown_words(text: str, tokenizer: Tokenizer) -> str:
+    """Returns a notice that names the words of `text` that the encoder does not know, or "" if it knows all."""
+    unknown = [quote(word, 30) for word in tokenizer.unknown_words(text)]
+    if not unknown:
+        return ""
+    return (
+        f"The encoder does not know {enumerate_names(unknown, 8)}, and reads the sentence {quote(text, 100)} without."
+    )
 
 
 def embed_sentence(text: str, encoder: Encoder) -> Float[Array, " D"]:
-    """Returns the embedding of a sentence by the text tower. Raises ValueError as `require_vocabulary` does."""
-    ids = tokenize([text], require_vocabulary(text, encoder))
-    return embed_text(encoder.params, jnp.asarray(ids))[0]
+    """Returns the embedding of a sentence by the text tower. Raises ValueError as `require_reader` does."""
+    ids = require_reader(text, encoder).tokenize([text])
+    return encoder.network.embed_text(encoder.params, jnp.asarray(ids))[0]

@@ -24,6 +24,8 @@ from rcjax.checkpoints import (
 from rcjax.config import EXPERT, TrainConfig
 from rcjax.demonstration import expert_clip, given_clip
 from rcjax.devices import is_first_process, run_on_first_process, wait_for_all_processes
+from rcjax.encoders import BUNDLED, RANDOM, Encoder, load_encoder
+from rcjax.encoders.s3d import S3D
 from rcjax.figures import learning_curve
 from rcjax.files import describe_os_error, require_writable_folder
 from rcjax.lock import hold_lock
@@ -31,11 +33,10 @@ from rcjax.loop import ScoredEpisodes, TrainState, state_shapes
 from rcjax.program import NotFinite, Program, Rows, as_rows, refuse_nonfinite, require_machine
 from rcjax.recorder import Recorder
 from rcjax.report import describe_result, describe_work, plot_title
-from rcjax.s3d import Encoder, load_encoder
 from rcjax.showcase import expert_video, given_demonstration, policy_video
 from rcjax.stopping import Stopped, StopRequest, stop_on_signals
 from rcjax.storage import RunFolder, read_metrics, require_disk_space, require_new_path
-from rcjax.taskspec import embed_spec, require_vocabulary
+from rcjax.taskspec import describe_unknown_words, embed_spec, require_reader
 from rcjax.world import World, build_world
 
 Arguments = ParamSpec("Arguments")
@@ -44,8 +45,11 @@ Evaluation = tuple[Rows, ScoredEpisodes]
 
 
 RANDOM_ENCODER_NOTICE = (
-    "No converted S3D weights were named (--encoder), so S3D is randomly initialised: its reward can tell episodes "
-    "apart, but not what they show. How to convert the published weights: python -m weights_convert --help"
+    "S3D is randomly initialised (--encoder random): its reward can tell episodes apart, but not what they show."
+)
+SMALL_ENCODER_NOTICE = (
+    "The encoder small knows Metaworld's simulated scenes alone; it stands in for the released S3D and is no evidence "
+    "about it. How to convert the published weights: python -m weights_convert --help"
 )
 
 
@@ -93,9 +97,15 @@ def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World
 
     Raises ValueError for bad input, before the run's folder is made.
     """
-    encoder = None if config.encoder is None else load_encoder(config.encoder)
+    encoder = named_encoder(config)
+    network = S3D() if encoder is None else encoder.network
+    network.check_clips(config.video.n_frames, config.video.size, config.video.pixel_scale)
+    if config.encoder in BUNDLED:
+        log(SMALL_ENCODER_NOTICE)
     if config.spec.text is not None:
-        require_vocabulary(config.spec.text, encoder)
+        notice = describe_unknown_words(config.spec.text, require_reader(config.spec.text, encoder))
+        if notice:
+            log(notice)
     clip = given_clip(config.spec, config.video)
     world = build_world(config)
     if config.spec.video == EXPERT:
@@ -107,6 +117,20 @@ def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World
     target = embed_spec(config.spec, clip, encoder, config.video)
     shown = given_demonstration(config.spec, config.video)
     return RunFolder.create(path, config, np.asarray(target), encoder, shown), world, encoder
+
+
+def named_encoder(config: TrainConfig) -> Encoder | None:
+    """Returns the encoder that the config names, or None for a random one, which is calibrated in the run's scene.
+
+    Raises ValueError if it names none, or one that cannot be loaded.
+    """
+    if config.encoder is None:
+        raise ValueError(
+            f"the preset {config.preset!r} needs the released S3D weights: download and convert them (`python -m "
+            "weights_convert --help`) and give their folder with --encoder; or give --encoder small (with --size 64 "
+            "--frame-stride 8) or --encoder random."
+        )
+    return None if config.encoder == RANDOM else load_encoder(config.encoder)
 
 
 def resume(path: Path, log: Log = print, devices: int | None = None) -> RunFolder:

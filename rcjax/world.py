@@ -55,7 +55,7 @@ def task_scene(env: MjxEnv, video: VideoConfig, n_episodes: int = 1, chunk: int 
     Raises:
         ValueError: The renderer that `video` names is not available.
     """
-    view = View(camera=env.camera, size=video.size, mirror=video.mirror)
+    view = View(camera=env.camera, crop=video.view, size=video.size, mirror=video.mirror)
     looks: dict[str, Any] = {
         "view": view,
         "episode_fixed_bodies": env.episode_fixed_bodies,

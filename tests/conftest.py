@@ -22,7 +22,8 @@ LONGEST = (
     "test_loop",
     "test_taskspec",
     "render/",
-    "s3d/",
+    "encoders/",
+    "experiments/",
     "ppo/",
 )
 
@@ -107,8 +108,8 @@ def tiny_config(tiny_video):
     from rcjax.ppo import PPOConfig
 
     return TrainConfig(
-        preset="demo", n_envs=4, micro_batch=2, total_env_steps=4 * 4 * 16, eval_every=2, checkpoint_every=2,
-        spec=TaskSpec(video=str(tiny_video)), env=EnvConfig(bank_size=8),
+        preset="demo", encoder="random", spec=TaskSpec(video=str(tiny_video)), n_envs=4, micro_batch=2,
+        total_env_steps=4 * 4 * 16, eval_every=2, checkpoint_every=2, env=EnvConfig(bank_size=8),
         video=VideoConfig(episode_length=16, frame_stride=2, size=32), ppo=PPOConfig(n_epochs=2, batch_size=32),
     )  # fmt: skip
 

@@ -1,8 +1,10 @@
 """The command line: invalid input gives one line and exit code 2, and writes nothing."""
 
+import dataclasses
 import errno
 import importlib.util
 import io
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 
 from rcjax import cli
 from rcjax.config import TrainConfig
+from tests.encoders import tiny
 
 
 def run(capsys, *arguments):
@@ -40,18 +43,25 @@ def no_work(monkeypatch):
         monkeypatch.setattr(module, name, fail)
 
 
+RANDOM = ("--encoder", "random")  # needs no weights
 DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--video", "no-such-file.mp4"], "no-such-file.mp4"),
-        (["train", "--video", "{broken}"], "broken.gif"),
+        (["train", *RANDOM, "--video", "no-such-file.mp4"], "no-such-file.mp4"),
+        (["train", *RANDOM, "--video", "{broken}"], "broken.gif"),
         (["train", "--task", "drawer-clsoe"], "'drawer-close'"),
-        (["train", "--text", "robot closing green drawer"], "--encoder"),
+        (["train", *RANDOM, "--text", "robot closing green drawer"], "no vocabulary, so it cannot read 'robot closing"),
+        (["train", *RANDOM, "--text", "robot closing green drawer"], "give --encoder small or converted weights"),
+        (["train", "--preset", "paper"], "'paper' needs the released S3D weights: download and convert them"),
+        (["train", "--preset", "release", "--video", "expert"], "with --encoder; or give --encoder small"),
+        (["train", "--preset=paper", "--text", "robot closing green drawer"], "or --encoder random"),
         (["train", "--text", "a", "--video", "expert"], "exactly one"),
-        (["train", "--size", "65"], "does not fit S3D"),
+        (["train", *RANDOM, "--size", "65"], "does not fit S3D"),
+        (["train", *RANDOM, "--frame-stride", "128"], "a clip of 1 frames of 64x64 does not fit S3D"),
+        (["train", "--view", "481"], "view=481; it must be at most 480"),
         (["train", "--micro-batch", "7"], "does not divide seeds x n_envs"),
         (["train", "--preset", "papre"], "did you mean 'paper'"),
         (["train", "--encoder", "nowhere"], "nowhere"),
@@ -91,10 +101,10 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["train", "--name", "a\udcff"], "cannot be printed"),
         (["train", "--devices", "0"], "--devices 0: there are"),
         (["train", "--devices", "-1"], "--devices -1: there are"),
-        (["train", "--video", "{pipe}"], "not a regular file"),
-        (["train", "--video", "{endless}"], "not a regular file"),
-        (["train", "--video", "{pipes}"], "not a regular file"),
-        (["train", "--video", "v" * 300 + ".gif"], "File name too long"),
+        (["train", *RANDOM, "--video", "{pipe}"], "not a regular file"),
+        (["train", *RANDOM, "--video", "{endless}"], "not a regular file"),
+        (["train", *RANDOM, "--video", "{pipes}"], "not a regular file"),
+        (["train", *RANDOM, "--video", "v" * 300 + ".gif"], "File name too long"),
         (["train", "--text", "?!"], "at least one word"),
         (["train", "--text", "\0"], "cannot be printed"),
         (["train", "--encoder", "e\0"], "cannot be printed"),
@@ -117,8 +127,22 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["record", "--out", "f" * 300 + ".gif"], "choose a shorter name"),
         (["record", "--out", "film.gif", "--episode-length", "0"], "episode_length=0"),
         (["record", "--out", "film.gif", "--episode-length", "100000000"], "more than 2^31 numbers"),
-        (["reward", "--video", "{good}", "--text", "x", "--encoder", "e", "--frames", "-2"], "episode_length=-2"),
-        (["reward", "--video", "{good}", "--text", "x", "--encoder", "e", "--size", "0"], "size=0"),
+        (["reward", "--video", "{good}", "--text", "x", "--frames", "-2"], "--frames=-2; it must be at least 1"),
+        (["reward", "--video", "{good}", "--text", "x", "--size", "0"], "--size=0; it must be at least 1"),
+        (["reward", "--video", "{good}"], "nothing to compare the video with"),
+        (["reward", "--text", "x"], "--video"),
+        (["reward", "--video", "{good}", "--text", "?!"], "at least one word"),
+        (["reward", "--video", "{good}", "--text", "x", "--text", "\0"], "cannot be printed"),
+        (["reward", "--video", "{good}", "--text", "x", "--encoder", "random"], "random cannot judge videos"),
+        (["reward", "--video", "{good}", "--demonstration", "expert"], "rcjax record --out expert.mp4"),
+        (["reward", "--video", "{good}", "--text", "x", "--curve", "c.svg"], "ends in .png for a picture, or in .gif"),
+        (["reward", "--video", "{good}", "--text", "x", "--curve", "c"], "ends in ''; give a name that ends in .png"),
+        (["reward", "--video", "{good}", "--text", "x", "--curve", "{broken}/c.png"], "choose another --curve"),
+        (["reward", "--video", "{good}", "--text", "x", "--curve", "/proc/c.png"], "choose another --curve"),
+        (["reward", "--video", "{good}", "--text", "x", "--curve", "{pipe}"], "--curve {pipe} is not a regular file"),
+        (["reward", "--video", "{good}", "--text", "x", "--curve", "{good}"], "would replace a video"),
+        (["reward", "--video", "x.gif", "--demonstration", "{broken}", "--curve", "{broken}"], "would replace a video"),
+        (["reward", "--video", "{pipes}", "--text", "x", "--curve", "{pipes}/c.png"], "or a frame of it"),
     ],
 )
 def test_invalid_input_gives_one_line_and_writes_nothing(
@@ -135,7 +159,7 @@ def test_invalid_input_gives_one_line_and_writes_nothing(
     places = {"broken": broken, "good": tiny_video, "pipe": pipe, "endless": endless, "pipes": pipes}
     code, out, err = run(capsys, *(a.format(**places) for a in arguments))
     assert code == 2
-    assert message in err and err.startswith("rcjax: error: ")
+    assert message.format(**places) in err and err.startswith("rcjax: error: ")
     assert len(err.strip().splitlines()) == 1
     assert out == "" or "randomly initialised" in out
     assert sorted(in_empty_folder.rglob("*")) == before
@@ -152,11 +176,13 @@ def test_warp_is_refused_before_any_work_if_it_is_missing(in_empty_folder, no_wo
     assert not list(in_empty_folder.rglob("*"))
 
 
-@pytest.mark.parametrize("arguments", [["train", "--n-envs", "many"], ["train", "--size", "65"], ["eval"]])
+@pytest.mark.parametrize("arguments", [["train", "--n-envs", "many"], ["train", "--frame-stride", "5"], ["eval"]])
 def test_errors_on_a_terminal_have_no_colours_or_borders(monkeypatch, arguments):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", Terminal())
-    with pytest.raises(ValueError, match=r"^(Error parsing --n-envs|a clip of|Missing from rcjax eval)") as refused:
+    with pytest.raises(
+        ValueError, match=r"^(Error parsing --n-envs|episode_length=128|Missing from rcjax eval)"
+    ) as refused:
         cli.parse(arguments)
     assert str(refused.value).isprintable() and "│" not in str(refused.value)
 
@@ -194,7 +220,6 @@ def test_options_override_the_preset():
     assert config.preset == "release"
     assert (config.video.size, config.ppo.learning_rate, config.seed) == (64, 0.001, 7)
     assert config.video.mirror and config.env.frozen_resets  # other options are those of the preset
-    assert config.spec.video == "expert"
 
 
 @pytest.mark.parametrize(
@@ -307,22 +332,192 @@ def test_text_and_video_name_the_demonstration():
     assert video.spec.video == str(Path("human.gif").absolute())
 
 
-def test_reward_of_a_video_with_itself_is_its_squared_norm(tiny_encoder, tiny_video, tmp_path, capsys):
-    """The oracle is the sum of the squared embedding."""
-    from rcjax.config import VideoConfig
-    from rcjax.s3d import save_encoder
-    from rcjax.taskspec import embed_clip
-    from rcjax.video_io import read_clip
+@pytest.mark.parametrize(
+    ("arguments", "text", "video"),
+    [
+        ((), None, "expert"),
+        (("--encoder", "small"), "robot closing green drawer", None),
+        (("--preset", "paper"), "robot closing green drawer", None),
+        (("--encoder", "small", "--task", "door_close-v2"), "robot closing black box", None),
+        (("--encoder", "weights/s3d"), "robot closing green drawer", None),
+        (RANDOM, None, "expert"),
+        (("--preset", "release", *RANDOM), None, "expert"),
+        ((*RANDOM, "--text", "open it"), "open it", None),
+        (("--video", "expert"), None, "expert"),
+    ],
+)
+def test_without_a_demonstration_it_is_the_tasks_sentence_or_the_experts_video(arguments, text, video):
+    """A random encoder cannot read. The sentences are those of the paper, see `rcjax.envs.TASKS`."""
+    config = parse_train(*arguments)
+    assert (config.spec.text, config.spec.video) == (text, video)
 
-    save_encoder(tmp_path / "encoder", tiny_encoder)
-    code, out, _ = run(
-        capsys, "reward", "--video", tiny_video, "--demonstration", tiny_video, "--encoder", tmp_path / "encoder",
-        "--size", 32, "--frames", 8,
+
+@pytest.mark.parametrize(
+    ("arguments", "encoder"),
+    [
+        ((), "random"),
+        (("--preset", "paper"), None),
+        (("--preset", "paper", "--encoder", "small"), "small"),
+        (RANDOM, "random"),
+        (("--encoder", "weights/s3d"), str(Path("weights/s3d").absolute())),
+        (("--encoder", "./small"), str(Path("small").absolute())),
+        (("--encoder", "Small"), str(Path("Small").absolute())),
+    ],
+)
+def test_an_encoder_is_a_name_or_an_absolute_path(arguments, encoder):
+    assert parse_train(*arguments).encoder == encoder
+
+
+@pytest.fixture
+def tiny_is_small(tmp_path_factory, monkeypatch):
+    """The bundled encoder is a tiny one, which takes 8 frames of 32x32."""
+    from rcjax.encoders import BUNDLED, save_encoder
+
+    path = tmp_path_factory.mktemp("bundled") / "small"
+    save_encoder(path, tiny.make_encoder())
+    monkeypatch.setitem(BUNDLED, "small", path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "a clip of 16 frames of 48x48 does not fit this encoder, which was trained on 8 frames of 32x32 alone"),
+        (["--size", "32", "--frame-stride", "16", "--pixel-scale", "1"], "pixel_scale=1 does not fit this encoder"),
+        (["--size", "32", "--frame-stride", "16", "--text", "grasp it"], "(dropped: 'grasp', 'it')"),
+    ],
+)
+def test_what_a_bundled_encoder_does_not_take_is_refused_before_any_work(
+    in_empty_folder, no_work, tiny_is_small, capsys, arguments, message
+):
+    code, _, err = run(capsys, "train", "--encoder", "small", *arguments)
+    assert (code, err) == (2, AnyLineWith(message))
+    assert not list(in_empty_folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    """The folder of a tiny encoder that reads a few words and takes 8 frames of 32x32."""
+    return save_tiny(tmp_path_factory.mktemp("judge") / "encoder")
+
+
+def save_tiny(path, **options):
+    from rcjax.encoders import save_encoder
+
+    save_encoder(path, tiny.make_encoder(**options))
+    return path
+
+
+SENTENCES = ("robot closing green drawer", "the drawer")
+
+
+def test_reward_of_a_video_with_itself_is_its_squared_norm(judge, tiny_video, capsys):
+    """The oracle is the sum of the squared embedding; embeddings of this encoder have the length `tiny.NORM`."""
+    code, out, err = run(
+        capsys, "reward", "--video", tiny_video, "--demonstration", tiny_video, "--encoder", judge
     )  # fmt: skip
-    assert code == 0
-    video = VideoConfig(size=32, episode_length=8, frame_stride=1)
-    embedding = np.asarray(embed_clip(read_clip(tiny_video, 8, 32), tiny_encoder, video))
-    assert float(out) == pytest.approx(float(embedding @ embedding), rel=1e-4)
+    assert (code, err) == (0, "")
+    assert float(out) == pytest.approx(tiny.NORM**2, rel=1e-4)
+    assert out == f"{float(out):.6g}\n"  # a number and nothing else, for scripts
+
+
+def test_reward_of_one_sentence_is_the_librarys_number(judge, tiny_video, capsys):
+    import rcjax
+
+    code, out, _ = run(capsys, "reward", "--video", tiny_video, "--text", SENTENCES[0], "--encoder", judge)
+    assert (code, out) == (0, f"{rcjax.reward_of(tiny_video, SENTENCES[0], judge):.6g}\n")
+
+
+def test_reward_of_several_demonstrations_is_a_table_with_the_best_first(judge, tiny_video, capsys):
+    code, out, err = run(
+        capsys, "reward", "--video", tiny_video, "--text", SENTENCES[0], "--demonstration", tiny_video,
+        "--text", SENTENCES[1], "--encoder", judge,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    header, *rows = [line.split(maxsplit=3) for line in out.splitlines()]
+    assert header == ["rank", "similarity", "demonstration"]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert rows[0][2:] == ["video", str(tiny_video)]  # nothing is more similar than the same video
+    assert sorted(row[3] for row in rows[1:]) == sorted(SENTENCES) and {row[2] for row in rows[1:]} == {"text"}
+    numbers = [float(row[1]) for row in rows]
+    assert numbers == sorted(numbers, reverse=True)
+    for row in rows[1:]:
+        _, alone, _ = run(capsys, "reward", "--video", tiny_video, "--text", row[3], "--encoder", judge)
+        assert float(alone) == pytest.approx(float(row[1]), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["curve.png", "curve.gif", "curve.MP4"])
+def test_reward_writes_the_curve_and_prints_the_same_number(judge, tiny_video, in_empty_folder, capsys, name):
+    arguments = ("reward", "--video", tiny_video, "--text", SENTENCES[0], "--encoder", judge)
+    _, plain, _ = run(capsys, *arguments)
+    code, out, err = run(capsys, *arguments, "--curve", f"new/{name}")
+    assert code == 0 and float(out) == pytest.approx(float(plain), rel=1e-4)
+    assert err == f"rcjax: the curve is written to new/{name}\n"
+    assert [path.name for path in (in_empty_folder / "new").iterdir()] == [name]
+
+
+def test_reward_as_json_can_be_read_back(judge, tiny_video, in_empty_folder, capsys):
+    arguments = [
+        "reward", "--video", tiny_video, "--text", SENTENCES[0], "--text", SENTENCES[1], "--demonstration", tiny_video,
+        "--encoder", judge, "--json",
+    ]  # fmt: skip
+    _, out, err = run(capsys, *arguments)
+    assert err == "" and out.count("\n") == 1
+    plain = json.loads(out)
+    assert (plain["video"], plain["encoder"], plain["clip"]) == (str(tiny_video), "tiny", {"frames": 8, "size": 32})
+    found = plain["demonstrations"]
+    assert [each["rank"] for each in found] == [1, 2, 3] and "curve" not in plain
+    assert {**found[0], "similarity": None} == {"kind": "video", "file": str(tiny_video), "similarity": None, "rank": 1}
+    assert {each["text"] for each in found[1:]} == set(SENTENCES) and {each["kind"] for each in found[1:]} == {"text"}
+
+    _, out, _ = run(capsys, *arguments, "--curve", "curve.png")
+    drawn = json.loads(out)
+    similarities = [each["similarity"] for each in drawn["demonstrations"]]
+    assert similarities == pytest.approx([each["similarity"] for each in found], rel=1e-4)
+    curve = drawn["curve"]
+    assert (curve["unit"], curve["times"][-1], curve["prefix_frames"]) == ("seconds", 2.0, list(range(1, 21)))
+    assert [values[-1] for values in curve["values"]] == similarities
+    assert {len(values) for values in curve["values"]} == {len(curve["times"])} == {20}
+
+
+def test_reward_names_words_that_the_encoder_does_not_know(judge, tiny_video, capsys):
+    code, out, err = run(
+        capsys, "reward", "--video", tiny_video, "--text", "robot xyzzy closing green drawer", "--encoder", judge
+    )  # fmt: skip
+    assert code == 0 and float(out)
+    assert err == AnyLineWith("does not know 'xyzzy'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--video", "{broken}", "--text", "drawer"], "broken.gif cannot be read in full"),
+        (["--video", "nowhere.gif", "--text", "drawer"], "nowhere.gif does not exist"),
+        (["--video", "{good}", "--text", "drawer", "--demonstration", "{broken}"], "broken.gif cannot be read in full"),
+        (["--video", "{good}", "--text", "drawer", "--text", "xyzzy plugh"], "no word of the sentence 'xyzzy plugh'"),
+        (["--video", "{good}", "--text", "drawer", "--frames", "16"], "--size 32 and --frames 8"),
+        (["--video", "{good}", "--text", "drawer", "--size", "64"], "--size 32 and --frames 8"),
+        (["--video", "{good}", "--text", "drawer", "--encoder", "{mute}"], "has no vocabulary, so it cannot read"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--curve", "new/curve.png", "--json"]])
+def test_reward_refuses_what_the_encoder_cannot_take_before_any_work(
+    judge, tiny_video, in_empty_folder, monkeypatch, capsys, arguments, message, more
+):
+    def fail(*_, **__):
+        raise AssertionError("a clip is embedded")
+
+    monkeypatch.setattr("rcjax.similarity.embed_clips", fail)
+    places = {"broken": in_empty_folder / "broken.gif", "good": tiny_video, "mute": in_empty_folder / "mute"}
+    places["broken"].write_bytes(b"GIF89a and no more")
+    if "{mute}" in arguments:
+        save_tiny(places["mute"], tokenizer=None)
+    before = sorted(in_empty_folder.rglob("*"))
+    given = [a.format(**places) for a in arguments]
+    encoder = [] if "--encoder" in given else ["--encoder", judge]
+    code, out, err = run(capsys, "reward", *given, *encoder, *more)
+    assert (code, out, err) == (2, "", AnyLineWith(message))
+    assert err.startswith("rcjax: error: ")
+    assert sorted(in_empty_folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -334,28 +529,15 @@ def test_reward_of_a_video_with_itself_is_its_squared_norm(tiny_encoder, tiny_vi
 )
 def test_reward_that_is_not_finite_is_an_error(layer, part, value, what, tiny_video, monkeypatch, capsys):
     """The weights are finite, but the product or the embedding itself overflows."""
-    from rcjax.s3d import Encoder, params_from_torch
-    from tests.s3d import synthetic
-
-    video = params_from_torch(synthetic.random_state())["video"]
-    video[layer][part] = np.full_like(video[layer][part], value)
-    encoder = Encoder(params={"video": video}, vocabulary=None, provenance="huge")
-    monkeypatch.setattr("rcjax.s3d.load_encoder", lambda _: encoder)
+    unscaled = dataclasses.replace(
+        tiny.NETWORK, architecture=dataclasses.replace(tiny.ARCHITECTURE, embedding_norm=None)
+    )
+    encoder = tiny.make_encoder(unscaled)
+    leaf = encoder.params["video"][layer][part]
+    encoder.params["video"][layer][part] = np.full_like(leaf, value)
+    monkeypatch.setattr("rcjax.similarity.load_encoder", lambda _: encoder)
     code, out, err = run(
-        capsys, "reward", "--video", tiny_video, "--demonstration", tiny_video, "--encoder", "x",
-        "--size", 32, "--frames", 8,
+        capsys, "reward", "--video", tiny_video, "--demonstration", tiny_video, "--encoder", "x"
     )  # fmt: skip
     assert (code, out) == (2, "") and err.count("\n") == 1
-    assert f"{what} by the encoder (huge) is not finite" in err
-
-
-def test_a_sentence_needs_a_vocabulary(tiny_encoder, tiny_video, tmp_path, capsys):
-    from rcjax.s3d import save_encoder
-
-    save_encoder(tmp_path / "encoder", tiny_encoder)
-    code, _, err = run(
-        capsys, "reward", "--video", tiny_video, "--text", "close the drawer", "--encoder", tmp_path / "encoder",
-        "--size", 32, "--frames", 8,
-    )  # fmt: skip
-    assert code == 2
-    assert "no vocabulary" in err
+    assert f"{what} by the encoder (tiny) is not finite" in err

@@ -36,8 +36,7 @@ def test_presets_differ_where_paper_and_release_do():
     ("make", "message"),
     [
         (lambda: VideoConfig(episode_length=130), "not a multiple of frame_stride"),
-        (lambda: VideoConfig(size=65), "does not fit S3D"),
-        (lambda: VideoConfig(episode_length=12, frame_stride=4), "does not fit S3D"),
+        (lambda: VideoConfig(view=481), "view=481; it must be at most 480"),
         (lambda: TaskSpec(), "exactly one"),
         (lambda: TaskSpec(text="a", video="b"), "exactly one"),
         (lambda: TrainConfig(micro_batch=3), "does not divide seeds x n_envs = 8"),
@@ -101,7 +100,7 @@ def test_numbers_are_no_booleans_and_booleans_no_numbers(kind):
     [
         (TrainConfig, "seed seeds total_env_steps n_envs micro_batch encoder_seed eval_every checkpoint_every"),
         (EnvConfig, "bank_size train_seed eval_seed"),
-        (VideoConfig, "episode_length frame_stride size samples pixel_scale"),
+        (VideoConfig, "episode_length frame_stride size view samples pixel_scale"),
         (PPOConfig, "learning_rate n_epochs batch_size gamma gae_lambda vf_coef adam_eps"),
     ],
 )
@@ -121,3 +120,32 @@ def test_numpy_numbers_are_accepted():
 def test_iterations_are_whole_episodes_of_all_environments():
     demo = dataclasses.replace(config.paper(), total_env_steps=3 * 1024 + 5)
     assert demo.n_iterations == 3
+
+
+@pytest.mark.parametrize(
+    ("episode_length", "frame_stride", "steps"),
+    [
+        (128, 4, list(range(0, 128, 4))),
+        (12, 4, [0, 4, 8]),
+        (6, 3, [0, 3]),
+        (5, 1, [0, 1, 2, 3, 4]),
+        (128, 128, [127]),
+        (1, 1, [0]),
+    ],
+)
+def test_kept_steps_begin_with_the_first_and_one_alone_is_the_last(episode_length, frame_stride, steps):
+    """As the release takes every stride-th frame, and as a picture of an episode's end is taken."""
+    video = VideoConfig(episode_length=episode_length, frame_stride=frame_stride)
+    assert list(video.kept_steps) == steps
+    assert len(steps) == video.n_frames
+
+
+def test_clips_for_other_encoders_than_s3d_are_valid():
+    """What an encoder takes is checked when it is loaded (`Network.check_clips`)."""
+    assert VideoConfig(size=225, frame_stride=128).n_frames == 1
+    assert VideoConfig(episode_length=12, frame_stride=4).n_frames == 3
+
+
+def test_only_the_demo_preset_names_an_encoder():
+    assert config.demo().encoder == "random"
+    assert config.paper().encoder is None and config.release().encoder is None

@@ -165,6 +165,6 @@ def options_of(config: configs.TrainConfig) -> list[str]:
         "checkpoint-every": config.checkpoint_every, "episode-length": video.episode_length,
         "frame-stride": video.frame_stride, "n-epochs": ppo.n_epochs, "batch-size": ppo.batch_size,
         "learning-rate": ppo.learning_rate, "gamma": ppo.gamma, "gae-lambda": ppo.gae_lambda,
-        "encoder-seed": config.encoder_seed,
+        "encoder": config.encoder, "encoder-seed": config.encoder_seed,
     }  # fmt: skip
     return [word for name, value in named.items() for word in (f"--{name}", str(value))]

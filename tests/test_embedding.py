@@ -1,6 +1,7 @@
-"""Micro-batches, and the two layouts in which clips reach S3D."""
+"""Micro-batches, and the two layouts in which clips reach the encoder."""
 
 import dataclasses
+import functools
 from types import SimpleNamespace
 
 import jax
@@ -9,8 +10,11 @@ import pytest
 from rcjax import micro_batch
 from rcjax.config import VideoConfig
 from rcjax.embedding import draw_clips, embed_frames
+from rcjax.encoders.clip import CLIP
+from rcjax.encoders.s3d import S3D
 from rcjax.micro_batch import choose_micro_batch, episode_bytes
 from rcjax.types import GeomPoses
+from tests.encoders import tiny
 
 PAPER = VideoConfig()
 
@@ -42,19 +46,30 @@ def test_a_micro_batch_that_does_not_divide_is_refused():
         choose_micro_batch(5, 64, PAPER)
 
 
-@pytest.mark.parametrize(("samples", "shape"), [(1, (2, 4, 16, 16, 24)), (4, (2, 8, 32, 32, 3))])
-def test_scenes_of_several_samples_are_drawn_as_frames(samples, shape, tiny_world, tiny_config, tiny_encoder):
+@pytest.mark.parametrize(
+    ("samples", "space_to_depth", "shape"),
+    [(1, True, (2, 4, 16, 16, 24)), (4, True, (2, 8, 32, 32, 3)), (1, False, (2, 8, 32, 32, 3))],
+)
+def test_clips_are_drawn_as_scene_and_encoder_allow(samples, space_to_depth, shape, tiny_world, tiny_config):
+    """Scenes of several samples, and clips for networks without S3D's layout, are drawn as frames."""
     side = round(samples**0.5)
     scene = tiny_world.scene.replace(static=dataclasses.replace(tiny_world.scene.static, samples_per_side=side))
     geoms = len(scene.pose_geoms)
     poses = GeomPoses(
         pos=jax.ShapeDtypeStruct((2, 8, geoms, 3), "float32"), mat=jax.ShapeDtypeStruct((2, 8, geoms, 3, 3), "float32")
     )
-    params = {"video": tiny_encoder.params["video"]}
-    clips = jax.eval_shape(draw_clips, _scaled_backdrop(scene), poses)
-    assert clips.shape == shape
-    embedded = jax.eval_shape(lambda params, clips: embed_frames(params, clips, tiny_config.video), params, clips)
-    assert embedded.shape == (2, 512)
+    network = S3D() if space_to_depth else CLIP()
+    assert network.space_to_depth is space_to_depth
+    clips = jax.eval_shape(functools.partial(draw_clips, network=network), _scaled_backdrop(scene), poses)
+    assert clips.shape == shape and clips.dtype == "uint8"
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 16, 16, 24), (2, 8, 32, 32, 3)])
+def test_clips_of_either_layout_are_embedded(shape, tiny_config):
+    """By the network that is given: its embeddings have ten numbers."""
+    embed = functools.partial(embed_frames, tiny.NETWORK, video=tiny_config.video)
+    params = {"video": tiny.random_params()["video"]}
+    assert jax.eval_shape(embed, params, jax.ShapeDtypeStruct(shape, "uint8")).shape == (2, 10)
 
 
 def _scaled_backdrop(scene):

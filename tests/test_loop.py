@@ -11,7 +11,7 @@ import pytest
 from rcjax.embedding import embed_frames
 from rcjax.loop import count_nonfinite, score_episodes, train_mode
 from rcjax.ppo import PPOState
-from rcjax.program import NotFinite, as_rows, refuse_nonfinite
+from rcjax.program import NotFinite, Program, as_rows, refuse_nonfinite
 from rcjax.render import render_frames
 from rcjax.types import GeomPoses
 
@@ -52,13 +52,14 @@ def test_training_changes_the_policy_and_counts(tiny_program, first):
     assert row["diverged_physics"] == 0
 
 
-def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, tiny_config, first):
+def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, tiny_config, tiny_encoder, first):
     """Oracle: each stage called on its own with the poses that the iteration returned."""
     _, row, scored = first
     inputs = tiny_program.inputs
     frames = jax.jit(render_frames)(inputs.scene, jax.tree.map(lambda x: x[0], scored.episodes.poses))
     assert frames.shape == (4, 8, 32, 32, 3) and frames.dtype == jnp.uint8
-    embedding = jax.jit(embed_frames, static_argnums=2)(inputs.encoder, frames, tiny_config.video)
+    embed = jax.jit(embed_frames, static_argnums=(0, 3))
+    embedding = embed(tiny_encoder.network, inputs.encoder, frames, tiny_config.video)
     expected = embedding @ inputs.target
     # Batches of 2 inside and of 4 here are summed in another order: float32 rounding through S3D's depth.
     np.testing.assert_allclose(scored.video_reward[0], expected, atol=2e-3)
@@ -151,15 +152,22 @@ def test_environments_start_apart_and_frames_follow_the_stride(tiny_program, tin
     assert scored.episodes.poses.pos.shape[1:3] == (4, tiny_config.video.n_frames)
 
 
+def test_a_target_of_another_encoder_is_refused(tiny_config, tiny_world, tiny_encoder):
+    with pytest.raises(ValueError, match=r"has shape \(10,\), but the encoder's embeddings have 512 numbers"):
+        Program(tiny_config, tiny_world, tiny_encoder, np.zeros(10, np.float32))
+
+
 @pytest.mark.slow
-def test_an_episode_does_not_depend_on_the_batch_it_is_in(tiny_program, tiny_config, tiny_world, first):
+def test_an_episode_does_not_depend_on_the_batch_it_is_in(tiny_program, tiny_config, tiny_world, tiny_encoder, first):
     """All chance comes from the iteration's key and the environment's id: what makes sharding harmless.
 
     Oracle: the iteration's own episodes of environments 2 and 3, run again without 0 and 1.
     """
     state, inputs, whole = tiny_program.initial_state(), tiny_program.inputs, first[2].episodes.rollout
     _, key_episodes, _ = jax.random.split(state.key[0], 3)
-    score = functools.partial(score_episodes, env=tiny_world.env, config=tiny_config, micro_batch=2)
+    score = functools.partial(
+        score_episodes, env=tiny_world.env, network=tiny_encoder.network, config=tiny_config, micro_batch=2
+    )
     half = jax.jit(score)(state.ppo.params, inputs, train_mode(tiny_config), key_episodes[None], jnp.array([2, 3]))
     # float32 physics in batches of another size, 16 steps
     np.testing.assert_allclose(whole.obs[0, :, 2:], half.episodes.rollout.obs[0], atol=1e-4)

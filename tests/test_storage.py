@@ -36,13 +36,29 @@ def test_a_damaged_config_is_named(run, damaged):
 
 @pytest.mark.parametrize(
     "damaged",
-    [b"", b"PK\x03\x04 no zip", b"\x93NUMPY\x01\x00", b"garbage", np.zeros(512), np.zeros(3, np.float32),
-     np.full(512, np.nan, np.float32), np.array([{}])],
+    [b"", b"PK\x03\x04 no zip", b"\x93NUMPY\x01\x00", b"garbage", np.zeros(512), np.float32(3),
+     np.zeros((1, 512), np.float32),     np.full(512, np.nan, np.float32), np.array([{}])],
 )  # fmt: skip
 def test_a_damaged_target_is_named(run, damaged):
     path = run.path / "target.npy"
     path.write_bytes(damaged) if isinstance(damaged, bytes) else np.save(path, damaged, allow_pickle=True)
     refused(run.target, "target.npy", "train a new run")
+
+
+@pytest.mark.parametrize("size", [10, 512])
+def test_a_target_of_any_encoder_is_read(run, size):
+    target = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+    np.save(run.path / "target.npy", target)
+    np.testing.assert_array_equal(run.target(), target)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "path"),
+    [(None, "encoder"), ("random", "encoder"), ("small", "encoder"), ("/weights/s3d", "/weights/s3d")],
+)
+def test_only_an_encoder_of_a_folder_is_not_kept_in_the_run(run, encoder, path):
+    """Earlier versions wrote null for a random one."""
+    assert RunFolder(run.path, TrainConfig(encoder=encoder)).encoder_path() == run.path / path
 
 
 def test_a_missing_target_is_named(run):

@@ -10,12 +10,15 @@ import pytest
 
 from rcjax import demonstration, envs, taskspec
 from rcjax.config import TaskSpec, VideoConfig
+from rcjax.encoders import Encoder, random_encoder
+from rcjax.encoders.s3d import S3D, WordTokenizer, embed_text, params_from_torch
 from rcjax.envs.experts import run_expert, run_policy
 from rcjax.envs.native import make_c_step
-from rcjax.s3d import Encoder, embed_text, params_from_torch, random_encoder, tokenize
 from rcjax.types import GeomPoses
+from rcjax.video_io import read_clip, read_video
 from rcjax.world import task_scene
-from tests.s3d import synthetic
+from tests.encoders import tiny
+from tests.encoders.s3d import synthetic
 
 N = 20  # episodes, stepped by C MuJoCo: nothing has to be compiled for it
 VIDEO = VideoConfig(size=32, frame_stride=8)
@@ -38,7 +41,7 @@ def reader():
     """An encoder with a text tower and a small vocabulary."""
     params = jax.tree.map(jnp.asarray, params_from_torch(synthetic.random_state()))
     words = {word: i + 1 for i, word in enumerate(synthetic.WORDS)}
-    return Encoder(params=params, vocabulary=words, provenance="synthetic")
+    return Encoder(S3D(), params, WordTokenizer(words), "synthetic")
 
 
 def test_expert_poses_are_a_successful_episode_and_are_kept(drawer, expert_poses, monkeypatch):
@@ -74,8 +77,18 @@ def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses)
 def test_a_file_becomes_the_encoders_clip(tiny_video):
     clip = demonstration.given_clip(TaskSpec(video=str(tiny_video)), VIDEO)
     assert clip is not None and clip.shape == (16, 32, 32, 3) and clip.dtype == np.uint8
+    np.testing.assert_array_equal(clip, read_clip(tiny_video, 16, 32))
     assert demonstration.given_clip(TaskSpec(video="expert"), VIDEO) is None
     assert demonstration.given_clip(TaskSpec(text="anything"), VIDEO) is None
+
+
+def test_the_only_frame_of_a_demonstration_is_its_last(tiny_video):
+    """As of an episode, so that an encoder that sees one frame compares outcomes. Oracle: the whole video."""
+    clip = demonstration.given_clip(
+        TaskSpec(video=str(tiny_video)), dataclasses.replace(VIDEO, size=48, frame_stride=128)
+    )
+    np.testing.assert_array_equal(clip, read_video(tiny_video)[-1:])
+    assert not np.array_equal(clip[0], read_video(tiny_video)[0])
 
 
 def test_a_target_that_is_not_finite_is_refused(reader):
@@ -89,13 +102,65 @@ def test_a_target_that_is_not_finite_is_refused(reader):
 def test_a_sentence_is_embedded_by_the_text_tower(reader):
     text = " ".join(synthetic.WORDS[:3])
     got = taskspec.embed_spec(TaskSpec(text=text), None, reader, VIDEO)
-    expected = embed_text(reader.params, tokenize([text], reader.vocabulary))[0]
+    expected = embed_text(reader.params, reader.tokenizer.tokenize([text]))[0]
     np.testing.assert_array_equal(got, expected)
+
+
+def test_a_target_has_the_norm_of_the_encoders_embeddings(tiny_video):
+    """Of a sentence and of a video, by an encoder that scales both."""
+    encoder, video = tiny.make_encoder(), dataclasses.replace(VIDEO, frame_stride=16)
+    clip = demonstration.given_clip(TaskSpec(video=str(tiny_video)), video)
+    for spec in (TaskSpec(text="closing green drawer"), TaskSpec(video=str(tiny_video))):
+        target = np.asarray(taskspec.embed_spec(spec, clip, encoder, video))
+        assert target.shape == (10,) and target.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(target), tiny.NORM, rtol=1e-6)  # float32
 
 
 def test_a_sentence_of_unknown_words_is_refused(reader):
     with pytest.raises(ValueError, match="xyzzy"):
-        taskspec.require_vocabulary("xyzzy plugh", reader)
+        taskspec.require_reader("xyzzy plugh", reader)
+
+
+def test_a_sentence_with_a_known_word_is_read(reader):
+    assert taskspec.require_reader("xyzzy drawer", reader) is reader.tokenizer
+
+
+def test_an_encoder_without_a_vocabulary_reads_nothing(reader):
+    """It is named, and so are the ways out."""
+    with pytest.raises(
+        ValueError, match=r"^a randomly initialised S3D has no vocabulary, so it cannot read 'red box'; "
+    ):
+        taskspec.require_reader("red box", None)
+    mute = dataclasses.replace(reader, tokenizer=None, provenance="two\nlines")
+    with pytest.raises(
+        ValueError, match=r"^the encoder \(two lines\) .*; give --encoder small or .*, or use a video"
+    ) as said:
+        taskspec.require_reader("red " * 250, mute)
+    assert "(1000 characters)" in str(said.value) and len(str(said.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "notice"),
+    [
+        ("robot closing green drawer", ""),
+        ("don\u2019t", ""),
+        (
+            "grasping drawer, grasping",
+            "The encoder does not know 'grasping', and reads the sentence 'grasping drawer, grasping' without.",
+        ),
+        ("\u00dcber robot's", "The encoder does not know '\u00fcber', \"robot's\", and reads"),
+    ],
+)
+def test_unknown_words_are_told(text, notice, reader):
+    """Once each, in small letters and with plain apostrophes, as they are read."""
+    said = taskspec.describe_unknown_words(text, reader.tokenizer)
+    assert said.startswith(notice) and bool(said) == bool(notice)
+
+
+def test_the_notice_of_many_unknown_words_is_short(reader):
+    text = " ".join(f"xyz{i}" * 10 for i in range(30))
+    said = taskspec.describe_unknown_words(text, reader.tokenizer)
+    assert "and 22 more" in said and "\n" not in said and len(said) < 700
 
 
 class Recorded:

@@ -18,13 +18,16 @@ from rcjax import config as configs
 from rcjax import evaluate, showcase, train
 from rcjax.checkpoints import saved_iterations
 from rcjax.config import EXPERT, TaskSpec
+from rcjax.encoders import BUNDLED, save_encoder
 from rcjax.evaluate import evaluate_run
 from rcjax.lock import hold_lock
 from rcjax.program import NotFinite, Program
 from rcjax.storage import RunFolder, read_metrics
+from rcjax.taskspec import embed_sentence
 from rcjax.video_io import read_video
 from rcjax.world import build_world
 from tests.conftest import encoder_calibrated_with_c, make_program
+from tests.encoders import tiny
 
 # Nothing that a run leaves or resumes depends on what moves its environments and embeds its videos: a few operations,
 # or (marked slow) MJX and S3D.
@@ -172,6 +175,83 @@ def test_a_run_is_never_overwritten(whole, tiny_config):
     with pytest.raises(ValueError, match="exists already; continue it with --resume"):
         train.start(tiny_config, whole)
     assert sorted(whole.rglob("*")) == before
+
+
+def test_a_run_of_an_earlier_version_is_evaluated(whole, tmp_path):
+    """It said null for a random encoder, which is in its folder, and knew no view. Oracle: the run's own numbers."""
+    path = Path(shutil.copytree(whole, tmp_path / "old"))
+    earlier = json.loads((path / "config.json").read_text())
+    assert earlier.pop("encoder") == "random" and earlier["video"].pop("view") == 250
+    (path / "config.json").write_text(json.dumps(earlier | {"encoder": None}))
+    _, rows, _ = evaluate_run(RunFolder.open(path))
+    assert rows == [{name: rows_of(whole)[-1][name] for name in rows[0]}]
+
+
+def test_a_target_of_another_encoder_is_refused(whole, tmp_path, tiny_world, monkeypatch):
+    path = Path(shutil.copytree(whole, tmp_path / "copy"))
+    np.save(path / "target.npy", np.ones(10, np.float32))
+    for module in (train, evaluate):
+        monkeypatch.setattr(module, "build_world", lambda _: tiny_world)
+    said = r"has shape \(10,\), but the encoder's embeddings have 512 numbers; the run's encoder was exchanged"
+    refused(lambda: train.resume(path), path, said)
+    refused(lambda: evaluate_run(RunFolder.open(path)), path, said)
+
+
+@pytest.fixture
+def bundled(tmp_path, monkeypatch):
+    """The folder of the bundled encoder, which is a tiny one."""
+    save_encoder(tmp_path / "bundled", tiny.make_encoder())
+    monkeypatch.setitem(BUNDLED, "small", tmp_path / "bundled")
+    return tmp_path / "bundled"
+
+
+def test_a_run_keeps_a_copy_of_a_bundled_encoder(bundled, tmp_path, tiny_config, no_videos):
+    """Another version of the package may bring another one. Oracle: the run's own numbers, and the text tower."""
+    sentence, path, said = "robot closing the green xyzzy", tmp_path / "run", []
+    short = {"total_env_steps": 2 * tiny_config.steps_per_iteration, "spec": TaskSpec(text=sentence)}
+    train.start(dataclasses.replace(tiny_config, encoder="small", **short), path, log=said.append)
+    assert said[:2] == [
+        train.SMALL_ENCODER_NOTICE,
+        f"The encoder does not know 'xyzzy', and reads the sentence '{sentence}' without.",
+    ]
+    shutil.rmtree(bundled)
+    run = RunFolder.open(path)
+    assert run.config.encoder == "small" and not run.demonstration_path.exists()
+    encoder = run.encoder()
+    assert (encoder.network, encoder.tokenizer) == (tiny.NETWORK, tiny.TOKENIZER)
+    np.testing.assert_array_equal(run.target(), embed_sentence("robot closing the green", encoder))
+    _, rows, _ = evaluate_run(run)
+    assert rows == [{name: rows_of(path)[-1][name] for name in rows[0]}]
+    files = [file for file in (path / "encoder" / "params").rglob("*") if file.is_file()]
+    flip_a_byte(max(files, key=lambda file: file.stat().st_size))
+    with pytest.raises(ValueError, match=r"encoder is damaged .* was changed"):
+        run.encoder()
+
+
+def flip_a_byte(file):
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def test_an_encoder_of_a_folder_stays_there(bundled, tmp_path, tiny_config, tiny_world, monkeypatch):
+    """It is not copied, and its sentences are read without a notice."""
+    monkeypatch.setattr(train, "build_world", lambda _: tiny_world)
+    spec, said = TaskSpec(text="robot closing green drawer"), []
+    config = dataclasses.replace(tiny_config, encoder=str(bundled), spec=spec)
+    run, _, encoder = train.prepare(config, tmp_path / "run", said.append)
+    assert said == [] and sorted(file.name for file in run.path.iterdir()) == ["config.json", "target.npy"]
+    assert encoder.network == run.encoder().network == tiny.NETWORK
+    shutil.rmtree(bundled)
+    with pytest.raises(ValueError, match=r"there is no encoder checkpoint at .*bundled"):
+        run.encoder()
+
+
+@pytest.mark.parametrize("preset", ["paper", "release"])
+def test_the_presets_of_the_paper_need_an_encoder(preset, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "build_world", lambda _: pytest.fail("work before the refusal"))
+    config = dataclasses.replace(configs.preset(preset), spec=TaskSpec(text="robot closing green drawer"))
+    refused(lambda: train.start(config, tmp_path / "new"), tmp_path, f"the preset '{preset}' needs the released S3D")
 
 
 def files_of(path):

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rcjax import embedding, envs, showcase, train
+from rcjax import envs, showcase, train
+from rcjax.encoders import random_encoder
+from rcjax.encoders.s3d import network
 from rcjax.envs import physics
-from rcjax.s3d import random_encoder
 
 SIZE = 32  # pixels of videos to watch
 
@@ -36,12 +37,12 @@ def glide(model, state, ctrl, *, substeps, barriers=False):
     return state.replace(qpos=state.qpos.at[0].add(jnp.sum(moved)), poses=poses)
 
 
-def embed(params, clips, *, dtype, pixel_scale, graph):
+def embed(params, clips, *, dtype, pixel_scale, graph, architecture):
     """Replaces `embed_video`: the last layer of S3D's video tower, on means of pixels instead of earlier layers.
 
     This is deterministic, and depends on every pixel.
     """
-    del dtype, graph
+    del dtype, graph, architecture
     last = params["video"]["fc"]
     pooled = (clips.reshape(len(clips), len(last["kernel"]), -1) * pixel_scale).mean(-1)
     return pooled @ last["kernel"] + last["bias"]
@@ -61,7 +62,7 @@ def plain(video):
 
 TOYS = (
     (physics, "simulate", glide),
-    (embedding, "embed_video", embed),
+    (network, "embed_video", embed),
     (train, "calibrated_encoder", encoder),
     (showcase, "watchable", plain),
     (showcase, "SIZE", SIZE),

@@ -1,4 +1,4 @@
-"""Converts s3d_howto100m.pth and s3d_dict.npy to an encoder checkpoint of rcjax, without PyTorch.
+"""Converts the released weights of S3D and of CLIP to encoder checkpoints of rcjax, without PyTorch.
 
-See `python -m weights_convert --help`; from Python, use `convert.convert` and `download.download`.
+See `python -m weights_convert --help`; from Python, use `convert.convert`, `clip.convert_clip` and `download.download`.
 """

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rcjax.encoders import Encoder, save_encoder
+from rcjax.encoders.s3d import S3D, VOCABULARY_SIZE, WordTokenizer, params_from_torch, torch_state_spec
 from rcjax.messages import enumerate_names, escape, one_line, quote
-from rcjax.s3d import VOCABULARY_SIZE, Encoder, params_from_torch, save_encoder, torch_state_spec
 from weights_convert.torch_file import read_torch_file
 
 MAX_WORD_LENGTH = 200  # characters; the longest released word has 22
@@ -32,26 +33,23 @@ def convert(weights: Path, words: Path, out: Path) -> Encoder:
     Raises ValueError with a message of one line if `out` exists, if it cannot be written, or if one of the files is
     wrong.
     """
-    if out.exists() or out.is_symlink():
-        raise ValueError(f"{out} exists; choose another path or remove it.")
-    if not out.absolute().parent.is_dir():
-        raise ValueError(f"{out.absolute().parent} is not a directory to write {out.name} in; create it first.")
+    check_out(out)
     for path in (weights, words):
         if not path.is_file():
             raise ValueError(f"there is no file {path}; fetch it: `python -m weights_convert --download DIR`.")
     spec = torch_state_spec()
-    _check_disk_space(out.absolute().parent, sum(4 * math.prod(shape) for shape, _ in spec.values()))
+    check_disk_space(out.absolute().parent, sum(4 * math.prod(shape) for shape, _ in spec.values()))
     vocabulary = read_vocabulary(words)
     state = read_torch_file(weights, spec)
     check_values(weights, state)
-    provenance = " ".join(f"{escape(path.name)} sha256:{_sha256(path)}" for path in (weights, words))
+    provenance = " ".join(f"{escape(path.name)} sha256:{file_sha256(path)}" for path in (weights, words))
     ids = {word: i for i, word in enumerate(vocabulary, start=1)}
     try:
         params = params_from_torch(state)
     except ValueError as error:
         raise ValueError(f"{weights} cannot be used: {error}") from error
-    encoder = Encoder(params=params, vocabulary=ids, provenance=provenance)
-    _save_atomically(out, encoder)
+    encoder = Encoder(S3D(), params, WordTokenizer(ids), provenance)
+    save_atomically(out, encoder)
     return encoder
 
 
@@ -117,7 +115,15 @@ def check_values(path: Path, state: dict[str, np.ndarray]) -> None:
         raise ValueError(f"{path} is damaged: {enumerate_names(problems)}; download it again.")
 
 
-def _check_disk_space(folder: Path, n_bytes: int) -> None:
+def check_out(out: Path) -> None:
+    """Raises ValueError if `out` exists, or if there is no directory to write it in."""
+    if out.exists() or out.is_symlink():
+        raise ValueError(f"{out} exists; choose another path or remove it.")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"{out.absolute().parent} is not a directory to write {out.name} in; create it first.")
+
+
+def check_disk_space(folder: Path, n_bytes: int) -> None:
     """Raises ValueError unless a file of `n_bytes` can be created in `folder`.
 
     Orbax would fail late: its threads outlive a failed write, and leave files and tracebacks behind.
@@ -133,7 +139,7 @@ def _check_disk_space(folder: Path, n_bytes: int) -> None:
         raise ValueError(f"{problem}; free some space, or choose another path.") from error
 
 
-def _save_atomically(out: Path, encoder: Encoder) -> None:
+def save_atomically(out: Path, encoder: Encoder) -> None:
     """Saves into a temporary directory beside `out` and renames it; removes it after any failure."""
     partial = Path(tempfile.mkdtemp(prefix=".weights_convert-", dir=out.absolute().parent))
     try:
@@ -145,6 +151,7 @@ def _save_atomically(out: Path, encoder: Encoder) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of the file's bytes in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Reads the pickles of a torch.save file as data: no code in them is run, and time and memory are bounded.
+"""Reads the pickles of torch.save and torch.jit.save as data: no code in them is run, and time and memory are bounded.
 
 A pickle is a program for a small stack machine. `pickletools.genops` disassembles it without running it. `PickleReader`
 then executes the few instructions that are needed for dictionaries of tensors, and refuses every other one by name.
@@ -13,6 +13,7 @@ For any input, the cost of an instruction is about proportional to its length:
 
 import dataclasses
 import pickletools
+from collections.abc import Mapping
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -21,13 +22,30 @@ from rcjax.messages import escape, one_line
 
 T = TypeVar("T")
 
-MAX_INSTRUCTIONS = 100_000  # of one file; the file of S3D has about 20,000
+MAX_INSTRUCTIONS = 100_000  # of one file; the files of S3D and CLIP have about 20,000
 MAX_AXES = 8
 MAX_INTEGER_BITS = 128  # the magic number of torch.save has 80
 
 ORDERED_DICT = "collections.OrderedDict"
 REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
-STORAGE_DTYPES = {"torch.FloatStorage": "float32", "torch.LongStorage": "int64"}
+SCRIPT_CLASS = "__torch__."  # begins the name of every class that TorchScript compiled
+SCRIPT_LIST = "torch.jit._pickle."  # begins the names of the functions that make typed lists
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a pickle may hold: storages of the dtypes `storages`, by torch's name, and, if `scripted`, modules."""
+
+    storages: Mapping[str, str]
+    scripted: bool = False
+
+    @property
+    def dtypes(self) -> list[str]:
+        return list(self.storages.values())
+
+
+STATE_DICT = Rules({"torch.FloatStorage": "float32", "torch.LongStorage": "int64"})
+SCRIPTED_MODULE = Rules({**STATE_DICT.storages, "torch.HalfStorage": "float16"}, scripted=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,20 +81,29 @@ class Tensor:
     strides: tuple[int, ...]
 
 
-class PickleReader:
-    """Reads consecutive pickles from `file`; errors call them `what`."""
+class Module:
+    """An object of a TorchScript archive, of which nothing but the attributes is read."""
 
-    def __init__(self, file: BinaryIO, what: str):
+    def __init__(self) -> None:
+        self.attributes: dict[Any, Any] = {}
+
+
+class PickleReader:
+    """Reads consecutive pickles from `file` by `rules`; errors call them `what`."""
+
+    def __init__(self, file: BinaryIO, what: str, rules: Rules = STATE_DICT):
         self._file = file
         self._what = what
+        self._rules = rules
         self._instructions_left = MAX_INSTRUCTIONS
 
     def load(self) -> Any:
-        """Returns the next pickle's value: str, int, float, bool, None, tuple, list, dict, Global, Storage or Tensor.
+        """Returns the next pickle's value.
 
-        Raises ValueError if the pickle is truncated, damaged or too long, or if it requests anything else.
+        It is a str, int, float, bool, None, tuple, list, dict, Global, Storage, Tensor or Module. Raises ValueError if
+        the pickle is truncated, damaged or too long, or if it requests anything else.
         """
-        machine = _PickleMachine()
+        machine = _PickleMachine(self._rules)
         instructions = pickletools.genops(self._file)
         while True:
             try:
@@ -92,7 +119,7 @@ class PickleReader:
             self._instructions_left -= 1 + extra
             if self._instructions_left < 0:
                 raise ValueError(
-                    f"its {self._what} has over {MAX_INSTRUCTIONS} pickle instructions; S3D's has about 20000"
+                    f"its {self._what} has over {MAX_INSTRUCTIONS} pickle instructions; real ones have about 20000"
                 )
         if len(machine.stack) != 1 or machine.metastack:
             raise ValueError(f"its {self._what} is damaged (it does not end in one value)")
@@ -102,7 +129,8 @@ class PickleReader:
 class _PickleMachine:
     """The stack, the stacks below each mark, and the memo of values that can be referenced again."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
         self.stack: list[Any] = []
         self.metastack: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -155,12 +183,12 @@ class _PickleMachine:
                 items = self._pop_to_mark()
                 _set_items(_expect_type(dict, self.stack[-1]), items[::2], items[1::2])
             case "GLOBAL":
-                push(_checked_global(argument.replace(" ", ".", 1)))
+                push(_checked_global(argument.replace(" ", ".", 1), self.rules))
             case "STACK_GLOBAL":
                 name, module = _expect_type(str, pop()), _expect_type(str, pop())
-                push(_checked_global(f"{module}.{name}"))
+                push(_checked_global(f"{module}.{name}", self.rules))
             case "BINPERSID":
-                push(_storage(pop()))
+                push(_storage(pop(), self.rules))
             case "REDUCE":
                 arguments, function = _expect_type(tuple, pop()), _expect_type(Global, pop())
                 if function.name == REBUILD_TENSOR:
@@ -170,8 +198,18 @@ class _PickleMachine:
                     push({})
                     _set_items(self.stack[-1], [pair[0] for pair in pairs], [pair[1] for pair in pairs])
                     return len(pairs)
+                elif function.name.startswith(SCRIPT_LIST):
+                    push(None)  # a list of numbers or modules, which holds no weights
                 else:
                     raise ValueError(f"it calls {function.name}, which is refused")
+            case "NEWOBJ" if self.rules.scripted:
+                arguments, function = _expect_type(tuple, pop()), _expect_type(Global, pop())
+                if arguments or not function.name.startswith(SCRIPT_CLASS):
+                    raise ValueError(f"it makes an object of {function.name}, which is refused")
+                push(Module())
+            case "BUILD" if type(self.stack[-2]) is Module:
+                attributes = _expect_type(dict, pop())
+                self.stack[-1].attributes = attributes
             case "BUILD":  # attributes that torch pickles with its dictionaries (`_metadata`) are not needed
                 pop()
                 _expect_type(dict, self.stack[-1])
@@ -219,14 +257,20 @@ def _set_items(target: dict[Any, Any], keys: list[Any], values: list[Any]) -> No
     target.update(zip(map(_checked_key, keys), values, strict=True))
 
 
-def _checked_global(name: str) -> Global:
-    if name in (ORDERED_DICT, REBUILD_TENSOR) or name in STORAGE_DTYPES:
+def _checked_global(name: str, rules: Rules) -> Global:
+    if name in (ORDERED_DICT, REBUILD_TENSOR) or name in rules.storages:
+        return Global(name)
+    if rules.scripted and name.startswith((SCRIPT_CLASS, SCRIPT_LIST)):
         return Global(name)
     model = "model.float()" if name.endswith("Storage") else "model"
     raise ValueError(
-        f"it asks for {escape(name)}, which is refused: a dictionary of float32 and int64 tensors does not need it; "
-        f"save only that, by torch.save({model}.state_dict(), FILE)"
+        f"it asks for {escape(name)}, which is refused: a dictionary of {_enumerate(rules.dtypes, 'and')} tensors does "
+        f"not need it; save only that, by torch.save({model}.state_dict(), FILE)"
     )
+
+
+def _enumerate(words: list[str], conjunction: str) -> str:
+    return f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
 
 
 def _pairs(arguments: tuple[Any, ...]) -> list[Any]:
@@ -239,7 +283,7 @@ def _pairs(arguments: tuple[Any, ...]) -> list[Any]:
     raise ValueError(f"it calls {ORDERED_DICT} with arguments that are not pairs, which is refused")
 
 
-def _storage(reference: Any) -> Storage:
+def _storage(reference: Any, rules: Rules) -> Storage:
     """Returns the storage of a persistent id.
 
     A sixth entry of the id is None, or makes the storage a part of another one; files since torch 1.6 have no sixth
@@ -247,10 +291,10 @@ def _storage(reference: Any) -> Storage:
     """
     match reference:
         case ("storage", Global(name), str(key), str(), int(size), *part_of) if (
-            name in STORAGE_DTYPES and size >= 0 and part_of in ([], [None])
+            name in rules.storages and size >= 0 and part_of in ([], [None])
         ):
-            return Storage(key, STORAGE_DTYPES[name], size)
-    raise ValueError("it refers to something other than a whole float32 or int64 storage")
+            return Storage(key, rules.storages[name], size)
+    raise ValueError(f"it refers to something other than a whole {_enumerate(rules.dtypes, 'or')} storage")
 
 
 def _tensor(arguments: tuple[Any, ...]) -> Tensor:

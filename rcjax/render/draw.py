@@ -58,7 +58,7 @@ def render_clips(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F//2 H//2 W/
     if scene.static.samples_per_side != 1:
         raise ValueError(
             f"the scene has {scene.static.samples_per_side**2} samples per pixel, but render_clips draws only one; use "
-            "render_frames and pass its frames to rcjax.s3d.space_to_depth."
+            "render_frames and pass its frames to rcjax.encoders.s3d.space_to_depth."
         )
     if scene.size % 2 or poses.pos.shape[1] % 2:
         raise ValueError(

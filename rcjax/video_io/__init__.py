@@ -8,18 +8,20 @@ frames before the damage without an error.
 
 import os
 import pathlib
+from collections.abc import Callable, Collection
 
 import numpy as np
 
 from rcjax.video_io.clips import Clip, Fit, fit_clip, fit_frame
 from rcjax.video_io.comparison import side_by_side
-from rcjax.video_io.frames import Frame, FrameReader, Frames, damaged_file_error
+from rcjax.video_io.frames import Frame, FrameReader, Frames, check_frames, damaged_file_error
 from rcjax.video_io.pictures import ANIMATION_SUFFIXES, PICTURE_SUFFIXES, read_animation, read_folder
 from rcjax.video_io.streams import read_stream
-from rcjax.video_io.timeline import Timeline, frame_indices, frame_indices_in_time
+from rcjax.video_io.timeline import Timeline, even_timeline, frame_indices, frame_indices_in_time
 from rcjax.video_io.writing import GIF_MAX_FPS, require_writable, write_video
 
 __all__ = [
+    "ANIMATION_SUFFIXES",
     "GIF_MAX_FPS",
     "MAX_BYTES",
     "PICTURE_SUFFIXES",
@@ -28,9 +30,16 @@ __all__ = [
     "Fit",
     "Frame",
     "Frames",
+    "Timeline",
+    "check_frames",
+    "even_timeline",
     "fit_clip",
+    "fit_frame",
     "frame_indices",
+    "frame_indices_in_time",
     "read_clip",
+    "read_frames",
+    "read_timeline",
     "read_video",
     "require_writable",
     "side_by_side",
@@ -77,14 +86,30 @@ def read_clip(path: str | os.PathLike[str], n_frames: int, size: int, fit: Fit =
     Example:
         clip = read_clip("demonstration.mp4", n_frames=32, size=250)  # uint8 [32 250 250 3]
     """
-    indices = frame_indices_in_time(_read_timeline(path), n_frames)
-    wanted = set(indices.tolist())
-    fitted = {i: fit_frame(frame, size, fit) for i, frame in enumerate(_iterate_frames(path)) if i in wanted}
-    return np.stack([fitted[i] for i in indices.tolist()])
+    indices = frame_indices_in_time(read_timeline(path), n_frames).tolist()
+    fitted = read_frames(path, set(indices), lambda frame: fit_frame(frame, size, fit))
+    return np.stack([fitted[i] for i in indices])
 
 
-def _read_timeline(path: str | os.PathLike[str]) -> Timeline:
-    """Decodes the whole file and returns when each frame is shown."""
+def read_frames(
+    path: str | os.PathLike[str], indices: Collection[int], transform: Callable[[Frame], Frame]
+) -> dict[int, Frame]:
+    """Returns the frames with these indices, each after `transform`, by index; no other frame is held in memory.
+
+    Nothing after the last of them is decoded; `read_timeline` checks the whole file. Raises ValueError like
+    `read_video`.
+    """
+    wanted, found = set(indices), {}
+    for i, frame in enumerate(_iterate_frames(path)):
+        if i in wanted:
+            found[i] = transform(frame)
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def read_timeline(path: str | os.PathLike[str]) -> Timeline:
+    """Decodes the whole file and returns when each frame is shown. Raises ValueError like `read_video`."""
     frames = _iterate_frames(path)
     while True:
         try:

@@ -18,11 +18,26 @@ REPLACEMENT_DELAY = Fraction(1, 10)  # seconds; what browsers use instead
 
 @dataclasses.dataclass(frozen=True)
 class Timeline:
-    """The start of every frame, never decreasing, and the end of the last one, in units of `tick` seconds."""
+    """The start of every frame, never decreasing, and the end of the last one, in units of `tick` seconds.
+
+    `is_timed` is False where nothing says how long frames are shown, as in a folder of pictures; then a frame takes one
+    tick, which stands for no number of seconds.
+    """
 
     starts: Sequence[int]
     end: int
     tick: Fraction
+    is_timed: bool = True
+
+    @property
+    def duration(self) -> float:
+        """The duration in seconds; if it is not timed, the number of frames."""
+        return float((self.end - self.starts[0]) * self.tick)
+
+    def prefix(self, n_frames: int) -> "Timeline":
+        """Returns the timeline of the first `n_frames` frames, of which there is at least one."""
+        end = self.starts[n_frames] if n_frames < len(self.starts) else self.end
+        return dataclasses.replace(self, starts=self.starts[:n_frames], end=end)
 
     def is_even(self) -> bool:
         """Whether all frames have the same duration, up to the rounding of the timestamps."""
@@ -45,8 +60,8 @@ class Timeline:
 
 
 def even_timeline(n_frames: int) -> Timeline:
-    """Returns the timeline of frames that are all shown for one second."""
-    return Timeline(starts=range(n_frames), end=n_frames, tick=Fraction(1))
+    """Returns the timeline of frames that are all shown equally long, for an unknown time."""
+    return Timeline(starts=range(n_frames), end=n_frames, tick=Fraction(1), is_timed=False)
 
 
 def timeline_of_delays(delays: Sequence[Fraction]) -> Timeline:

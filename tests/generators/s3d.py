@@ -1,14 +1,15 @@
 """Writes tests/data/s3d_recorded.npz: the outputs of the PyTorch reference for the synthetic weights and clips.
 
-Run `python -m tests.generators.s3d` from the repository root after a change to tests/s3d/synthetic.py. It needs torch.
+Run `python -m tests.generators.s3d` from the repository root after a change to tests/encoders/s3d/synthetic.py. It
+needs torch.
 """
 
 import numpy as np
 import torch
 
 from benchmarks.torch_s3d import S3D, calibrate_batch_norm, channels_first
-from rcjax.s3d import TEXT_LAYERS, VIDEO_LAYERS
-from tests.s3d import synthetic
+from rcjax.encoders.s3d import TEXT_LAYERS, VIDEO_LAYERS
+from tests.encoders.s3d import synthetic
 
 TOKEN_IDS = np.array([[1, 2, 3, 4] + [0] * 12, [*range(1, 13), 1, 2, 3, 4], [9] + [0] * 15])
 

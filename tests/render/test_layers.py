@@ -9,10 +9,10 @@ import mujoco
 import numpy as np
 import pytest
 
+from rcjax.encoders.s3d import space_to_depth
 from rcjax.render import View, build_scene, render_clips, render_depth, render_frames, take_poses
 from rcjax.render.motion import body_pose_updates
 from rcjax.render.raster import TILE, tiles_per_side, untile, untile_blocks
-from rcjax.s3d import space_to_depth
 from rcjax.types import GeomPoses
 from tests.render.primitives import initial_poses, model_of
 

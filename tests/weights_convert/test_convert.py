@@ -15,8 +15,9 @@ import jax
 import numpy as np
 import pytest
 
-from rcjax.s3d import VOCABULARY_SIZE, embed_text, embed_video, load_encoder, params_from_torch, tokenize
-from tests.s3d import synthetic
+from rcjax.encoders import load_encoder
+from rcjax.encoders.s3d import S3D, VOCABULARY_SIZE, WordTokenizer, embed_text, embed_video, params_from_torch
+from tests.encoders.s3d import synthetic
 from tests.weights_convert import torch_writer
 from weights_convert.__main__ import main
 from weights_convert.convert import check_values, read_vocabulary
@@ -69,7 +70,8 @@ def test_encoder_is_what_the_arrays_say(converted, folder, state, words):
     encoder = load_encoder(converted)
     expected = params_from_torch(state)
     jax.tree.map(np.testing.assert_array_equal, encoder.params, expected)
-    assert encoder.vocabulary == {word: i for i, word in enumerate(words.tolist(), start=1)}
+    assert encoder.network == S3D()
+    assert encoder.tokenizer == WordTokenizer({word: i for i, word in enumerate(words.tolist(), start=1)})
     for name in ("weights.pth", "words.npy"):
         assert f"{name} sha256:{hashlib.sha256((folder / name).read_bytes()).hexdigest()}" in encoder.provenance
     assert sorted(path.name for path in folder.iterdir()) == ["s3d", "weights.pth", "words.npy"]
@@ -83,7 +85,7 @@ def test_encoder_embeds_as_pytorch_does(converted):
         expected = recorded["video_embedding"]
     error = np.linalg.norm(jax.jit(embed_video)(encoder.params, clips) - expected) / np.linalg.norm(expected)
     assert error < 1e-4  # float32 through 40 layers
-    one, other = embed_text(encoder.params, tokenize(["robot closing drawer", "a red box"], encoder.vocabulary))
+    one, other = embed_text(encoder.params, encoder.tokenizer.tokenize(["robot closing drawer", "a red box"]))
     assert np.linalg.norm(one - other) > 0.1 * np.linalg.norm(one)
 
 

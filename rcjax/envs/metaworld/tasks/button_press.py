@@ -26,7 +26,7 @@ class ButtonPress(ButtonScene):
     scene = button_scene("press")
     random_low = (-0.1, 0.85, 0.115)
     random_high = (0.1, 0.9, 0.115)
-    prompt = "robot pressing red button"
+    prompt = "robot pushing red button"
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         self.place_box(data, random_vector)

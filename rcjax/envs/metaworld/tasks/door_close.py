@@ -26,7 +26,7 @@ class DoorClose(DoorScene):
     hand_init_pos = (-0.5, 0.6, 0.2)
     goal_low = (0.2, 0.65, 0.1499)
     goal_high = (0.3, 0.75, 0.1501)
-    prompt = "robot closing door"
+    prompt = "robot closing black box"
 
     def place(self, data: mujoco.MjData, random_vector: np.ndarray) -> Placement:
         self.place_door(data, random_vector, angle=OPEN_ANGLE)
