@@ -1,0 +1,12 @@
+"""`python -m experiments.small_encoder` makes the bundled encoder: its data, its weights and its evaluation."""
+
+import os
+import sys
+
+# Two devices share a batch, as most of XLA's operations use one core of a CPU. JAX reads this when it is imported.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(2, os.cpu_count() or 1)))
+
+from experiments.small_encoder.command import run
+
+if __name__ == "__main__":
+    sys.exit(run())

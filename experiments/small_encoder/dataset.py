@@ -1,0 +1,154 @@
+"""The training data: drawn episodes of every task with their outcome, one file a task and round."""
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from experiments.small_encoder.policies import Behaviours, draw_kinds
+from rcjax import envs
+from rcjax.config import VideoConfig
+from rcjax.envs.experts import Policy, PolicyRun, run_policy
+from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.mjx_env import EnvParams
+from rcjax.envs.native import make_c_step
+from rcjax.files import write_atomically
+from rcjax.render import Scene, WarpScene, render_frames, take_poses
+from rcjax.types import GeomPoses
+from rcjax.world import task_scene
+
+VIDEO = VideoConfig(size=64, frame_stride=8)
+"""The clips that the encoder takes: 16 frames of 64x64 from an episode of 128 control steps"""
+
+TRAIN_SEEDS = range(256)  # of the starts of episodes to train on: those of a run's training bank
+VALIDATION_SEEDS = range(500, 532)  # a run's evaluation starts, 1000 and on, are never used here
+LONG_EPISODE = 256  # control steps of an episode shown in fast motion, where the expert needs more than 128
+FRAMES_AT_A_TIME = 8  # episodes that are drawn together
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """Episodes as clips, with their outcome in the simulator.
+
+    `success` is whether the task was solved at any step, and `progress` how far the episode came, see `progress_of`.
+    """
+
+    frames: UInt8[np.ndarray, "n F H W 3"]
+    success: Bool[np.ndarray, " n"]
+    progress: Float[np.ndarray, " n"]
+    kinds: np.ndarray  # names of the behaviours
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+        def write(part: Path) -> None:
+            with part.open("wb") as file:  # savez appends .npz to a name without it
+                np.savez(file, **arrays)
+
+        write_atomically(path, write)
+
+    @classmethod
+    def load(cls, path: Path) -> "Clips":
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(**{field.name: stored[field.name] for field in dataclasses.fields(cls)})
+
+    def take(self, rows: np.ndarray) -> "Clips":
+        return Clips(**{field.name: getattr(self, field.name)[rows] for field in dataclasses.fields(self)})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Clips"]) -> "Clips":
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskWorld:
+    """A task's environment with a bank of starts, and its scene."""
+
+    env: SawyerEnv
+    params: EnvParams
+    scene: Scene | WarpScene
+
+    @classmethod
+    def build(cls, task: str, seeds: range) -> "TaskWorld":
+        env, params = envs.make(task, seeds=seeds, max_steps=LONG_EPISODE, goal_hidden=False)
+        return cls(env, params, task_scene(env, VIDEO))
+
+    def run(self, policy: Policy, start: np.ndarray, steps: int) -> PolicyRun:
+        """Runs the policy from these starts of the bank, by C MuJoCo's physics."""
+        return run_policy(self.env, self.params, policy, start.tolist(), steps, make_c_step)
+
+    def draw(self, poses: GeomPoses) -> UInt8[np.ndarray, "n F H W 3"]:
+        """Draws episodes, given the poses [T N G ...] of every geom after every step."""
+        stride = poses.pos.shape[0] // VIDEO.n_frames
+        kept = jax.tree.map(lambda x: jnp.asarray(np.swapaxes(x[::stride], 0, 1)), poses)
+        kept = take_poses(self.scene, kept)
+        n = len(kept.pos)
+        padding = -n % FRAMES_AT_A_TIME  # so that one program draws all of them
+        kept = jax.tree.map(lambda x: jnp.concatenate([x, x[:padding]]) if padding else x, kept)
+        parts = [
+            np.asarray(_draw(self.scene, jax.tree.map(lambda x, i=i: x[i : i + FRAMES_AT_A_TIME], kept)))
+            for i in range(0, n, FRAMES_AT_A_TIME)
+        ]
+        return np.concatenate(parts)[:n]
+
+
+_draw = jax.jit(render_frames)
+
+
+def make_clips(world: TaskWorld, n: int, seed: int) -> Clips:
+    """Returns clips of `n` episodes of the scripted behaviours, from random starts of the world's bank.
+
+    If the expert succeeds in fewer than half of its episodes, all episodes are longer and shown in fast motion.
+    """
+    key = [seed, zlib.crc32(world.env.name.encode())]
+    random = np.random.default_rng(key)
+    kinds = draw_kinds(world.env.name, n, random)
+    start = random.integers(0, world.params.bank_size, n)
+    for steps in (VIDEO.episode_length, LONG_EPISODE):
+        run = world.run(Behaviours(world.env.name, kinds, np.random.default_rng([*key, steps])), start, steps)
+        if np.any(run.success, axis=0)[kinds == "expert"].mean() >= 0.5:
+            break
+    return with_outcome(world.draw(run.poses), world.env.name, run, kinds)
+
+
+def with_outcome(frames: UInt8[np.ndarray, "n F H W 3"], task: str, run: PolicyRun, kinds: np.ndarray) -> Clips:
+    """Returns the drawn episodes of a run with their outcome."""
+    success = np.asarray(np.any(run.success, axis=0))
+    return Clips(frames=frames, success=success, progress=progress_of(task, run.obs, success), kinds=kinds)
+
+
+def progress_of(
+    task: str, obs: Float[np.ndarray, "T n 39"], success: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Returns how far each episode came, from 0 to 1.
+
+    Success is 1. A failure has a share of `BEST_FAILURE`, so that a policy that is far from success has a slope to
+    climb: how much nearer to the object the hand was in the last quarter of the episode than at its start, and how much
+    nearer to the goal the object was. `obs` shows the goal.
+    """
+    hand, thing, goal = obs[..., :3], obs[..., 4:7], obs[..., 36:39]
+    if task in HAND_TASKS:
+        share = _approach(hand, goal, 0.0)
+    else:
+        share = REACHING_SHARE * _approach(hand, thing, HAND_SIZE) + (1 - REACHING_SHARE) * _approach(thing, goal, 0.0)
+    return np.where(success, 1.0, BEST_FAILURE * share).astype(np.float32)
+
+
+def _approach(a: Float[np.ndarray, "T n 3"], b: Float[np.ndarray, "T n 3"], touching: float) -> Float[np.ndarray, " n"]:
+    """Returns which share of their first distance, beyond `touching`, a and b had come nearer in the last quarter."""
+    distance = np.maximum(np.linalg.norm(a - b, axis=-1) - touching, 0)
+    return np.clip(1 - distance[len(distance) * 3 // 4 :].mean(0) / np.maximum(distance[0], SMALLEST_DISTANCE), 0, 1)
+
+
+HAND_TASKS = ("reach", "reach-wall")  # whose goal is for the hand, and no object
+BEST_FAILURE = 0.7
+REACHING_SHARE = 0.4
+HAND_SIZE = 0.06  # metres between the hand's and an object's reference points where they touch
+SMALLEST_DISTANCE = 0.02  # metres

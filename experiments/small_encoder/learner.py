@@ -1,0 +1,97 @@
+"""Policies that learn from the encoder's reward: their episodes show what pleases it without being the task."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from experiments.small_encoder.dataset import VIDEO, Clips, TaskWorld, with_outcome
+from rcjax import ppo
+from rcjax.config import demo
+from rcjax.embedding import embed_frames
+from rcjax.encoders import Encoder
+from rcjax.encoders.s3d import space_to_depth
+from rcjax.reward import episode_reward
+from rcjax.rollout import policy_obs
+from rcjax.taskspec import embed_sentence
+from rcjax.types import Rollout
+
+CONFIG = demo()
+GOAL = slice(36, 39)  # of a Metaworld observation; hidden from the policy, as in a run
+BEST, RANDOM = 3, 3  # episodes that are kept of each iteration: those of the highest reward, and any
+KEPT = BEST + RANDOM
+
+
+class LearningPolicy:
+    """A policy that samples its actions, and remembers what PPO needs. It acts for one episode."""
+
+    def __init__(self, params: Any, key: Array):
+        self.params, self.key = params, key
+        self.steps: list[dict[str, np.ndarray]] = []
+
+    def __call__(self, obs: np.ndarray) -> np.ndarray:
+        step = _act(self.params, jax.random.fold_in(self.key, len(self.steps)), obs.astype(np.float32), len(self.steps))
+        self.steps.append(jax.device_get(step))
+        return self.steps[-1]["action"]
+
+    def rollout(self) -> Rollout:
+        """Returns the episode's transitions. The value after the last step is taken to be that before it."""
+        stacked = {name: jnp.asarray(np.stack([step[name] for step in self.steps])) for name in self.steps[0]}
+        terminated = jnp.zeros(stacked["value"].shape, bool)
+        return Rollout(**stacked, terminated=terminated, final_value=stacked["value"][-1])
+
+
+@jax.jit
+def _act(params: Any, key: Array, obs: Array, time: Array) -> dict[str, Array]:
+    seen = policy_obs(obs.at[:, GOAL].set(0.0), time, CONFIG.env, VIDEO)
+    mean, log_std, value = ppo.policy_value(params, seen)
+    action = ppo.sample_action(key, mean, log_std)
+    return {"obs": seen, "action": action, "log_prob": ppo.log_prob(action, mean, log_std), "value": value}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _embed(network: Any, params: Any, frames: Array) -> Array:
+    return embed_frames(network, params, frames, VIDEO)
+
+
+@jax.jit
+def _update(state: ppo.PPOState, rollout: Rollout, similarity: Array, key: Array) -> ppo.PPOState:
+    reward = episode_reward(similarity, VIDEO.episode_length)
+    return ppo.update(state, ppo.make_batch(rollout, reward, CONFIG.ppo), key, CONFIG.ppo)[0]
+
+
+def learn(world: TaskWorld, encoder: Encoder, sentence: str, iterations: int, seed: int) -> tuple[Clips, list[str]]:
+    """Trains a policy by PPO with the similarity of its episodes and a sentence as the only reward.
+
+    Returns a few episodes of every iteration with their true outcome, and a line of numbers for each iteration. The
+    policy starts from the world's bank, has the demo preset's hyperparameters, and is stepped by C MuJoCo.
+    """
+    target = embed_sentence(sentence, encoder)
+    key = jax.random.key(seed)
+    state = ppo.init_state(jax.random.fold_in(key, 0), 40, 4, CONFIG.ppo)
+    random = np.random.default_rng(seed)
+    kept, lines = [], []
+    for iteration in range(1, iterations + 1):
+        key_act, key_update = jax.random.split(jax.random.fold_in(key, iteration))
+        policy = LearningPolicy(state.params, key_act)
+        run = world.run(policy, random.integers(0, world.params.bank_size, CONFIG.n_envs), VIDEO.episode_length)
+        frames = world.draw(run.poses)
+        clips = jnp.asarray(space_to_depth(frames))
+        similarity = _embed(encoder.network, {"video": encoder.params["video"]}, clips) @ target
+        state = _update(state, policy.rollout(), similarity, key_update)
+        episodes = with_outcome(frames, world.env.name, run, np.full(len(frames), "learned"))
+        kept.append(episodes.take(_chosen(np.asarray(similarity), random)))
+        lines.append(
+            f"iteration {iteration}: reward {similarity.mean():.2f}, highest {similarity.max():.2f}, success "
+            f"{episodes.success.mean():.2f}, progress {episodes.progress.mean():.2f}"
+        )
+    return Clips.concatenate(kept), lines
+
+
+def _chosen(similarity: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Returns the episodes to keep: those of the highest reward, and some of the others at random."""
+    order = np.argsort(-similarity)
+    return np.concatenate([order[:BEST], random.choice(order[BEST:], RANDOM, replace=False)])
