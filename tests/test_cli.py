@@ -60,7 +60,7 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["train", "--preset=paper", "--text", "robot closing green drawer"], "or --encoder random"),
         (["train", "--text", "a", "--video", "expert"], "exactly one"),
         (["train", *RANDOM, "--size", "65"], "does not fit S3D"),
-        (["train", *RANDOM, "--frame-stride", "128"], "a clip of 1 frames of 64x64 does not fit S3D"),
+        (["train", *RANDOM, "--frame-stride", "128"], "a clip of 1 frames of 48x48 does not fit S3D"),
         (["train", "--view", "481"], "view=481; it must be at most 480"),
         (["train", "--micro-batch", "7"], "does not divide seeds x n_envs"),
         (["train", "--preset", "papre"], "did you mean 'paper'"),
@@ -445,7 +445,10 @@ def test_reward_of_several_demonstrations_is_a_table_with_the_best_first(judge, 
         assert float(alone) == pytest.approx(float(row[1]), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["curve.png", "curve.gif", "curve.MP4"])
+@pytest.mark.parametrize(
+    "name",
+    ["curve.png", pytest.param("curve.gif", marks=pytest.mark.slow), pytest.param("curve.MP4", marks=pytest.mark.slow)],
+)
 def test_reward_writes_the_curve_and_prints_the_same_number(judge, tiny_video, in_empty_folder, capsys, name):
     arguments = ("reward", "--video", tiny_video, "--text", SENTENCES[0], "--encoder", judge)
     _, plain, _ = run(capsys, *arguments)

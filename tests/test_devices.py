@@ -1,7 +1,8 @@
 """Runs on several devices and processes. The oracle is the same run on one device.
 
 The devices are virtual devices of the CPU, so the runs are made in other processes. Distribution over devices does not
-depend on what moves the environments and embeds their videos: a few operations, or (marked slow) MJX and S3D.
+depend on what moves the environments and embeds their videos: a few operations, or MJX and S3D. All runs are marked
+slow.
 """
 
 import dataclasses
@@ -101,6 +102,7 @@ def assert_same_curves(path, reference, motion):
         np.testing.assert_allclose(curves(path)[name], values, **close, err_msg=name)
 
 
+@pytest.mark.slow
 def test_other_devices_give_the_same_curve(runs, motion):
     """The run is stopped on eight devices and resumed on two."""
     assert_same_curves(runs / "eight_two", runs / "one", motion)

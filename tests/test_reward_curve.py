@@ -126,7 +126,7 @@ def test_the_picture_has_the_curve_and_the_frames(tiny_video, tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["curve.png"]
 
 
-@pytest.mark.parametrize("name", ["curve.gif", "curve.mp4"])
+@pytest.mark.parametrize("name", ["curve.gif", pytest.param("curve.mp4", marks=pytest.mark.slow)])
 def test_in_the_animation_the_curve_grows(tiny_video, tmp_path, name):
     write_curve(tmp_path / name, make_curve(20), open_video(tiny_video), ODD, "square.gif, encoder tiny")
     frames = read_video(tmp_path / name).astype(int)

@@ -129,6 +129,7 @@ def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path
     assert tensorboard_steps(path) == [row["env_steps"] for row in rows_of(path)]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, motion, no_videos):
     """SIGKILL, in a process of its own: nothing can be tidied up. What was done after the last checkpoint is redone."""
     config = dataclasses.replace(tiny_config, total_env_steps=10_000 * tiny_config.steps_per_iteration)
@@ -205,6 +206,7 @@ def bundled(tmp_path, monkeypatch):
     return tmp_path / "bundled"
 
 
+@pytest.mark.slow
 def test_a_run_keeps_a_copy_of_a_bundled_encoder(bundled, tmp_path, tiny_config, no_videos):
     """Another version of the package may bring another one. Oracle: the run's own numbers, and the text tower."""
     sentence, path, said = "robot closing the green xyzzy", tmp_path / "run", []

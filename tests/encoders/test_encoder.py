@@ -77,6 +77,7 @@ def test_a_checkpoint_of_an_earlier_version_is_a_released_s3d(text, encoder, tmp
     check_same(load_encoder(tmp_path / "earlier"), Encoder(S3D(), params, TOKENIZER if text else None, "earlier"))
 
 
+@pytest.mark.slow
 def test_loads_on_another_number_of_devices(saved):
     program = (
         "import sys, jax; from rcjax.encoders import load_encoder; assert jax.device_count() == 3; "

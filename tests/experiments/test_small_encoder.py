@@ -161,6 +161,7 @@ def test_losses_are_means_over_pairs(progress):
         assert float(got[name]) == pytest.approx(float(loss), rel=FLOAT32), name
 
 
+@pytest.mark.slow
 def test_training_lowers_the_losses(monkeypatch):
     """Of one batch that tells two tasks apart; the step counts, and running averages move. One block compiles soon."""
     shallow = dataclasses.replace(tiny.ARCHITECTURE, blocks=tiny.ARCHITECTURE.blocks[:1])
