@@ -60,10 +60,10 @@ def write_card(recipe: Recipe, table: Mapping[str, Mapping[str, float]], sizes: 
     split = [split_sentences(task) for task in TRAINED_TASKS]
     summary = summarize(table)
     rows = [_row(f"**mean of the {len(TRAINED_TASKS)} trained on**", summary["trained on"])]
-    rows += [_row(f"{task} (paper)", table[task]) for task in PAPER_TASKS]
-    rows += [_row(task, table[task]) for task in TRAINED_TASKS if task not in PAPER_TASKS]
+    rows += [_row(f"{task} (paper)", table[task]) for task in PAPER_TASKS if task in table]
+    rows += [_row(task, table[task]) for task in TRAINED_TASKS if task in table and task not in PAPER_TASKS]
     rows += [_row(f"**mean of the {len(HELD_OUT_TASKS)} never trained on**", summary["never trained on"])]
-    rows += [_row(f"{task} (never trained on)", table[task]) for task in HELD_OUT_TASKS]
+    rows += [_row(f"{task} (never trained on)", table[task]) for task in HELD_OUT_TASKS if task in table]
     return TEXT.format(
         **sizes,
         n_tasks=len(TRAINED_TASKS),
