@@ -9,14 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import tyro
 from tqdm import tqdm
 
+from experiments.entry import run
 from rcjax import train
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, VideoConfig, demo
 from rcjax.encoders import RANDOM, SMALL
 from rcjax.envs.registry import PAPER_TASKS, TASKS
-from rcjax.startup import prepare_environment
 from rcjax.storage import RunFolder, read_metrics
 
 MANY_SEEDS = range(10)  # of the default run
@@ -138,9 +137,4 @@ def as_markdown(table: Sequence[dict[str, object]]) -> str:
 
 
 if __name__ == "__main__":
-    prepare_environment()
-    try:
-        run_all(tyro.cli(Command, description=__doc__))
-    except ValueError as error:
-        print(f"guidance: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    sys.exit(run("guidance", Command, run_all, __doc__))

@@ -374,7 +374,7 @@ def training_config(command: Train) -> TrainConfig:
     absolute, so that the run can be resumed from any folder.
     """
     from rcjax import envs
-    from rcjax.encoders import BUNDLED, RANDOM
+    from rcjax.encoders import NAMED, RANDOM
 
     config = command.config
     text, video = command.text, command.video
@@ -383,7 +383,7 @@ def training_config(command: Train) -> TrainConfig:
         text, video = (None, EXPERT) if config.encoder == RANDOM else (envs.TASKS[task].prompt, None)
     if video not in (None, EXPERT):
         video = str(Path(video).absolute())
-    named = (None, RANDOM, *BUNDLED)
+    named = (None, *NAMED)
     return dataclasses.replace(
         config,
         spec=TaskSpec(text=text, video=video),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rcjax.config import TrainConfig
-from rcjax.encoders import BUNDLED, RANDOM
+from rcjax.encoders import NAMED, RANDOM
 from rcjax.program import Program, Rows
 from rcjax.statistics import interquartile_mean_row
 from rcjax.storage import RunFolder
@@ -36,5 +36,5 @@ def plot_title(config: TrainConfig) -> str:
     """Returns the task, its demonstration, the encoder and the seeds, in one line."""
     demonstration = config.spec.text or f"video {Path(config.spec.video or '').name}"
     name = config.encoder or RANDOM  # configs of earlier versions say None for a random encoder
-    encoder = f"encoder {name}" if name in (RANDOM, *BUNDLED) else "converted weights"
+    encoder = f"encoder {name}" if name in NAMED else "converted weights"
     return f"{config.env.task} from “{demonstration}”, {encoder}, {config.seeds_text}"

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from rcjax.config import TrainConfig, from_json, to_json
-from rcjax.encoders import BUNDLED, RANDOM, Encoder, load_encoder, save_encoder
+from rcjax.encoders import NAMED, Encoder, load_encoder, save_encoder
 from rcjax.events import EventWriter
 from rcjax.files import (
     digests,
@@ -144,7 +144,7 @@ def _is_kept_in_run(config: TrainConfig) -> bool:
 
     Configs of earlier versions say None for a random encoder.
     """
-    return config.encoder in (None, RANDOM, *BUNDLED)
+    return config.encoder in (None, *NAMED)
 
 
 def require_new_path(path: Path) -> None:

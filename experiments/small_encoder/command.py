@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import jax
@@ -21,7 +20,6 @@ from experiments.small_encoder.workspace import Recipe, Workspace
 from rcjax.encoders import BUNDLED, SMALL, Encoder, load_encoder, save_encoder
 from rcjax.encoders.s3d import S3D, WordTokenizer
 from rcjax.envs.registry import MT50
-from rcjax.startup import prepare_environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +91,3 @@ def main(command: Command) -> None:
     print(f"Written to {encoder} and {card}.")
     if command.install:
         install(encoder, card)
-
-
-def run() -> int:
-    """Runs the command and returns its exit code: 2 after one line on standard error for bad input."""
-    prepare_environment()
-    try:
-        main(tyro.cli(Command, description="Makes the bundled encoder: its data, its weights and its evaluation."))
-    except ValueError as error:
-        print(f"small_encoder: error: {error}", file=sys.stderr)
-        return 2
-    return 0

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from experiments.small_encoder.dataset import VIDEO, Clips
 from experiments.small_encoder.sentences import HELD_OUT_TASKS, TRAINED_TASKS, split_sentences
-from rcjax.embedding import embed_frames
+from rcjax import similarity
 from rcjax.encoders import Encoder
-from rcjax.encoders.s3d import space_to_depth
 from rcjax.envs.registry import MT50, TASKS
 
 BATCH = 32  # clips that are embedded together
@@ -19,16 +16,7 @@ BATCH = 32  # clips that are embedded together
 
 def embed_clips(encoder: Encoder, frames: np.ndarray) -> np.ndarray:
     """Returns the embeddings [n D] of clips [n F H W 3]."""
-    embed = jax.jit(embed_frames, static_argnums=(0, 3))
-    params = {"video": encoder.params["video"]}
-    parts = []
-    for start in range(0, len(frames), BATCH):
-        part = frames[start : start + BATCH]
-        padded = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), part.dtype)])
-        parts.append(
-            np.asarray(embed(encoder.network, params, jnp.asarray(space_to_depth(padded)), VIDEO))[: len(part)]
-        )
-    return np.concatenate(parts)
+    return np.asarray(similarity.embed_clips(frames, encoder, VIDEO, BATCH))
 
 
 def embed_sentences(encoder: Encoder, sentences: Sequence[str]) -> np.ndarray:
@@ -61,15 +49,15 @@ def evaluate(encoder: Encoder, clips: Mapping[str, Clips]) -> Table:
     table = {}
     for task, of_task in clips.items():
         video = embed_clips(encoder, of_task.frames)
-        similarity = video @ prompts.T
-        own = similarity[:, MT50.index(task)]
+        by_prompt = video @ prompts.T
+        own = by_prompt[:, MT50.index(task)]
         paraphrases = embed_sentences(encoder, split_sentences(task)[1])
         table[task] = {
             "successes": float(of_task.success.mean()),
             "auc": area_under_curve(own, of_task.success),
             "auc_paraphrase": float(np.mean([area_under_curve(video @ text, of_task.success) for text in paraphrases])),
             "rank": float(np.asarray(spearmanr(own, of_task.progress))[0]),
-            "recall": float((similarity.argmax(1) == MT50.index(task))[of_task.success].mean())
+            "recall": float((by_prompt.argmax(1) == MT50.index(task))[of_task.success].mean())
             if of_task.success.any()
             else float("nan"),
         }

@@ -1,6 +1,5 @@
 """Policies that learn from the encoder's reward: their episodes show what pleases it without being the task."""
 
-import functools
 from typing import Any
 
 import jax
@@ -11,11 +10,10 @@ from jax import Array
 from experiments.small_encoder.dataset import VIDEO, Clips, TaskWorld, with_outcome
 from rcjax import ppo
 from rcjax.config import demo
-from rcjax.embedding import embed_frames
 from rcjax.encoders import Encoder
-from rcjax.encoders.s3d import space_to_depth
 from rcjax.reward import episode_reward
 from rcjax.rollout import policy_obs
+from rcjax.similarity import embed_clips
 from rcjax.taskspec import embed_sentence
 from rcjax.types import Rollout
 
@@ -52,11 +50,6 @@ def _act(params: Any, key: Array, obs: Array, time: Array) -> dict[str, Array]:
     return {"obs": seen, "action": action, "log_prob": ppo.log_prob(action, mean, log_std), "value": value}
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _embed(network: Any, params: Any, frames: Array) -> Array:
-    return embed_frames(network, params, frames, VIDEO)
-
-
 @jax.jit
 def _update(state: ppo.PPOState, rollout: Rollout, similarity: Array, key: Array) -> ppo.PPOState:
     reward = episode_reward(similarity, VIDEO.episode_length)
@@ -79,8 +72,7 @@ def learn(world: TaskWorld, encoder: Encoder, sentence: str, iterations: int, se
         policy = LearningPolicy(state.params, key_act)
         run = world.run(policy, random.integers(0, world.params.bank_size, CONFIG.n_envs), VIDEO.episode_length)
         frames = world.draw(run.poses)
-        clips = jnp.asarray(space_to_depth(frames))
-        similarity = _embed(encoder.network, {"video": encoder.params["video"]}, clips) @ target
+        similarity = embed_clips(frames, encoder, VIDEO, batch=CONFIG.n_envs) @ target
         state = _update(state, policy.rollout(), similarity, key_update)
         episodes = with_outcome(frames, world.env.name, run, np.full(len(frames), "learned"))
         kept.append(episodes.take(_chosen(np.asarray(similarity), random)))

@@ -9,12 +9,13 @@ training. What an encoder can do is in its `network` (`rcjax.encoders.network.Ne
     similarity = video @ text.T
 """
 
-from rcjax.encoders.encoder import BUNDLED, RANDOM, SMALL, Encoder, load_encoder, save_encoder
+from rcjax.encoders.encoder import BUNDLED, NAMED, RANDOM, SMALL, Encoder, load_encoder, save_encoder
 from rcjax.encoders.network import Graph, Network, Params, Tokenizer
 from rcjax.encoders.random import random_encoder
 
 __all__ = [
     "BUNDLED",
+    "NAMED",
     "RANDOM",
     "SMALL",
     "Encoder",

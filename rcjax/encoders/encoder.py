@@ -1,7 +1,6 @@
 """The `Encoder`: a network with its parameters, its vocabulary and its origin, and how it is saved and loaded."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,9 @@ SMALL = "small"
 RANDOM = "random"
 BUNDLED = {SMALL: Path(__file__).parent / "small"}
 """The encoders that come with the package, by name"""
+
+NAMED = (RANDOM, *BUNDLED)
+"""What `--encoder` takes beside folders"""
 
 WAY_OUT = (
     f"make an encoder checkpoint with `python -m weights_convert`, or name the encoder that comes with rcjax: {SMALL}"
@@ -106,17 +108,13 @@ def load_encoder(name_or_path: str | os.PathLike[str]) -> Encoder:
     return Encoder(network, jax.tree.map(jnp.asarray, params), tokenizer, provenance)
 
 
-@functools.cache
-def _multiprocessing_options(process: int) -> ocp.options.MultiprocessingOptions:
-    return ocp.options.MultiprocessingOptions(primary_host=process, active_processes={process})
-
-
 def _checkpointer() -> ocp.Checkpointer:
     """Returns a checkpointer that never waits for another process.
 
     Only the first process of several writes, and each reads at its own time.
     """
-    options = _multiprocessing_options(jax.process_index())
+    this_process = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=this_process, active_processes={this_process})
     handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=options))
     return ocp.Checkpointer(handler, multiprocessing_options=options)
 

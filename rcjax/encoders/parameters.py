@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -13,6 +14,11 @@ def leaves_by_path(params: Params) -> dict[str, Any]:
     """Returns the arrays by their path, such as video/conv1/kernel."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def param_shapes(tower: nn.Module, example: jax.Array) -> Params:
+    """Returns the shapes and dtypes of a tower's parameters, without computing them. `example` is an input of it."""
+    return jax.eval_shape(lambda: tower.init(jax.random.key(0), example))["params"]
 
 
 def array_specs(params: Params) -> ArraySpecs:

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, ClassVar, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -16,7 +15,7 @@ from rcjax.encoders.clip.text import TextTower
 from rcjax.encoders.clip.tokenizer import BytePairTokenizer
 from rcjax.encoders.clip.vision import RELEASE_SIZE, VisionTower, prepare_frames
 from rcjax.encoders.network import Graph, Params, Tokenizer
-from rcjax.encoders.parameters import array_specs
+from rcjax.encoders.parameters import array_specs, param_shapes
 from rcjax.messages import ArraySpecs
 from rcjax.precision import in_32_bits
 
@@ -101,10 +100,10 @@ class CLIP:
     def param_specs(self, tokenizer: Tokenizer | None) -> ArraySpecs:
         sizes = self.architecture
         image = jnp.zeros((1, sizes.image_size, sizes.image_size, 3))
-        towers = {"video": _shapes(VisionTower(architecture=sizes), image)}
+        towers = {"video": param_shapes(VisionTower(architecture=sizes), image)}
         if isinstance(tokenizer, BytePairTokenizer):
             ids = jnp.zeros((1, sizes.context_length), jnp.int32)
-            towers["text"] = _shapes(TextTower(tokenizer.n_tokens, sizes), ids)
+            towers["text"] = param_shapes(TextTower(tokenizer.n_tokens, sizes), ids)
         return array_specs(towers)
 
     def read_tokenizer(self, stored: Any) -> BytePairTokenizer:
@@ -121,7 +120,3 @@ class CLIP:
         if not isinstance(values["logit_scale"], bool):
             raise ValueError("its `network` does not say true or false in logit_scale")
         return cls(Architecture.from_json(values["architecture"]), values["logit_scale"])
-
-
-def _shapes(tower: VisionTower | TextTower, example: Array) -> Params:
-    return jax.eval_shape(lambda: tower.init(jax.random.key(0), example))["params"]

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -11,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rcjax.encoders.network import Graph, Params, Tokenizer
-from rcjax.encoders.parameters import array_specs
+from rcjax.encoders.parameters import array_specs, param_shapes
 from rcjax.encoders.s3d.architecture import RELEASED, Architecture
 from rcjax.encoders.s3d.text import MAX_WORDS, TextTower, WordTokenizer, embed_text
 from rcjax.encoders.s3d.video import VideoTower, embed_video
@@ -66,17 +65,18 @@ class S3D:
     def embed_video(
         self, params: Params, clips: Array, *, dtype: DTypeLike, pixel_scale: float | Array, graph: Graph
     ) -> Float[Array, "n D"]:
-        options: dict[str, Any] = {"dtype": dtype, "pixel_scale": pixel_scale, "graph": graph}
-        return embed_video(params, clips, architecture=self.architecture, **options)
+        return embed_video(
+            params, clips, dtype=dtype, pixel_scale=pixel_scale, graph=graph, architecture=self.architecture
+        )
 
     def embed_text(self, params: Params, token_ids: Array | np.ndarray) -> Float[Array, "n D"]:
         return embed_text(params, token_ids, architecture=self.architecture)
 
     def param_specs(self, tokenizer: Tokenizer | None) -> ArraySpecs:
         clip, ids = jnp.zeros((1, 1, 1, 1, 24)), jnp.zeros((1, MAX_WORDS), jnp.int32)
-        towers = {"video": _shapes(VideoTower(architecture=self.architecture), clip)}
+        towers = {"video": param_shapes(VideoTower(architecture=self.architecture), clip)}
         if isinstance(tokenizer, WordTokenizer):
-            towers["text"] = _shapes(TextTower(tokenizer.n_rows, self.architecture), ids)
+            towers["text"] = param_shapes(TextTower(tokenizer.n_rows, self.architecture), ids)
         return array_specs(towers)
 
     def read_tokenizer(self, stored: Any) -> WordTokenizer:
@@ -94,7 +94,3 @@ class S3D:
         if any(not (limit is None or (type(limit) is int and limit > 0)) for limit in limits.values()):
             raise ValueError(f"its `network` has {limits}; expected whole numbers, or null for any")
         return cls(architecture=Architecture.from_json(values["architecture"]), **limits)
-
-
-def _shapes(tower: VideoTower | TextTower, example: Array) -> Params:
-    return jax.eval_shape(lambda: tower.init(jax.random.key(0), example))["params"]

@@ -1,0 +1,25 @@
+"""How the commands of this folder start: the environment, the options, and one line for bad input."""
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import tyro
+
+from rcjax.startup import prepare_environment
+
+Options = TypeVar("Options")
+
+
+def run(name: str, options: type[Options], work: Callable[[Options], None], description: str | None) -> int:
+    """Runs `work` with the options of the command line and returns the exit code.
+
+    The code is 2, after one line on standard error that begins with `name`, if `work` raises ValueError.
+    """
+    prepare_environment()
+    try:
+        work(tyro.cli(options, description=description))
+    except ValueError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 2
+    return 0
