@@ -18,7 +18,7 @@ from rcjax.config import EXPERT, TaskSpec, VideoConfig
 from rcjax.envs.experts import run_expert
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams
-from rcjax.files import cache_folder, write_atomically
+from rcjax.files import cache_folder, write_arrays
 from rcjax.prefixes import open_video, whole_clip
 from rcjax.render import Scene, WarpScene, render_frames, take_poses
 from rcjax.types import GeomPoses
@@ -79,7 +79,7 @@ def expert_poses(env: SawyerEnv, env_params: EnvParams, episode_length: int, n_t
     shown = np.linspace(0, end - 1, episode_length).round().astype(int)
     poses = jax.tree.map(lambda x: np.asarray(x[shown, first]), episodes.poses)
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-        write_atomically(path, lambda part: _save(part, poses))
+        write_arrays(path, {"pos": poses.pos, "mat": poses.mat})
     return poses
 
 
@@ -98,8 +98,3 @@ def _load(path: Path) -> GeomPoses | None:
             return GeomPoses.of_leaves(pos=stored["pos"], mat=stored["mat"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-
-
-def _save(path: Path, poses: GeomPoses) -> None:
-    with path.open("wb") as file:  # savez appends .npz to a name without it
-        np.savez_compressed(file, pos=poses.pos, mat=poses.mat)

@@ -10,8 +10,11 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 _HINTS = {  # by the error number of the operating system
     errno.ENOSPC: "make room on that disk",
@@ -141,6 +144,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, compress: bool = True) -> None:
+    """Replaces the .npz file at `path` by these NumPy arrays in one step, see `write_atomically`."""
+    save = np.savez_compressed if compress else np.savez
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:  # given a name, savez would append .npz
+            save(file, **arrays)
+
+    write_atomically(path, write)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from rcjax.envs.experts import Policy, PolicyRun, run_policy
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams
 from rcjax.envs.native import make_c_step
-from rcjax.files import write_atomically
+from rcjax.files import write_arrays
 from rcjax.render import Scene, WarpScene, render_frames, take_poses
 from rcjax.types import GeomPoses
 from rcjax.world import task_scene
@@ -44,14 +44,8 @@ class Clips:
     kinds: np.ndarray  # names of the behaviours
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-        def write(part: Path) -> None:
-            with part.open("wb") as file:  # savez appends .npz to a name without it
-                np.savez(file, **arrays)
-
-        write_atomically(path, write)
+        write_arrays(path, arrays, compress=False)
 
     @classmethod
     def load(cls, path: Path) -> "Clips":

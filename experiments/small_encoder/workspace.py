@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from experiments.small_encoder.training import TrainingConfig, TrainingState
-from rcjax.files import write_atomically
+from rcjax.files import write_arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +75,8 @@ class Workspace:
 
 def save_state(path: Path, state: TrainingState) -> None:
     """Writes the arrays of a training state, in the order of its leaves."""
-
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, *map(np.asarray, jax.tree.leaves(state)))
-
-    write_atomically(path, write)
+    arrays = {f"arr_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    write_arrays(path, arrays, compress=False)
 
 
 def load_state(path: Path, like: TrainingState) -> TrainingState:

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float, Int
 
-from rcjax.files import cache_folder, write_atomically
+from rcjax.files import cache_folder, write_arrays
 from rcjax.render import decimate, primitives, textures
 from rcjax.render.primitives import Triangles, normalise
 from rcjax.render.surface import Surface, areas, expand_counts, unit_normals
@@ -101,7 +101,7 @@ def mesh_triangles(model: mujoco.MjModel, mesh: int, max_error: float) -> Triang
     if cached is None:
         cached = _decimate(original, max_error)
         with contextlib.suppress(OSError):  # without a writable cache the mesh is decimated again next time
-            write_atomically(path, lambda part: _save(part, *cached))
+            write_arrays(path, dict(zip(("corners", "normals"), cached, strict=True)))
     return _in_metres(*(array.astype(np.float64) for array in cached))
 
 
@@ -201,11 +201,6 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     is_valid = corners.ndim == 3 and corners.shape[1:] == (3, 3) and corners.shape == normals.shape
     return (corners, normals) if is_valid and len(corners) else None
-
-
-def _save(path: Path, corners: np.ndarray, normals: np.ndarray) -> None:
-    with path.open("wb") as file:  # given a name, savez would append .npz
-        np.savez_compressed(file, corners=corners, normals=normals)
 
 
 def _in_metres(corners: np.ndarray, normals: np.ndarray, uv: np.ndarray | None = None) -> Triangles:

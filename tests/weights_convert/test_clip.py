@@ -14,6 +14,7 @@ from rcjax.encoders import load_encoder
 from rcjax.encoders.clip import CLIP, params_from_torch
 from tests.encoders.clip import synthetic
 from tests.weights_convert import script_writer, torch_writer
+from tests.weights_convert.expectations import save_half
 from tests.weights_convert.safetensors_writer import safetensors_file
 from weights_convert import clip
 from weights_convert.__main__ import main
@@ -261,11 +262,6 @@ def test_merges_after_those_of_the_model_are_left_out(tmp_path):
 
 
 def test_failure_while_writing_leaves_nothing(refused, monkeypatch):
-    def save_half(path, encoder):
-        path.mkdir()
-        (path / "half").write_text("")
-        raise OSError("no space left on device")
-
     monkeypatch.setattr("weights_convert.convert.save_encoder", save_half)
     refused("no space left on device")
 

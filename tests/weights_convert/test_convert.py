@@ -19,6 +19,7 @@ from rcjax.encoders import load_encoder
 from rcjax.encoders.s3d import S3D, VOCABULARY_SIZE, WordTokenizer, embed_text, embed_video, params_from_torch
 from tests.encoders.s3d import synthetic
 from tests.weights_convert import torch_writer
+from tests.weights_convert.expectations import save_half
 from weights_convert.__main__ import main
 from weights_convert.convert import check_values, read_vocabulary
 
@@ -151,12 +152,6 @@ def test_disk_without_room_is_refused_before_the_work(refused, monkeypatch):
 
 def test_failure_while_writing_leaves_nothing(refused, monkeypatch):
     """This happens on a full disk."""
-
-    def save_half(path, encoder):
-        path.mkdir()
-        (path / "half").write_text("")
-        raise OSError("no space left on device")
-
     monkeypatch.setattr("weights_convert.convert.save_encoder", save_half)
     refused("no space left on device")
 

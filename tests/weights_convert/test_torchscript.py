@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.weights_convert import assembler, script_writer, torch_writer
+from tests.weights_convert.expectations import assert_refused, assert_same_arrays
 from tests.weights_convert.script_writer import ScriptModule
 from weights_convert.state_check import check_layouts, flatten_modules
 from weights_convert.state_pickle import MAX_INSTRUCTIONS, SCRIPTED_MODULE, Module
@@ -45,19 +46,13 @@ def refuse(read):
     def run(message, data=None, pickled=None):
         if pickled is not None:
             data = script_writer.script_file({}, pickled=b"\x80\2" + pickled + assembler.STOP)
-        with pytest.raises(ValueError, match=message) as error:
-            read(data)
-        line = str(error.value)
-        assert "model.pt cannot be read as CLIP's weights: " in line and line.isprintable() and len(line) < 700
+        assert_refused(read, data, message, "model.pt")
 
     return run
 
 
 def assert_same(got, expected=STATE):
-    assert got.keys() == expected.keys()
-    for name, array in expected.items():
-        assert got[name].dtype == array.dtype and got[name].shape == array.shape
-        np.testing.assert_array_equal(got[name], array)
+    assert_same_arrays(got, expected)
 
 
 def test_reads_what_was_written(read, tmp_path):
