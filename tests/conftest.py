@@ -159,9 +159,9 @@ def make_program(config, world, encoder):
 @pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])
 def motion(request):
     """Chooses what moves and embeds the episodes of a module's runs: a few operations (see `toy`), or MJX and S3D."""
+    import contextlib
+
     from tests import toy
 
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "toy":
-            toy.install(patch)
+    with toy.installed() if request.param == "toy" else contextlib.nullcontext():
         yield request.param

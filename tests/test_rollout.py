@@ -19,8 +19,7 @@ STEPS = 8
 @pytest.fixture(scope="module")
 def kept_poses():
     """Returns the kept poses [N F G ...] of three episodes, given the number of control steps per frame."""
-    with pytest.MonkeyPatch.context() as patch:
-        toy.install(patch)
+    with toy.installed():
         env, params = envs.make("drawer-close", seeds=range(4), max_steps=STEPS)
 
         @functools.partial(jax.jit, static_argnums=0)

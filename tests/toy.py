@@ -4,8 +4,10 @@ Tracing and compiling MJX takes most of a minute, and S3D a quarter of a minute.
 plain as those of the encoder, because decimating meshes for 250 pixels takes as long.
 """
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -69,11 +71,19 @@ TOYS = (
 )
 
 
-def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installs the replacements. Environments that are made with them are not reused after the patch is undone."""
-    for toy in TOYS:
-        monkeypatch.setattr(*toy)
-    monkeypatch.setattr(envs, "_make_env", functools.lru_cache(envs._make_env.__wrapped__))
+@contextlib.contextmanager
+def installed(**others: Callable) -> Iterator[None]:
+    """Installs the replacements, of which `others` replaces some by name, while the context lasts.
+
+    Environments and traces that are made with the replacements are not reused outside of it, nor the other way round.
+    """
+    jax.clear_caches()
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, toy in TOYS:
+            patch.setattr(module, name, others.get(name, toy))
+        patch.setattr(envs, "_make_env", functools.lru_cache(envs._make_env.__wrapped__))
+        yield
+    jax.clear_caches()
 
 
 def move_by(motion: str) -> None:

@@ -26,16 +26,14 @@ def test_expert_succeeds(task):
     assert (run.success.argmax(0)[run.success.any(0)] > 20).all()  # none was successful from the beginning
 
 
-def test_a_step_is_compiled_once(monkeypatch):
+def test_a_step_is_compiled_once():
     """Reset states and states after steps are placed alike on the device; two programs would compile twice as long."""
-    glide = toy.glide
 
     def simulate(model, state, ctrl, **options):
-        next_state = glide(model, state, ctrl, **options)
+        next_state = toy.glide(model, state, ctrl, **options)
         return next_state.replace(qvel=next_state.qvel + model.body_mass[1])  # it reads the model, as MJX does
 
-    monkeypatch.setattr(toy, "glide", simulate)
-    toy.install(monkeypatch)
-    env, params = envs.make("drawer-close", seeds=range(2))
-    run_policy(env, params, lambda obs: np.ones((2, 4)), range(2), 3)
-    assert _compiled(env)[1]._cache_size() == 1
+    with toy.installed(simulate=simulate):
+        env, params = envs.make("drawer-close", seeds=range(2))
+        run_policy(env, params, lambda obs: np.ones((2, 4)), range(2), 3)
+        assert _compiled(env)[1]._cache_size() == 1
