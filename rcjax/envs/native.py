@@ -12,6 +12,7 @@ from typing import cast
 import jax
 import mujoco
 import numpy as np
+from jax import Array
 
 from rcjax.envs.experts import Step
 from rcjax.envs.metaworld.sawyer import SawyerEnv
@@ -31,6 +32,8 @@ def make_c_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
     It is a `make_step` of `experts.run_policy`. It keeps the episodes' MuJoCo data, so each call continues them.
     """
     control, finish_step = _compiled(env)
+    # What follows the physics reads no model, and JAX would hash its metadata at every call.
+    params = EnvParams.of_leaves(**{**vars(params), "mjx_model": None})
     batch = [mujoco.MjData(env.mj_model) for _ in range(len(start.time))]
 
     def load_episode(i: int, state: EnvState) -> None:
@@ -58,8 +61,13 @@ def physics_of_batch(batch: Sequence[mujoco.MjData]) -> PhysicsState:
 
     Each array is copied to the device once, not once per data.
     """
-    stacked = {name: np.stack([getattr(data, name) for data in batch]) for name in DATA_FIELDS}
-    return physics_of(cast(mujoco.MjData, SimpleNamespace(**stacked)))
+    arrays = {name: np.asarray([getattr(data, name) for data in batch], np.float32) for name in DATA_FIELDS}
+    return _physics_of_arrays(arrays)
+
+
+@jax.jit
+def _physics_of_arrays(arrays: dict[str, Array]) -> PhysicsState:
+    return physics_of(cast(mujoco.MjData, SimpleNamespace(**arrays)))
 
 
 def load_state(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> None:

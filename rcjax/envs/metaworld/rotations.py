@@ -1,10 +1,12 @@
 """Quaternions with the sign that SciPy picks, as in official observations."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 
+@jax.jit
 def xyzw_from_matrix(matrix: Float[Array, "3 3"]) -> Float[Array, " 4"]:
     """Returns the quaternion x y z w of a rotation matrix, as `scipy.spatial.transform.Rotation` does.
 
