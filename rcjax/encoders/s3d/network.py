@@ -50,11 +50,12 @@ class S3D:
                 f"{clip} does not fit S3D, which needs an even number of frames and an even size of at least "
                 f"{SMALLEST_SIZE}; change size and the number of frames (episode_length and frame_stride, or --frames)."
             )
-        if (n_frames, size) != (self.n_frames or n_frames, self.size or size):
+        fixed_frames, fixed_size = self.n_frames or n_frames, self.size or size
+        if (n_frames, size) != (fixed_frames, fixed_size):
             raise ValueError(
-                f"{clip} does not fit this encoder, which was trained on {self.n_frames} frames of "
-                f"{self.size}x{self.size} alone; give --size {self.size} and --frames {self.n_frames} (in training, a "
-                f"--frame-stride that keeps {self.n_frames} frames), or name another --encoder."
+                f"{clip} does not fit this encoder, which was trained on {fixed_frames} frames of "
+                f"{fixed_size}x{fixed_size} alone; give --size {fixed_size} and --frames {fixed_frames} (in training, "
+                f"a --frame-stride that keeps {fixed_frames} frames), or name another --encoder."
             )
         if self.size is not None and not np.isclose(pixel_scale, 1 / 255):
             raise ValueError(

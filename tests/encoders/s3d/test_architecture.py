@@ -190,6 +190,12 @@ def test_other_architectures_are_refused(changes, message):
         (tiny.NETWORK, (1, 32), "a clip of 1 frames of 32x32 does not fit S3D, which needs an even number"),
         (tiny.NETWORK, (8, 64), "a clip of 8 frames of 64x64 does not fit this encoder, which was trained on 8 frames"),
         (tiny.NETWORK, (32, 32), "which was trained on 8 frames of 32x32 alone; give --size 32"),
+        (
+            S3D(size=32),
+            (6, 64),
+            "a clip of 6 frames of 64x64 does not fit this encoder, which was trained on 6 frames of 32x32",
+        ),
+        (S3D(n_frames=8), (6, 64), "which was trained on 8 frames of 64x64 alone; give --size 64 and --frames 8"),
     ],
 )
 def test_clips_that_a_network_does_not_take_are_refused(network, clip, message):
