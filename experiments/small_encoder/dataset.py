@@ -142,7 +142,7 @@ def _approach(a: Float[np.ndarray, "T n 3"], b: Float[np.ndarray, "T n 3"], touc
 
 
 HAND_TASKS = ("reach", "reach-wall")  # whose goal is for the hand, and no object
-BEST_FAILURE = 0.7
+BEST_FAILURE = 0.5
 REACHING_SHARE = 0.4
 HAND_SIZE = 0.06  # metres between the hand's and an object's reference points where they touch
 SMALLEST_DISTANCE = 0.02  # metres

@@ -19,7 +19,7 @@ from rcjax.types import Rollout
 
 CONFIG = demo()
 GOAL = slice(36, 39)  # of a Metaworld observation; hidden from the policy, as in a run
-BEST, RANDOM = 3, 3  # episodes that are kept of each iteration: those of the highest reward, and any
+BEST, RANDOM = 4, 4  # episodes that are kept of each iteration: those of the highest reward, and any
 KEPT = BEST + RANDOM
 
 

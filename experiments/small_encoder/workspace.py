@@ -29,17 +29,17 @@ class Recipe:
     # Seed of all random numbers.
     seed: int = 0
     # Episodes of the scripted behaviours of each task to train on.
-    episodes: int = 128
+    episodes: int = 192
     # Episodes of the scripted behaviours of each task to evaluate on.
     held_out_episodes: int = 32
     # Training steps before policies learn from the encoder.
-    steps: int = 1000
+    steps: int = 800
     # How often policies learn from the encoder, and the encoder then from their episodes.
-    rounds: int = 2
+    rounds: int = 3
     # PPO iterations of each task's policy in a round.
     iterations: int = 20
     # Training steps after each round.
-    round_steps: int = 600
+    round_steps: int = 400
 
     def training(self, round: int) -> TrainingConfig:
         """Returns the hyperparameters of a training round; round 0 is the first."""
