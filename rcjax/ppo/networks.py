@@ -1,12 +1,15 @@
 """Actor and critic: separate tanh networks, and a Gaussian policy whose width does not depend on the state."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.custom_batching import sequential_vmap
+from jax.typing import DTypeLike
 from jaxtyping import Float, PRNGKeyArray
 
 from rcjax.ppo.config import PPOConfig
@@ -100,7 +103,21 @@ def entropy(log_std: Float[Array, " A"]) -> Float[Array, ""]:
 def _dense(width: int, gain: float, name: str) -> nn.Dense:
     return nn.Dense(
         width,
-        kernel_init=nn.initializers.orthogonal(gain),
+        kernel_init=_orthogonal(gain),
         precision=jax.lax.Precision.HIGHEST,
         name=name,
     )
+
+
+def _orthogonal(gain: float) -> nn.initializers.Initializer:
+    """Returns Flax's orthogonal initializer, which under `vmap` draws one matrix after another.
+
+    In jaxlib 0.10, a batched QR decomposition on a CPU blocks a thread of a pool while parts of the batch wait for
+    another thread of it, so that actor's and critic's together wait forever where there are two cores.
+    """
+    draw = nn.initializers.orthogonal(gain)
+
+    def init(key: PRNGKeyArray, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+        return sequential_vmap(lambda key: draw(key, shape, dtype))(key)
+
+    return init

@@ -1,5 +1,8 @@
 """Oracles: the normal distribution of SciPy, the definition of orthogonality, matrix products in NumPy."""
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,6 +42,18 @@ def test_weights_are_orthogonal_with_their_gain_and_biases_zero(params, network,
     singular_values = np.linalg.svd(kernel, compute_uv=False)
     np.testing.assert_allclose(singular_values, gain, rtol=1e-5)  # float32 QR
     assert not np.any(bias)
+
+
+def test_seeds_are_initialised_one_by_one():
+    """Batched QR decompositions can wait for each other forever (jaxlib 0.10 on two cores)."""
+    keys = jax.random.split(jax.random.key(0), 5)
+    initialise = functools.partial(init_params, obs_size=7, action_size=3, config=CONFIG)
+    together = jax.vmap(initialise)(keys)
+    for i, key in enumerate(keys):
+        jax.tree.map(np.testing.assert_array_equal, jax.tree.map(lambda x, i=i: x[i], together), initialise(key))
+    program = jax.jit(jax.vmap(initialise)).lower(keys).as_text()
+    factorised = re.findall(r"custom_call @lapack_sgeqrf_ffi.*?: \(tensor<([\dx]+)xf32>", program)
+    assert factorised and all(shape.count("x") == 1 for shape in factorised), factorised
 
 
 def test_policy_value_is_two_tanh_networks(params):
