@@ -33,10 +33,10 @@ nothing of people, cartoons, other robots, other cameras or the Franka Kitchen.
 **Known weakness.** As the only reward it can be fooled: see "Does `small` guide a policy?" in experiments/README.md.
 
 **Training data.** {episodes} episodes of each of {n_tasks} tasks: Metaworld's expert policies as they are, faster,
-with noise, blended with drifting motion or breaking off, the expert of the sibling task in the same scene, and
-untrained motion.{learned} All start from the training starts (seeds 0 to 255). Labels: whether the simulator reports
-success, and for failures how near the hand came to the object and the object to its goal. {n_sentences} sentences;
-{words_held_out} others are held out.
+with noise, blended with drifting motion or breaking off, the expert of the sibling task in the same scene, a hand that
+hovers at random places, and untrained motion.{learned} All start from the training starts (seeds 0 to 255).
+Labels: whether the simulator reports success, and for failures how near the hand came to the object and the object to
+its goal. {n_sentences} sentences; {words_held_out} others are held out.
 
 **Evaluation.** {held_out} scripted episodes of each task from other starts (seeds 500 to 531). AUC: the probability
 that a successful episode is more similar to the task's sentence than a failed one (0.5 is chance). Rank correlation:

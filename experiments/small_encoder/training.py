@@ -48,8 +48,8 @@ class TrainingConfig:
     warmup_share: float = 0.05  # of the steps; then the learning rate falls to zero as a cosine
     weight_decay: float = 1e-3
     max_grad_norm: float = 1.0
-    own_weight: float = 2.0  # of the loss of an episode with its own task's sentence
-    video_weight: float = 1.0  # of the loss of an episode with a successful one as the demonstration
+    own_weight: float = 1.0  # of the loss of an episode with its own task's sentence
+    video_weight: float = 0.5  # of the loss of an episode with a successful one as the demonstration
     foreign_weight: float = 0.5  # of the losses with sentences and videos of other tasks
     initial_scale: float = 10.0  # of the cosine, in logits
     initial_bias: float = 5.0  # subtracted from it
@@ -147,24 +147,37 @@ def contrast(
     """Returns the losses of a batch, given the logits of each clip with every task's sentence and with every clip.
 
     - `which_task`: cross entropy of the softmax over all tasks' sentences, for successful clips;
-    - `own_sentence`: logistic loss of the clip's own task, whose label is the clip's progress;
+    - `own_sentence`: distance of the logit of the clip's own task from what the clip's progress is worth;
     - `foreign_sentence`: logistic loss of the other tasks, whose label is 0;
     - `own_video` and `foreign_video`: the same with the batch's other, successful clips as demonstrations.
     """
     success = (progress >= 1).astype(jnp.float32)
     own = jax.nn.one_hot(task, by_sentence.shape[1])
-    label = own * progress[:, None]
-    logistic = optax.sigmoid_binary_cross_entropy(by_sentence, label)
     same_task = (task[:, None] == task[None, :]).astype(jnp.float32)
     is_demonstration = (1 - jnp.eye(len(task))) * success[None, :]
-    by_demonstration = optax.sigmoid_binary_cross_entropy(by_video, same_task * progress[:, None])
     return {
         "which_task": _mean(optax.softmax_cross_entropy_with_integer_labels(by_sentence, task), success),
-        "own_sentence": _mean(logistic, own),
-        "foreign_sentence": _mean(logistic, 1 - own),
-        "own_video": _mean(by_demonstration, is_demonstration * same_task),
-        "foreign_video": _mean(by_demonstration, is_demonstration * (1 - same_task)),
+        "own_sentence": _mean(_distance(by_sentence, progress[:, None]), own),
+        "foreign_sentence": _mean(jax.nn.softplus(by_sentence), 1 - own),
+        "own_video": _mean(_distance(by_video, progress[:, None]), is_demonstration * same_task),
+        "foreign_video": _mean(jax.nn.softplus(by_video), is_demonstration * (1 - same_task)),
     }
+
+
+def _distance(logit: Float[Array, "n m"], progress: Float[Array, "n 1"]) -> Float[Array, "n m"]:
+    """Returns Huber's loss of logits that should grow linearly with progress, from -`LARGEST` to `LARGEST`.
+
+    It is as sensitive between two failures that are far from success as near to it, which a logistic loss is not, so
+    that a policy finds a slope everywhere. Successes may have larger logits, and episodes without progress smaller
+    ones.
+    """
+    error = logit - LARGEST * (2 * progress - 1)
+    error = jnp.where(progress >= 1, jnp.minimum(error, 0), error)
+    return optax.huber_loss(jnp.where(progress <= 0, jnp.maximum(error, 0), error))
+
+
+LARGEST = 4.0
+"""The smallest logit of a success that costs nothing"""
 
 
 def _mean(x: Array, weight: Array) -> Float[Array, ""]:

@@ -129,8 +129,14 @@ def test_the_finished_encoder_is_complete_and_its_products_are_the_logits_of_tra
 def numpy_contrast(by_sentence, by_video, task, progress):
     """Returns the losses by loops over pairs, in float64."""
 
-    def logistic(logit, label):
-        return -label * math.log(1 / (1 + math.exp(-logit))) - (1 - label) * math.log(1 - 1 / (1 + math.exp(-logit)))
+    def distance(logit, progress):
+        error = logit - (8 * progress - 4)
+        if (progress == 1 and error > 0) or (progress == 0 and error < 0):
+            return 0.0
+        return error**2 / 2 if abs(error) < 1 else abs(error) - 0.5
+
+    def foreign(logit):
+        return -math.log(1 - 1 / (1 + math.exp(-logit)))
 
     terms = {name: [] for name in ("which_task", "own_sentence", "foreign_sentence", "own_video", "foreign_video")}
     for i, row in enumerate(by_sentence):
@@ -138,11 +144,15 @@ def numpy_contrast(by_sentence, by_video, task, progress):
             terms["which_task"].append(-math.log(math.exp(row[task[i]]) / np.exp(row).sum()))
         for j, logit in enumerate(row):
             own = j == task[i]
-            terms["own_sentence" if own else "foreign_sentence"].append(logistic(logit, progress[i] if own else 0))
+            terms["own_sentence" if own else "foreign_sentence"].append(
+                distance(logit, progress[i]) if own else foreign(logit)
+            )
         for j, logit in enumerate(by_video[i]):
             if j != i and progress[j] == 1:
                 own = task[i] == task[j]
-                terms["own_video" if own else "foreign_video"].append(logistic(logit, progress[i] if own else 0))
+                terms["own_video" if own else "foreign_video"].append(
+                    distance(logit, progress[i]) if own else foreign(logit)
+                )
     return {name: np.mean(values) if values else 0.0 for name, values in terms.items()}
 
 
@@ -150,7 +160,7 @@ def numpy_contrast(by_sentence, by_video, task, progress):
 def test_losses_are_means_over_pairs(progress):
     """Also of a batch without a success: it has no demonstration, and the losses that need one are 0."""
     random = np.random.default_rng(0)
-    by_sentence, by_video = 3 * random.standard_normal((6, 4)), 3 * random.standard_normal((6, 6))
+    by_sentence, by_video = 4 * random.standard_normal((6, 4)), 4 * random.standard_normal((6, 6))
     task, progress = np.array([0, 0, 2, 2, 3, 0]), np.array(progress, float)
     got = jax.jit(contrast)(
         *(jnp.asarray(x, jnp.float32) for x in (by_sentence, by_video)), jnp.asarray(task), progress
