@@ -164,8 +164,8 @@ not edit. mujoco {mujoco}, mujoco-mjx {mujoco-mjx}, metaworld {metaworld}, jax {
 between our hand and the official one, and our object and the official one, at the same step of the first 128;
 contacts and constraint rows that MJX computes in every step.
 
-The tables of MJX's backends were measured before the gripper's base met scenery, fingers stuck to the table and their
-corners met boxes; that of C MuJoCo, on the scenes as they are. Only the drawer's scene is the same in both."""
+The table of the `warp` backend was measured before the gripper's base met scenery, fingers stuck to the table and their
+corners met boxes; the others, on the scenes as they are. The drawer's scene is the same in all."""
 
 
 def main(options: Options) -> None:
