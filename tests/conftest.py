@@ -1,5 +1,6 @@
 """Fixtures of the whole suite: separate caches, and one small run configuration with its compiled iteration."""
 
+import contextlib
 import gc
 import os
 import pathlib
@@ -159,8 +160,6 @@ def make_program(config, world, encoder):
 @pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])
 def motion(request):
     """Chooses what moves and embeds the episodes of a module's runs: a few operations (see `toy`), or MJX and S3D."""
-    import contextlib
-
     from tests import toy
 
     with toy.installed() if request.param == "toy" else contextlib.nullcontext():

@@ -33,7 +33,7 @@ def make_c_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
     """
     control, finish_step = _compiled(env)
     # What follows the physics reads no model, and JAX would hash its metadata at every call.
-    params = EnvParams.of_leaves(**{**vars(params), "mjx_model": None})
+    params = params.replace(mjx_model=None)
     batch = [mujoco.MjData(env.mj_model) for _ in range(len(start.time))]
 
     def load_episode(i: int, state: EnvState) -> None:
