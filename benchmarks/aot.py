@@ -33,7 +33,8 @@ from rcjax.config import TrainConfig
 from rcjax.demonstration import expert_poses
 from rcjax.devices import make_layout
 from rcjax.envs import TASKS
-from rcjax.loop import TrainState, initial_state, iterate, train_mode
+from rcjax.episodes import train_mode
+from rcjax.loop import TrainState, initial_state, iterate
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import Scene, take_poses
 from rcjax.render.build import ACCELERATOR_CHUNK
@@ -111,6 +112,7 @@ def compile_iteration(options: Options) -> dict[str, Any]:
     state, others = initial_state(config, world.env), (random_inputs(config, world), train_mode(config))
     state = TrainState(
         ppo=abstract(state.ppo, layout.by_seed),
+        reward=None,
         key=abstract(state.key, layout.by_seed),
         iteration=abstract(state.iteration, layout.replicated),
     )

@@ -25,7 +25,7 @@ from rcjax.embedding import draw_clips, embed_frames
 from rcjax.encoders import Encoder, Params
 from rcjax.envs.experts import expert_policy, run_policy
 from rcjax.render import take_poses
-from rcjax.reward import video_similarity
+from rcjax.rewards.video import video_similarity
 from rcjax.taskspec import embed_clip
 from rcjax.types import GeomPoses
 from rcjax.world import World, build_world

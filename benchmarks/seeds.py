@@ -18,7 +18,8 @@ import tyro
 from benchmarks import report
 from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from rcjax.config import TrainConfig
-from rcjax.loop import Inputs, TrainState, initial_state, iterate, train_mode
+from rcjax.episodes import Inputs, train_mode
+from rcjax.loop import TrainState, initial_state, iterate
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.ppo import PPOState
 from rcjax.world import World, build_world

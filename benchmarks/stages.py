@@ -14,7 +14,8 @@ from rcjax.config import TaskSpec, TrainConfig, demo
 from rcjax.embedding import draw_clips, embed_frames
 from rcjax.encoders import Params, random_encoder
 from rcjax.encoders.s3d import S3D
-from rcjax.loop import Inputs, TrainState, actor, initial_state, iterate, train_mode
+from rcjax.episodes import Inputs, actor, train_mode
+from rcjax.loop import TrainState, initial_state, iterate
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import Scene, WarpScene, take_poses
 from rcjax.rollout import run_episodes
@@ -58,7 +59,7 @@ def random_inputs(config: TrainConfig, world: World) -> Inputs:
         env_params=world.train_params,
         scene=world.scene,
         encoder={"video": encoder.params["video"]},
-        target=jnp.ones(NETWORK.embedding_size),
+        demonstration=jnp.ones((1, NETWORK.embedding_size)),
     )
 
 

@@ -20,12 +20,14 @@ import tyro
 
 from rcjax.checks import INT32_MAX, UINT32_MAX, raise_invalid, require_range, require_types
 from rcjax.ppo.config import PPOConfig
+from rcjax.rewards.config import DiscriminatorConfig
 
 EXPERT = "expert"  # as the video of a TaskSpec: an episode of Metaworld's expert policy
 CONTROL_FREQUENCY = 80  # Hz; a control step of Metaworld is 5 physics steps of 2.5 ms
 MAX_BANK_SIZE = 100_000  # each start takes some milliseconds to prepare and five kilobytes of memory
 MAX_TEXT_LENGTH = 1000  # characters; S3D reads only sixteen words
 VIEW_HEIGHT = 480  # pixels of the view of which frames show the centre
+MAX_EXPERT_EPISODES = 10_000
 MAX_PIXEL_SCALE = 255.0
 MIN_PIXEL_SCALE = 1e-6
 
@@ -49,7 +51,7 @@ class EnvConfig:
     random_source: Literal["metaworld", "release"] = "metaworld"
     # Seed of the first start of the evaluation bank, which is separate from the training bank (the release uses 10).
     eval_seed: int = 1000
-    # Version of Metaworld's dense reward, which is reported as the true return and never trained on.
+    # Version of Metaworld's dense reward, which is reported as the true return, and trained on only by --reward dense.
     reward_version: Literal["v1", "v2"] = "v2"
     # Physics engine: MJX's own (jax), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of the same name).
     backend: Literal["jax", "warp"] = "jax"
@@ -183,6 +185,11 @@ class TrainConfig:
     # Number of episodes that a device renders and embeds at a time; by default as many as fit in its memory, at
     # most 32.
     micro_batch: int | None = None
+    # Reward that the policy learns from: RoboCLIP's, the similarity of videos (video); the task's own (dense); or that
+    # of a discriminator, which tells the policy from Metaworld's expert by observations and actions (gail or airl).
+    reward: Literal["video", "dense", "gail", "airl"] = "video"
+    # Number of successful episodes of Metaworld's expert policy that --reward gail and airl learn from.
+    expert_episodes: int = 1
     # Encoder of videos and sentences: small (comes with rcjax, knows Metaworld's scenes and simple sentences about
     # them), random (a randomly initialised S3D without a text tower), or a folder that `python -m weights_convert`
     # wrote. The presets paper and release need such a folder of S3D's released weights.
@@ -198,6 +205,7 @@ class TrainConfig:
     env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
     ppo: PPOConfig = dataclasses.field(default_factory=lambda: RELEASE_PPO)
+    discriminator: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)
 
     def __post_init__(self):
         require_types(self)
@@ -205,6 +213,7 @@ class TrainConfig:
             require_range(name, getattr(self, name), 1)
         require_range("seed", self.seed, 0, INT32_MAX - self.seeds + 1)
         require_range("encoder_seed", self.encoder_seed, 0)
+        require_range("expert_episodes", self.expert_episodes, 1, MAX_EXPERT_EPISODES)
         require_range("eval_every", self.eval_every, 0)
         if self.micro_batch is not None:
             require_range("micro_batch", self.micro_batch, 1)
@@ -229,11 +238,34 @@ class TrainConfig:
                 f"total_env_steps={self.total_env_steps} is less than one iteration of {self.steps_per_iteration} "
                 f"steps ({self.n_envs} environments x {self.video.episode_length}); raise it or lower n_envs."
             )
+        self._check_discriminator()
         if self.env.frozen_resets and self.env.bank_size < self.n_envs:
             raise ValueError(
                 f"frozen_resets with bank_size={self.env.bank_size} for n_envs={self.n_envs}; "
                 "each environment needs a start of its own."
             )
+
+    def _check_discriminator(self) -> None:
+        n_expert, batch = self.expert_episodes * self.video.episode_length, self.discriminator.demo_batch_size
+        if batch is not None and batch > n_expert:
+            raise ValueError(
+                f"demo_batch_size={batch} is more than the {n_expert} transitions of expert_episodes="
+                f"{self.expert_episodes}; lower it, or raise expert_episodes."
+            )
+        if self.discriminator.disc_normalize_output and self.reward == "gail":
+            raise ValueError(
+                "disc_normalize_output=True with reward='gail', whose rewards imitation leaves as they are; drop it."
+            )
+
+    @property
+    def uses_expert_episodes(self) -> bool:
+        """Whether the reward is learned from the expert's observations and actions."""
+        return self.reward in ("gail", "airl")
+
+    @property
+    def reward_metric(self) -> str:
+        """The name under which metrics have the sum of an episode's rewards, such as video_reward."""
+        return f"{self.reward}_reward"
 
     @property
     def steps_per_iteration(self) -> int:

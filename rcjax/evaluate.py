@@ -27,9 +27,9 @@ def evaluate_run(run: RunFolder) -> tuple[Program, Rows, ScoredEpisodes]:
         raise ValueError(
             f"{checkpoints_path(run)} has no checkpoint, because the run stopped before its first one; train a new run."
         )
-    target, encoder, world = run.target(), run.encoder(), build_world(run.config)
+    demonstration, encoder, world = run.demonstration(), run.encoder(), build_world(run.config)
     require_matching_state(run, *checkpoint, like=state_shapes(run.config, world.env))
-    program = Program(run.config, world, encoder, target)
+    program = Program(run.config, world, encoder, demonstration)
     _, rows, scored = program.evaluate(restore_state(checkpoint[1], program.initial_state()))
     return program, rows, scored
 

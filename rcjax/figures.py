@@ -13,23 +13,30 @@ from matplotlib.ticker import EngFormatter
 from rcjax.files import write_atomically
 from rcjax.statistics import interquartile_mean, stratified_bootstrap
 
-PANELS = {
-    "video_reward": "video reward (the only training signal)",
-    "true_return": "true return (dense reward, never trained on)",
-    "success_rate": "success rate",
-}
 BAND_POINTS = 200  # points of a curve at which its confidence band is computed
 Row = dict[str, float]
 
 
-def learning_curve(rows: list[Row], path: Path, title: str) -> None:
-    """Plots video reward, true return and success rate over environment steps as a PNG file.
+def panels(reward: str) -> dict[str, str]:
+    """Returns the metrics that are plotted and the titles of their panels, for a reward of this name."""
+    trained_on = "trained on" if reward == "dense" else "never trained on"
+    return {
+        f"{reward}_reward": f"{reward} reward of an episode (the only training signal)",
+        "true_return": f"true return (dense reward, {trained_on})",
+        "success_rate": "success rate",
+    }
+
+
+def learning_curve(rows: list[Row], path: Path, title: str, reward: str = "video") -> None:
+    """Plots the reward, true return and success rate of episodes over environment steps as a PNG file.
 
     Evaluations of the policy's mean are dots. For several seeds the plot has the interquartile mean, its 95 % bootstrap
-    interval as a band, and a thin line for each seed. `rows` are those of `read_metrics`.
+    interval as a band, and a thin line for each seed. `rows` are those of `read_metrics`, and `reward` is the name of
+    the reward that the policy learned from.
     """
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(15, 4.2), layout="constrained")
-    for axis, (name, label) in zip(axes, PANELS.items(), strict=True):
+    shown = panels(reward)
+    figure, axes = plt.subplots(1, len(shown), figsize=(15, 4.2), layout="constrained")
+    for axis, (name, label) in zip(axes, shown.items(), strict=True):
         _plot_seeds(axis, rows, name, "C0", "-", "training episodes")
         _plot_seeds(axis, [row for row in rows if f"eval_{name}" in row], f"eval_{name}", "C1", "o--",
                     "evaluation, policy's mean")  # fmt: skip

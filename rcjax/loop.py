@@ -1,9 +1,11 @@
 """One training iteration, the function that is compiled.
 
-Rollout -> poses -> frames -> embedding -> reward -> PPO update. Everything is an array, and nothing leaves the device.
+Rollout -> poses -> frames -> embedding -> reward -> PPO update -> update of the reward's source, where it learns.
+Everything is an array, and nothing leaves the device.
 """
 
 import functools
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,77 +16,56 @@ from jaxtyping import Bool, Float, Int
 
 from rcjax import ppo
 from rcjax.config import TrainConfig
-from rcjax.embedding import embed_episodes
-from rcjax.encoders import Network, Params
-from rcjax.envs.mjx_env import EnvParams, MjxEnv
-from rcjax.ppo import networks
+from rcjax.encoders import Network
+from rcjax.envs.mjx_env import MjxEnv
+from rcjax.episodes import Inputs, Mode, finite_episodes, see_each_seed
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
-from rcjax.render import Scene, WarpScene, take_poses
-from rcjax.reward import episode_reward, video_similarity
-from rcjax.rollout import Act, Episodes, run_episodes
-from rcjax.types import GeomPoses, Rollout
+from rcjax.rewards.choose import make_source, policy_obs_size
+from rcjax.rewards.source import Demonstration, RewardSource, RewardState, SeenEpisodes
+from rcjax.rollout import Episodes
 
 
 class TrainState(PyTree):
     """Everything that an iteration changes. Together with the config and the inputs it determines the rest of the run.
 
-    All arrays of `ppo`, and `key`, have a leading axis S: each seed has a policy and a random key of its own.
+    All arrays of `ppo` and `reward`, and `key`, have a leading axis S: each seed has a policy, a source of rewards and
+    a random key of its own.
     """
 
     ppo: ppo.PPOState
+    reward: RewardState  # None unless the source of the reward learns
     key: Array
     iteration: Int[Array, ""]
 
 
-class Inputs(PyTree):
-    """Everything that an iteration reads and does not change.
-
-    These are arguments of the compiled function: an array that it closed over would become a constant of the program.
-    """
-
-    env_params: EnvParams
-    scene: Scene | WarpScene
-    encoder: Params  # parameters of the encoder's video tower, under the key `video`
-    target: Float[Array, " D"]
-
-
 class ScoredEpisodes(PyTree):
-    """Episodes and the video reward of each. All arrays of `episodes` have a leading axis S as well."""
+    """Episodes and the reward of each of their steps. All arrays of `episodes` have a leading axis S as well."""
 
     episodes: Episodes
-    video_reward: Float[Array, "S N"]
+    reward: Float[Array, "S T N"]
+
+    @property
+    def total_reward(self) -> Float[Array, "S N"]:
+        """The sum of each episode's rewards. It is the video's similarity where that is the reward."""
+        return self.reward.sum(1)
 
 
-class Mode(PyTree):
-    """Switches that are traced, so that one compiled program both trains and evaluates."""
-
-    learn: Bool[Array, ""]  # update the policy
-    deterministic: Bool[Array, ""]  # act by the policy's mean
-    frozen: Bool[Array, ""]  # environment i starts from bank entry i
-
-
-def train_mode(config: TrainConfig) -> Mode:
-    """Returns the switches of a training iteration: sample actions, and update the policy."""
-    return Mode(learn=jnp.array(True), deterministic=jnp.array(False), frozen=jnp.array(config.env.frozen_resets))
-
-
-def eval_mode() -> Mode:
-    """Returns the switches of an evaluation: the policy's mean actions, from fixed starts, without an update."""
-    return Mode(learn=jnp.array(False), deterministic=jnp.array(True), frozen=jnp.array(True))
+Learner: TypeAlias = tuple[ppo.PPOState, RewardState]
+"""What the updates of an iteration change: the policy, and what the source of the reward learns"""
 
 
 @in_32_bits
 def initial_state(config: TrainConfig, env: MjxEnv) -> TrainState:
     """Returns the state that training begins with: freshly initialised networks and a random key for each seed."""
-    n_obs = env.observation_space().shape[0] + config.env.time_in_obs
+    n_obs, source = policy_obs_size(config, env), make_source(config, env)
 
     def init_seed(seed: Int[Array, ""]):
-        key, key_network = jax.random.split(jax.random.key(seed))
-        return ppo.init_state(key_network, n_obs, env.num_actions, config.ppo), key
+        key, key_network, key_reward = jax.random.split(jax.random.key(seed), 3)
+        return ppo.init_state(key_network, n_obs, env.num_actions, config.ppo), source.init_state(key_reward), key
 
-    ppo_state, key = jax.vmap(init_seed)(jnp.arange(config.seed, config.seed + config.seeds))
-    return TrainState(ppo=ppo_state, key=key, iteration=jnp.zeros((), jnp.int32))
+    ppo_state, reward, key = jax.vmap(init_seed)(jnp.arange(config.seed, config.seed + config.seeds))
+    return TrainState(ppo=ppo_state, reward=reward, key=key, iteration=jnp.zeros((), jnp.int32))
 
 
 @in_32_bits
@@ -94,7 +75,7 @@ def iterate(
     mode: Mode,
     *,
     env: MjxEnv,
-    network: Network,
+    network: Network | None,
     config: TrainConfig,
     micro_batch: int,
     mesh: Mesh | None,
@@ -106,7 +87,7 @@ def iterate(
         inputs: What the iteration reads.
         mode: Whether to update the policy, to act by its mean, and to start from fixed states.
         env: The environment. It and the arguments below are closed over when the caller compiles this function.
-        network: The encoder's network, without its parameters.
+        network: The encoder's network, without its parameters; None if the reward looks at no videos.
         config: The run's configuration.
         micro_batch: How many episodes a device draws and embeds at a time; it divides the device's episodes.
         mesh: Devices with axes `seed` and `env`, or None for one device. Each device runs, draws and embeds its own
@@ -116,183 +97,116 @@ def iterate(
         The next state, each seed's metrics, and the episodes with their video rewards. The next state equals `state`
         if `mode.learn` is false, or if a number of any seed's episodes or update is not finite.
     """
-    keys = jax.vmap(lambda key: jax.random.split(key, 3))(state.key)
-    score = functools.partial(score_episodes, env=env, network=network, config=config, micro_batch=micro_batch)
-    if mesh is not None:
-        score = jax.shard_map(
-            score,
-            mesh=mesh,
-            in_specs=(P("seed"), P(), P(), P("seed"), P("env")),
-            out_specs=_scored_specs(),
-            check_vma=False,
-        )
-    scored = score(state.ppo.params, inputs, mode, keys[:, 1], jnp.arange(config.n_envs))
-    metrics = jax.vmap(_episode_metrics)(scored)
+    keys = jax.vmap(lambda key: jax.random.split(key, 4))(state.key)
+    source = make_source(config, env)
+    seen = see_each_seed(
+        state.ppo.params, inputs, mode, keys[:, 1], env=env, network=network if source.looks_at_pixels else None,
+        config=config, micro_batch=micro_batch, mesh=mesh,
+    )  # fmt: skip
+    rewarded, reward = _reward_each_seed(source, state.reward, seen, inputs.demonstration, mesh)
+    scored = ScoredEpisodes.of_leaves(episodes=seen.episodes, reward=reward)
+    metrics = jax.vmap(functools.partial(_episode_metrics, name=config.reward))(scored)
     learn = mode.learn & jnp.all(metrics["nonfinite_reward"] + metrics["nonfinite_episodes"] == 0)
-    ppo_state, losses = _update_each_seed(state.ppo, scored, keys[:, 2], learn, config, mesh)
-    nonfinite = jnp.where(learn, jax.vmap(count_nonfinite)(ppo_state, losses), 0.0)
+    learner = state.ppo, rewarded
+    learned, losses = _update_each_seed(source, learner, scored, inputs.demonstration, keys[:, 2:], learn, config, mesh)
+    nonfinite = jnp.where(learn, jax.vmap(count_nonfinite)(learned, losses), 0.0)
     # One seed's failure holds all seeds back, so that all are at the same iteration.
     updated = learn & jnp.all(nonfinite == 0)
+    kept = jax.tree.map(lambda new, old: jnp.where(updated, new, old), learned, (state.ppo, state.reward))
     next_state = TrainState(
-        ppo=jax.tree.map(lambda new, old: jnp.where(updated, new, old), ppo_state, state.ppo),
+        ppo=kept[0],
+        reward=kept[1],
         key=jnp.where(updated, keys[:, 0], state.key),
         iteration=state.iteration + updated.astype(jnp.int32),
     )
     return next_state, metrics | losses | {"nonfinite_update": nonfinite}, scored
 
 
-def count_nonfinite(state: ppo.PPOState, losses: dict[str, Float[Array, ""]]) -> Float[Array, ""]:
-    """Counts the numbers that are not finite among a seed's parameters, Adam's moments and an update's losses.
+def count_nonfinite(learner: Learner, losses: dict[str, Float[Array, ""]]) -> Float[Array, ""]:
+    """Counts the numbers that are not finite among what a seed learns, Adam's moments, and an update's losses.
 
     The losses include the norm of the gradients. The explained variance is left out: it is rightly NaN where all
     returns are equal.
     """
     losses = {name: loss for name, loss in losses.items() if name != "explained_variance"}
-    counts = [jnp.sum(~jnp.isfinite(x), dtype=jnp.float32) for x in jax.tree.leaves((state, losses))]
+    counts = [jnp.sum(~jnp.isfinite(x), dtype=jnp.float32) for x in jax.tree.leaves((learner, losses))]
     return functools.reduce(jnp.add, counts, jnp.float32(0.0))
 
 
 def _update_each_seed(
-    state: ppo.PPOState,
+    source: RewardSource,
+    learner: Learner,
     scored: ScoredEpisodes,
+    demonstration: Demonstration,
     keys: Array,
     learn: Bool[Array, ""],
     config: TrainConfig,
     mesh: Mesh | None,
-) -> tuple[ppo.PPOState, dict[str, Float[Array, " S"]]]:
-    """Returns each seed's state after a PPO update, and its losses. Without `learn`, the state is the same and the
-    losses are NaN.
+) -> tuple[Learner, dict[str, Float[Array, " S"]]]:
+    """Returns each seed's policy and source of rewards after their updates, and the updates' losses.
 
-    With a mesh, every device of a seed computes the seed's whole update: the networks are small, and gathering the
-    rollout once takes less time than summing gradients after every minibatch.
+    Without `learn`, both are the same and the losses are NaN. With a mesh, every device of a seed computes the seed's
+    whole update: the networks are small, and gathering the rollout once takes less time than summing gradients after
+    every minibatch.
     """
 
-    def update(state: ppo.PPOState, scored: ScoredEpisodes, key: Array):
-        reward = episode_reward(scored.video_reward, config.video.episode_length)
-        return ppo.update(state, ppo.make_batch(scored.episodes.rollout, reward, config.ppo), key, config.ppo)
+    def update(learner: Learner, scored: ScoredEpisodes, keys: Array, demonstration: Demonstration):
+        policy, reward_state = learner
+        batch = ppo.make_batch(scored.episodes.rollout, scored.reward, config.ppo)
+        policy, losses = ppo.update(policy, batch, keys[0], config.ppo)
+        reward_state, more = source.update(reward_state, scored.episodes, policy.params, demonstration, keys[1])
+        return (policy, reward_state), losses | more
 
-    def update_all(state: ppo.PPOState, scored: ScoredEpisodes, keys: Array, learn: Bool[Array, ""]):
+    def update_all(
+        learner: Learner, scored: ScoredEpisodes, keys: Array, demonstration: Demonstration, learn: Bool[Array, ""]
+    ):
         def update_seeds():
-            return jax.vmap(update)(state, scored, keys)
+            return jax.vmap(update, in_axes=(0, 0, 0, None))(learner, scored, keys, demonstration)
 
         def skip_update():
-            return state, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(update_seeds)[1])
+            return learner, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(update_seeds)[1])
 
         return jax.lax.cond(learn, update_seeds, skip_update)
 
     if mesh is not None:
         by_seed = P("seed")
         update_all = jax.shard_map(
-            update_all, mesh=mesh, in_specs=(by_seed, by_seed, by_seed, P()), out_specs=by_seed, check_vma=False
+            update_all, mesh=mesh, in_specs=(by_seed, by_seed, by_seed, P(), P()), out_specs=by_seed, check_vma=False
         )
-    without_poses = scored.replace(episodes=scored.episodes.replace(poses=None))
-    return update_all(state, without_poses, keys, learn)
+    return update_all(learner, _without_poses(scored), keys, demonstration, learn)
 
 
-def score_episodes(
-    params: networks.Params,
-    inputs: Inputs,
-    mode: Mode,
-    key: Array,
-    env_ids: Int[Array, " N"],
-    *,
-    env: MjxEnv,
-    network: Network,
-    config: TrainConfig,
-    micro_batch: int,
-) -> ScoredEpisodes:
-    """Runs each seed's policy for one episode in each of the environments `env_ids`, and scores the episodes' videos.
-
-    The arrays of `params`, and `key`, have a leading axis S. The environments of all seeds are stepped, drawn and
-    embedded as one batch. The randomness of an environment comes only from its seed's key and its own id, so splitting
-    the batch over devices does not change an episode.
-    """
-    n_seeds = key.shape[0]
-    keys = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(None, 0)), in_axes=(0, None))(key, env_ids)
-    episodes = run_episodes(
-        env, inputs.env_params, actor(params, mode), keys.reshape(-1), jnp.tile(env_ids, n_seeds), frozen=mode.frozen,
-        take_poses=lambda poses: take_poses(inputs.scene, poses), env_config=config.env, video=config.video,
-    )  # fmt: skip
-    embedding = embed_episodes(inputs.scene, network, inputs.encoder, episodes.poses, config.video, micro_batch)
-    scored = ScoredEpisodes.of_leaves(episodes=episodes, video_reward=video_similarity(embedding, inputs.target))
-    return jax.tree.map(lambda x, spec: _split_seeds(x, spec, n_seeds), scored, _scored_specs())
+def _reward_each_seed(
+    source: RewardSource, state: RewardState, seen: SeenEpisodes, demonstration: Demonstration, mesh: Mesh | None
+) -> tuple[RewardState, Float[Array, "S T N"]]:
+    """Returns each seed's source of rewards after it has rewarded the seed's episodes, and the rewards."""
+    reward_all = jax.vmap(source.reward, in_axes=(0, 0, None))
+    if mesh is not None:
+        by_seed = P("seed")
+        reward_all = jax.shard_map(
+            reward_all, mesh=mesh, in_specs=(by_seed, by_seed, P()), out_specs=by_seed, check_vma=False
+        )
+    return reward_all(state, _without_poses(seen), demonstration)
 
 
-def _split_seeds(x: Array, spec: P, n_seeds: int) -> Array:
-    """Splits the axis of all seeds' environments into seeds and environments, and moves the seed axis to the front."""
-    axis = _env_axis(spec)
-    shape = (*x.shape[:axis], n_seeds, x.shape[axis] // n_seeds, *x.shape[axis + 1 :])
-    return jnp.moveaxis(x.reshape(shape), axis, 0)
+def _without_poses(of_episodes: Any) -> Any:
+    """Returns seen or scored episodes without their poses, which would be gathered from all devices in vain."""
+    return of_episodes.replace(episodes=of_episodes.episodes.replace(poses=None))
 
 
-def _scored_specs() -> ScoredEpisodes:
-    """Returns how each array lies on a mesh: seeds first, then time steps where there are any, then environments."""
-    env_major, time_major = P("seed", "env"), P("seed", None, "env")
-    rollout = Rollout.of_leaves(
-        obs=time_major,
-        action=time_major,
-        log_prob=time_major,
-        value=time_major,
-        terminated=time_major,
-        final_value=env_major,
-    )
-    episodes = Episodes.of_leaves(
-        rollout=rollout,
-        poses=GeomPoses.of_leaves(pos=env_major, mat=env_major),
-        true_return=env_major,
-        success=env_major,
-        first_success=env_major,
-        diverged=env_major,
-    )
-    return ScoredEpisodes.of_leaves(episodes=episodes, video_reward=env_major)
-
-
-def _env_axis(spec: P) -> int:
-    """Returns the index of the environment axis in the array of one seed."""
-    return tuple(spec).index("env") - 1
-
-
-def actor(params: networks.Params, mode: Mode) -> Act:
-    """Returns a function that acts with each seed's policy in that seed's environments, by its mean or by sampling."""
-
-    def act_with_seed(params: networks.Params, keys: Array, obs: Array):
-        mean, log_std, value = ppo.policy_value(params, obs)
-        sampled = jax.vmap(ppo.sample_action, in_axes=(0, 0, None))(keys, mean, log_std)
-        action = jnp.where(mode.deterministic, mean, sampled)
-        return action, ppo.log_prob(action, mean, log_std), value
-
-    def act(keys: Array, obs: Array):
-        n_seeds = params["log_std"].shape[0]
-        by_seed = jax.tree.map(lambda x: x.reshape(n_seeds, -1, *x.shape[1:]), (keys, obs))
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.vmap(act_with_seed)(params, *by_seed))
-
-    return act
-
-
-def _episode_metrics(scored: ScoredEpisodes) -> dict[str, Float[Array, ""]]:
-    """Metrics of one seed's episodes."""
-    episodes, similarity = scored.episodes, scored.video_reward
+def _episode_metrics(scored: ScoredEpisodes, name: str) -> dict[str, Float[Array, ""]]:
+    """Metrics of one seed's episodes; `name` is that of the reward, of which each episode has a sum."""
+    episodes, total = scored.episodes, scored.reward.sum(0)
     return {
-        "video_reward": similarity.mean(),
-        "video_reward_std": similarity.std(),
-        "video_reward_max": similarity.max(),
+        f"{name}_reward": total.mean(),
+        f"{name}_reward_std": total.std(),
+        f"{name}_reward_max": total.max(),
         "true_return": episodes.true_return.mean(),
         "success_rate": episodes.success.mean(dtype=jnp.float32),
-        "nonfinite_reward": jnp.sum(~jnp.isfinite(similarity), dtype=jnp.float32),
-        "nonfinite_episodes": jnp.sum(~_finite_episodes(episodes), dtype=jnp.float32),
+        "nonfinite_reward": jnp.sum(~jnp.isfinite(scored.reward), dtype=jnp.float32),
+        "nonfinite_episodes": jnp.sum(~finite_episodes(episodes), dtype=jnp.float32),
         "diverged_physics": episodes.diverged.sum(dtype=jnp.float32),
     }
-
-
-def _finite_episodes(episodes: Episodes) -> Bool[Array, " N"]:
-    """Returns which of one seed's episodes have only finite observations, actions, values, poses and true returns."""
-
-    def finite(x: Array, spec: P) -> Bool[Array, " N"]:
-        axis = _env_axis(spec)
-        return jnp.isfinite(jnp.moveaxis(x, axis, 0).reshape(x.shape[axis], -1)).all(axis=1)
-
-    finite_by_array = jax.tree.map(finite, episodes, _scored_specs().episodes)
-    return functools.reduce(jnp.logical_and, jax.tree.leaves(finite_by_array))
 
 
 def state_shapes(config: TrainConfig, env: MjxEnv) -> TrainState:

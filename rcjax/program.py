@@ -3,17 +3,18 @@
 import functools
 import os
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from rcjax.config import TrainConfig
 from rcjax.devices import Layout, choose_devices, make_layout
 from rcjax.encoders import Encoder, Network
 from rcjax.envs import warp_physics
 from rcjax.envs.mjx_env import MjxEnv
-from rcjax.loop import Inputs, ScoredEpisodes, TrainState, eval_mode, initial_state, iterate, train_mode
+from rcjax.episodes import Inputs, eval_mode, train_mode
+from rcjax.loop import ScoredEpisodes, TrainState, initial_state, iterate
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.types import GeomPoses
 from rcjax.world import World
@@ -35,15 +36,21 @@ class Program:
     """
 
     def __init__(
-        self, config: TrainConfig, world: World, encoder: Encoder, target: np.ndarray, devices: int | None = None
+        self,
+        config: TrainConfig,
+        world: World,
+        encoder: Encoder | None,
+        demonstration: Any,
+        devices: int | None = None,
     ):
         """Places the inputs on the devices and traces the iteration.
 
         Args:
             config: The run's configuration.
             world: The environment, its banks of starts, and its scene.
-            encoder: The encoder.
-            target: The embedding of the demonstration, [D].
+            encoder: The encoder, or None for rewards that look at no videos.
+            demonstration: What the reward compares episodes with: the targets' embeddings [K D], the expert's
+                transitions [M], or None.
             devices: How many devices to use; None uses as many as can share the work evenly.
 
         Raises:
@@ -53,22 +60,23 @@ class Program:
         self.config = config
         self.world = world
         self.layout, self.micro_batch = require_machine(config, devices)
-        if target.shape != (encoder.network.embedding_size,):
+        if encoder is not None and demonstration.shape[-1] != encoder.network.embedding_size:
             raise ValueError(
-                f"the demonstration's embedding has shape {target.shape}, but the encoder's embeddings have "
+                f"the demonstration's embedding has shape {demonstration.shape}, but the encoder's embeddings have "
                 f"{encoder.network.embedding_size} numbers; the run's encoder was exchanged: train a new run."
             )
         self.inputs = self.layout.replicate(
             Inputs(
                 env_params=world.train_params,
                 scene=world.scene,
-                encoder={"video": encoder.params["video"]},
-                target=jnp.asarray(target),
+                encoder=None if encoder is None else {"video": encoder.params["video"]},
+                demonstration=jax.tree.map(jnp.asarray, demonstration),
             )
         )
         self.modes = self.layout.replicate((train_mode(config), eval_mode()))
         self._eval_params = self.layout.replicate(world.eval_params)
-        iteration = jitted_iteration(world.env, encoder.network, config, self.micro_batch, self.layout)
+        network = None if encoder is None else encoder.network
+        iteration = jitted_iteration(world.env, network, config, self.micro_batch, self.layout)
         self.lowered = iteration.lower(self.initial_state(), self.inputs, self.modes[0])
 
     def initial_state(self) -> TrainState:
@@ -98,13 +106,13 @@ class Program:
         state, metrics, scored = self.compiled(state, inputs, self.modes[1])
         rows = as_rows(metrics)
         refuse_nonfinite(rows, f"evaluation after iteration {int(state.iteration)}")
-        names = ("video_reward", "true_return", "success_rate")
+        names = (self.config.reward_metric, "true_return", "success_rate")
         return state, [{f"eval_{name}": row[name] for name in names} for row in rows], scored
 
     def first_episode(self, scored: ScoredEpisodes) -> tuple[GeomPoses, float]:
-        """Returns the kept poses [F G ...] and the video reward of the first seed's first episode, in every process."""
+        """Returns the kept poses [F G ...] and the reward of the first seed's first episode, in every process."""
         pick = jax.jit(
-            lambda scored: jax.tree.map(lambda x: x[0, 0], (scored.episodes.poses, scored.video_reward)),
+            lambda scored: jax.tree.map(lambda x: x[0, 0], (scored.episodes.poses, scored.total_reward)),
             out_shardings=self.layout.replicated,
         )
         poses, reward = jax.device_get(pick(scored))
@@ -113,7 +121,7 @@ class Program:
 
 @functools.lru_cache(maxsize=4)
 def jitted_iteration(
-    env: MjxEnv, network: Network, config: TrainConfig, micro_batch: int, layout: Layout
+    env: MjxEnv, network: Network | None, config: TrainConfig, micro_batch: int, layout: Layout
 ) -> jax.stages.Wrapped:
     """Returns the jitted `loop.iterate` of a run.
 
@@ -126,8 +134,9 @@ def jitted_iteration(
 
 
 def state_shardings(layout: Layout) -> TrainState:
-    """Returns a `TrainState` of shardings, which put each seed's policy on the seed's devices."""
-    return TrainState.of_leaves(ppo=layout.by_seed, key=layout.by_seed, iteration=layout.replicated)
+    """Returns a `TrainState` of shardings, which put what each seed learns on the seed's devices."""
+    by_seed = layout.by_seed
+    return TrainState.of_leaves(ppo=by_seed, reward=by_seed, key=by_seed, iteration=layout.replicated)
 
 
 def refuse_nonfinite(rows: Rows, where: str) -> None:
@@ -137,7 +146,7 @@ def refuse_nonfinite(rows: Rows, where: str) -> None:
         sum(row[f"nonfinite_{what}"] for row in rows) for what in ("reward", "episodes", "update")
     )
     if rewards:
-        raise NotFinite(f"{where}: {rewards:.0f} video rewards are not finite")
+        raise NotFinite(f"{where}: {rewards:.0f} rewards are not finite")
     if episodes:
         raise NotFinite(f"{where}: {episodes:.0f} episodes have observations, actions or values that are not finite")
     if updates:

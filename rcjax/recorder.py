@@ -32,7 +32,8 @@ class Recorder:
         if self.metrics is not None:
             self.metrics.write(rows)
             diverged = {"diverged_physics": sum(row["diverged_physics"] for row in rows)}
-            show_progress(self.bar, interquartile_mean_row(rows) | diverged, config.steps_per_iteration * config.seeds)
+            steps = config.steps_per_iteration * config.seeds
+            show_progress(self.bar, interquartile_mean_row(rows) | diverged, steps, config.reward)
 
     def __enter__(self):
         return self
@@ -43,17 +44,21 @@ class Recorder:
             self.metrics.close()
 
 
-def show_progress(bar: tqdm, row: Row, steps: int) -> None:
-    """Moves the bar by `steps`, shows the row's metrics beside it, and prints a line where there was an evaluation."""
-    shown = {"reward": "video_reward", "return": "true_return", "success": "success_rate"}
+def show_progress(bar: tqdm, row: Row, steps: int, reward: str) -> None:
+    """Moves the bar by `steps`, shows the row's metrics beside it, and prints a line where there was an evaluation.
+
+    `reward` is the name of the reward that is learned from.
+    """
+    metric = f"{reward}_reward"
+    shown = {"reward": metric, "return": "true_return", "success": "success_rate"}
     if row["diverged_physics"]:
         shown["diverged steps"] = "diverged_physics"
     bar.set_postfix({label: f"{row[name]:.3g}" for label, name in shown.items()}, refresh=False)
     bar.update(steps)
     if "eval_success_rate" in row:
         bar.write(
-            f"{row['env_steps']:>10,.0f} steps   video reward {row['video_reward']:8.4g}   "
+            f"{row['env_steps']:>10,.0f} steps   {reward} reward {row[metric]:8.4g}   "
             f"true return {row['true_return']:7.1f}   success {row['success_rate']:4.0%}   |   policy's mean: "
-            f"video reward {row['eval_video_reward']:8.4g}   true return {row['eval_true_return']:7.1f}   "
+            f"{reward} reward {row[f'eval_{metric}']:8.4g}   true return {row['eval_true_return']:7.1f}   "
             f"success {row['eval_success_rate']:4.0%}"
         )

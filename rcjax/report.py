@@ -15,26 +15,36 @@ def describe_work(program: Program) -> str:
     seeds = f"{config.seeds} seeds x " if config.seeds > 1 else ""
     devices = "device" if layout.n_devices == 1 else "devices"
     size = config.video.size
-    return (
-        f"{seeds}{config.n_envs} environments, {size}x{size} frames, {program.micro_batch} episodes at a time, "
-        f"on {layout.n_devices} {layout.mesh.devices.flat[0].device_kind} {devices}"
-    )
+    drawn = f", {size}x{size} frames, {program.micro_batch} episodes at a time" if config.reward == "video" else ""
+    kind = layout.mesh.devices.flat[0].device_kind
+    return f"{seeds}{config.n_envs} environments{drawn}, on {layout.n_devices} {kind} {devices}"
 
 
 def describe_result(run: RunFolder, rows: Rows) -> str:
     """Returns the final evaluation's numbers, of which each seed has one row, and what the run's folder holds."""
     row, seeds = interquartile_mean_row(rows), run.config.seeds
+    reward = row[f"eval_{run.config.reward_metric}"]
     whose = "" if seeds == 1 else f" of each of {seeds} seeds (interquartile means)"
     return (
-        f"Success rate {row['eval_success_rate']:.0%}, true return {row['eval_true_return']:.1f}, video reward "
-        f"{row['eval_video_reward']:.4g} over {run.config.n_envs} episodes of the policy's mean{whose}.\n"
+        f"Success rate {row['eval_success_rate']:.0%}, true return {row['eval_true_return']:.1f}, "
+        f"{run.config.reward} reward {reward:.4g} over {run.config.n_envs} episodes of the policy's mean{whose}.\n"
         f"Written to {run.path}: metrics.jsonl, curve.png, policy.mp4, checkpoints."
     )
 
 
 def plot_title(config: TrainConfig) -> str:
-    """Returns the task, its demonstration, the encoder and the seeds, in one line."""
+    """Returns the task, what is learned from, and the seeds, in one line."""
+    return f"{config.env.task} from {_describe_source(config)}, {config.seeds_text}"
+
+
+def _describe_source(config: TrainConfig) -> str:
+    """Returns the demonstration and the encoder, or the reward that needs none."""
+    if config.reward == "dense":
+        return "its dense reward"
+    if config.uses_expert_episodes:
+        episodes = "episode" if config.expert_episodes == 1 else "episodes"
+        return f"{config.expert_episodes} {episodes} of the expert by {config.reward.upper()}"
     demonstration = config.spec.text or f"video {Path(config.spec.video or '').name}"
     name = config.encoder or RANDOM  # configs of earlier versions say None for a random encoder
     encoder = f"encoder {name}" if name in NAMED else "converted weights"
-    return f"{config.env.task} from “{demonstration}”, {encoder}, {config.seeds_text}"
+    return f"“{demonstration}”, {encoder}"

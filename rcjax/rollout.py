@@ -19,16 +19,22 @@ Act = Callable[[Array, Float[Array, "N O"]], tuple[Array, Array, Array]]
 class Episodes(PyTree):
     """A batch of whole episodes: what PPO learns from, what the video is drawn from, and how well the task was done.
 
-    `poses` are those of the kept frames, see `VideoConfig.kept_steps`. `true_return` is the sum of the task's
-    dense reward, from which the policy never learns. `success` is whether the task's criterion was met at any step.
+    `poses` are those of the kept frames, see `VideoConfig.kept_steps`. `true_reward` is the task's dense reward, from
+    which policies learn only if they are asked to. `success` is whether the task's criterion was met at any step.
     """
 
     rollout: Rollout
+    final_obs: Float[Array, "N O"]  # what the policy observes after the last step
     poses: GeomPoses  # N F G
-    true_return: Float[Array, " N"]
+    true_reward: Float[Array, "T N"]
     success: Bool[Array, " N"]
     first_success: Int[Array, " N"]  # control step, from 1; 0 for an episode without success
     diverged: Int[Array, " N"]  # control steps whose physics diverged and was discarded
+
+    @property
+    def true_return(self) -> Float[Array, "*S N"]:
+        """The sum of each episode's dense rewards."""
+        return self.true_reward.sum(-2)
 
 
 def policy_obs(obs: Float[Array, "*N O"], time: Array, env: EnvConfig, video: VideoConfig) -> Float[Array, "*N _"]:
@@ -97,15 +103,17 @@ def run_episodes(
     (obs, _), (steps, poses) = jax.lax.scan(frame, (obs, state), starts)
     steps = jax.tree.map(lambda x: x.reshape(video.episode_length, *x.shape[2:]), steps)
     end = jnp.asarray(video.episode_length)
-    _, _, final_value = act(keys_at(end), policy_obs(obs, end, env_config, video))
+    final_obs = policy_obs(obs, end, env_config, video)
+    _, _, final_value = act(keys_at(end), final_obs)
     rollout = Rollout(
         **{name: steps[name] for name in ("obs", "action", "log_prob", "value", "terminated")},
         final_value=final_value,
     )
     return Episodes(
         rollout=rollout,
+        final_obs=final_obs,
         poses=jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), poses),
-        true_return=steps["reward"].sum(0),
+        true_reward=steps["reward"],
         success=steps["success"].any(0),
         first_success=jnp.where(steps["success"].any(0), jnp.argmax(steps["success"], axis=0) + 1, 0),
         diverged=steps["diverged"].sum(0),

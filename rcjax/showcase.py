@@ -32,7 +32,7 @@ def given_demonstration(spec: TaskSpec, video: VideoConfig) -> np.ndarray | None
 
 def expert_video(run: RunFolder, world: World) -> None:
     """Writes demonstration.mp4 if the demonstration is the expert's and the file does not exist yet."""
-    if run.config.spec.video == EXPERT and not run.demonstration_path.exists():
+    if run.config.reward == "video" and run.config.spec.video == EXPERT and not run.demonstration_path.exists():
         video = watchable(run.config.video)
         frames = expert_clip(world.env, world.train_params, task_scene(world.env, video), video)
         write_video(run.demonstration_path, frames, fps=video.frames_per_second)
@@ -63,11 +63,11 @@ def record_policy(run: RunFolder, path: Path) -> None:
     write_video(path, frames, fps=run.config.video.frames_per_second)
 
 
-def policy_video(run: RunFolder, world: World, poses: GeomPoses, video_reward: float) -> None:
+def policy_video(run: RunFolder, world: World, poses: GeomPoses, reward: float) -> None:
     """Writes policy.mp4: the episode with these kept poses, beside the demonstration if that is a video."""
     video = run.config.video
     frames = draw_watchable(world, video, poses)
-    label = f"policy: video reward {video_reward:.3g}"
+    label = f"policy: {run.config.reward} reward {reward:.3g}"
     if run.demonstration_path.exists():
         frames = side_by_side(read_video(run.demonstration_path), frames, labels=("demonstration", label))
     write_video(run.path / "policy.mp4", frames, fps=video.frames_per_second)

@@ -16,7 +16,7 @@ from rcjax.config import TaskSpec, VideoConfig
 from rcjax.embedding import embed_frames
 from rcjax.encoders import RANDOM, SMALL, Encoder, Network, load_encoder
 from rcjax.prefixes import Video, open_video, prefix_clips, whole_clip
-from rcjax.reward import video_similarity
+from rcjax.rewards.video import video_similarity
 from rcjax.taskspec import describe_unknown_words, embed_sentence, require_finite, require_reader
 from rcjax.video_io import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, Frames
 

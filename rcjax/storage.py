@@ -1,9 +1,10 @@
 """The run folder: the only place that training writes to.
 
     runs/<name>/config.json       the TrainConfig
-                target.npy        the embedding of the demonstration [D]
-                encoder/          the encoder's weights, unless they are in a folder of the user's
+                target.npy        the embedding of the demonstration [K D], if the reward looks at videos
+                encoder/          the encoder's weights then, unless they are in a folder of the user's
                 encoder.json      digests of the files in encoder/
+                expert.npz        the expert's transitions, if the reward learns from them
                 demonstration.mp4
                 metrics.jsonl     one JSON object for every iteration and seed
                 events.*          the same for TensorBoard, as the interquartile mean of the seeds
@@ -37,12 +38,14 @@ from rcjax.files import (
     translate_tensorstore_errors,
     write_atomically,
 )
+from rcjax.rewards.source import Demonstration
+from rcjax.rewards.transitions import Transitions
 from rcjax.statistics import interquartile_mean_row
 from rcjax.video_io import write_video
 
 # Every row of metrics.jsonl has these integers, and these values, which are numbers or null.
 ROW_COUNTS = ("iteration", "env_steps", "seed")
-ROW_VALUES = ("video_reward", "true_return", "success_rate")
+ROW_VALUES = ("true_return", "success_rate")
 RUN_DISK_BYTES = 64 << 20  # free bytes that a run needs: a random encoder of 33 MB, checkpoints and videos
 
 
@@ -57,18 +60,20 @@ class RunFolder:
     def create(
         path: Path,
         config: TrainConfig,
-        target: np.ndarray,
-        encoder: Encoder,
-        demonstration: np.ndarray | None,
+        demonstration: Demonstration,
+        encoder: Encoder | None,
+        shown: np.ndarray | None,
     ) -> "RunFolder":
         """Makes the folder of a new run.
 
         Args:
             path: The folder to make.
             config: The run's configuration.
-            target: The embedding of the demonstration, [D].
-            encoder: The encoder; it is saved unless `config.encoder` is the path of a folder.
-            demonstration: The frames of demonstration.mp4, a video to watch; None makes no file.
+            demonstration: What the reward compares episodes with: the targets' embeddings [K D], the expert's
+                transitions [M], or None.
+            encoder: The encoder, or None if the reward looks at no videos. It is saved unless `config.encoder` is the
+                path of a folder.
+            shown: The frames of demonstration.mp4, a video to watch; None makes no file.
 
         Raises:
             ValueError: `path` exists already.
@@ -78,13 +83,16 @@ class RunFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:
-            if _is_kept_in_run(config):
+            if encoder is not None and _is_kept_in_run(config):
                 with translate_tensorstore_errors(path):
                     save_encoder(building / "encoder", encoder)
                 (building / "encoder.json").write_text(json.dumps(digests(building / "encoder"), indent=1) + "\n")
-            np.save(building / "target.npy", target)
-            if demonstration is not None:
-                write_video(building / "demonstration.mp4", demonstration, fps=config.video.frames_per_second)
+            if config.reward == "video":
+                np.save(building / "target.npy", demonstration)
+            elif config.uses_expert_episodes:
+                np.savez(building / "expert.npz", **demonstration.__dict__)
+            if shown is not None:
+                write_video(building / "demonstration.mp4", shown, fps=config.video.frames_per_second)
             (building / "config.json").write_text(to_json(config))
             building.chmod(0o755)
             building.rename(path)
@@ -108,26 +116,49 @@ class RunFolder:
     def demonstration_path(self) -> Path:
         return self.path / "demonstration.mp4"
 
-    def target(self) -> np.ndarray:
-        """Returns the embedding of the demonstration [D]. Raises ValueError if the file is damaged."""
+    def demonstration(self) -> Demonstration:
+        """Returns what the reward compares episodes with, as `create` takes it.
+
+        Raises ValueError if the file is damaged.
+        """
+        if self.config.reward == "video":
+            return self._targets()
+        return self._expert() if self.config.uses_expert_episodes else None
+
+    def _targets(self) -> np.ndarray:
         path = self.path / "target.npy"
         try:
             target = np.load(path, allow_pickle=False)
         except Exception as error:  # NumPy raises many types
             raise ValueError(f"{path} cannot be read ({error}); train a new run.") from error
-        if not isinstance(target, np.ndarray) or target.ndim != 1 or target.dtype != np.float32:
+        if not isinstance(target, np.ndarray) or target.ndim not in (1, 2) or target.dtype != np.float32:
             found = f"{target.dtype}{list(target.shape)}" if isinstance(target, np.ndarray) else type(target).__name__
-            raise ValueError(f"{path} is {found}, expected a float32 vector; train a new run.")
+            raise ValueError(f"{path} is {found}, expected float32 vectors; train a new run.")
         if not np.isfinite(target).all():
             raise ValueError(f"{path} has numbers that are not finite; train a new run.")
-        return target
+        return np.atleast_2d(target)  # runs of earlier versions have one vector
+
+    def _expert(self) -> Transitions:
+        path = self.path / "expert.npz"
+        n_expert = self.config.expert_episodes * self.config.video.episode_length
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                transitions = Transitions.of_leaves(**stored)
+        except Exception as error:  # NumPy and zipfile raise many types
+            raise ValueError(f"{path} cannot be read ({error}); train a new run.") from error
+        arrays = list(transitions.__dict__.values())
+        if any(x.dtype != np.float32 or x.shape[:1] != (n_expert,) or not np.isfinite(x).all() for x in arrays):
+            raise ValueError(f"{path} does not have {n_expert} finite transitions in float32; train a new run.")
+        return transitions
 
     def encoder_path(self) -> Path:
         """Returns the folder of the encoder's weights, which is in the run's folder if the config names no path."""
         return self.path / "encoder" if _is_kept_in_run(self.config) else Path(str(self.config.encoder))
 
-    def encoder(self) -> Encoder:
-        """Loads the encoder. Raises ValueError if it is damaged or missing."""
+    def encoder(self) -> Encoder | None:
+        """Loads the encoder; None if the reward looks at no videos. Raises ValueError if it is damaged or missing."""
+        if self.config.reward != "video":
+            return None
         path = self.encoder_path()
         if not _is_kept_in_run(self.config):
             return load_encoder(path)

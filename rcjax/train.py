@@ -26,6 +26,7 @@ from rcjax.demonstration import expert_clip, given_clip
 from rcjax.devices import is_first_process, run_on_first_process, wait_for_all_processes
 from rcjax.encoders import BUNDLED, RANDOM, Encoder, load_encoder
 from rcjax.encoders.s3d import S3D
+from rcjax.expert_episodes import expert_transitions
 from rcjax.figures import learning_curve
 from rcjax.files import describe_os_error, require_writable_folder
 from rcjax.lock import hold_lock
@@ -76,7 +77,7 @@ def start(config: TrainConfig, path: Path, log: Log = print, devices: int | None
     if is_first_process():
         require_disk_space(path)
     wait_for_all_processes("the run's folder may be made")
-    prepared: list[tuple[RunFolder, World, Encoder]] = []
+    prepared: list[tuple[RunFolder, World, Encoder | None]] = []
 
     def make() -> int:
         with hold_lock(path.with_name(f".{path.name}.lock"), f"{path} is being made", log):
@@ -92,11 +93,23 @@ def start(config: TrainConfig, path: Path, log: Log = print, devices: int | None
         return train(run, world, encoder, log, devices, iteration)
 
 
-def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World, Encoder]:
-    """Makes the run's folder with its encoder, demonstration and target.
+def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World, Encoder | None]:
+    """Makes the run's folder with its demonstration, and the encoder if the reward looks at videos.
 
     Raises ValueError for bad input, before the run's folder is made.
     """
+    if config.reward == "video":
+        return prepare_video_reward(config, path, log)
+    world = build_world(config)
+    demonstration = None
+    if config.uses_expert_episodes:
+        log(f"Recording {config.expert_episodes} episode(s) of {config.env.task}'s expert policy to learn from ...")
+        demonstration = expert_transitions(world, config)
+    return RunFolder.create(path, config, demonstration, encoder=None, shown=None), world, None
+
+
+def prepare_video_reward(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World, Encoder]:
+    """Does what `prepare` does for a reward that looks at videos."""
     encoder = named_encoder(config)
     network = S3D() if encoder is None else encoder.network
     network.check_clips(config.video.n_frames, config.video.size, config.video.pixel_scale)
@@ -116,7 +129,7 @@ def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World
         encoder = calibrated_encoder(config, world)
     target = embed_spec(config.spec, clip, encoder, config.video)
     shown = given_demonstration(config.spec, config.video)
-    return RunFolder.create(path, config, np.asarray(target), encoder, shown), world, encoder
+    return RunFolder.create(path, config, np.asarray(target)[None], encoder, shown), world, encoder
 
 
 def named_encoder(config: TrainConfig) -> Encoder | None:
@@ -162,7 +175,7 @@ def claimed(run: RunFolder, log: Log) -> Iterator[int]:
 
         def claim() -> int:
             stack.enter_context(hold_lock(run.path / ".lock", f"{run.path} is being trained", log))
-            _ = run.target(), read_metrics(run)  # damaged ones are refused before any work
+            _ = run.demonstration(), read_metrics(run)  # damaged ones are refused before any work
             newest = load_newest_intact(run, log)
             iteration = 0 if newest is None else newest[0]
             set_aside(run, iteration)
@@ -195,7 +208,12 @@ def stops_where_unwritable(
 
 @stops_where_unwritable
 def train(
-    run: RunFolder, world: World, encoder: Encoder, log: Log = print, devices: int | None = None, iteration: int = 0
+    run: RunFolder,
+    world: World,
+    encoder: Encoder | None,
+    log: Log = print,
+    devices: int | None = None,
+    iteration: int = 0,
 ) -> RunFolder:
     """Trains from the checkpoint of `iteration` (0: from the beginning) to the last iteration, and evaluates.
 
@@ -207,7 +225,7 @@ def train(
     if stored is not None:
         require_matching_state(run, iteration, stored, state_shapes(config, world.env))
     with in_background(draw_demonstration, run, world, log) if is_first_process() else nullcontext():
-        program = Program(config, world, encoder, run.target(), devices)
+        program = Program(config, world, encoder, run.demonstration(), devices)
         # The processes communicate from here on, with short timeouts.
         wait_for_all_processes("all processes have opened the run")
         with Checkpoints(run) as checkpoints:
@@ -221,7 +239,7 @@ def train(
                 finally:
                     rows = read_metrics(run) if is_first_process() else []
                     if rows:  # there are none if the first iteration failed
-                        learning_curve(rows, run.path / "curve.png", plot_title(config))
+                        learning_curve(rows, run.path / "curve.png", plot_title(config), config.reward)
     wait_for_all_processes("the demonstration is drawn")
     finish(run, program, evaluation or evaluate(program, state)[1:], log)
     return run
@@ -320,9 +338,9 @@ def evaluate(program: Program, state: TrainState) -> tuple[TrainState, Rows, Sco
 def finish(run: RunFolder, program: Program, evaluation: Evaluation, log: Log) -> None:
     """Writes the policy's video, beside the demonstration if that is a video, and reports the final evaluation."""
     rows, scored = evaluation
-    poses, video_reward = program.first_episode(scored)
+    poses, reward = program.first_episode(scored)
     if is_first_process():
-        policy_video(run, program.world, poses, video_reward)
+        policy_video(run, program.world, poses, reward)
     log(describe_result(run, rows))
 
 

@@ -154,7 +154,7 @@ def make_program(config, world, encoder):
     from rcjax.video_io import read_clip
 
     clip = read_clip(config.spec.video, config.video.n_frames, config.video.size)
-    return Program(config, world, encoder, np.asarray(embed_spec(config.spec, clip, encoder, config.video)))
+    return Program(config, world, encoder, np.asarray(embed_spec(config.spec, clip, encoder, config.video))[None])
 
 
 @pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])

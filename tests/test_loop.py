@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rcjax.embedding import embed_frames
-from rcjax.loop import count_nonfinite, score_episodes, train_mode
+from rcjax.episodes import see_episodes, train_mode
+from rcjax.loop import count_nonfinite
 from rcjax.ppo import PPOState
 from rcjax.program import NotFinite, Program, as_rows, refuse_nonfinite
 from rcjax.render import render_frames
@@ -60,9 +61,9 @@ def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, ti
     assert frames.shape == (4, 8, 32, 32, 3) and frames.dtype == jnp.uint8
     embed = jax.jit(embed_frames, static_argnums=(0, 3))
     embedding = embed(tiny_encoder.network, inputs.encoder, frames, tiny_config.video)
-    expected = embedding @ inputs.target
+    expected = embedding @ inputs.demonstration[0]
     # Batches of 2 inside and of 4 here are summed in another order: float32 rounding through S3D's depth.
-    np.testing.assert_allclose(scored.video_reward[0], expected, atol=2e-3)
+    np.testing.assert_allclose(scored.total_reward[0], expected, atol=2e-3)
     assert row["video_reward"] == pytest.approx(float(expected.mean()), abs=2e-3)
 
 
@@ -78,14 +79,14 @@ def test_evaluation_is_deterministic_and_leaves_the_state(tiny_program, first):
     other_key = copied(state).replace(key=jax.random.split(jax.random.key(99), 1))
     _, rows_again, scored_again = tiny_program.evaluate(other_key)
     assert rows == rows_again  # no chance is left: not in the actions, not in the starts
-    np.testing.assert_array_equal(scored.video_reward, scored_again.video_reward)
+    np.testing.assert_array_equal(scored.reward, scored_again.reward)
 
 
 def test_a_reward_that_is_not_finite_leaves_the_state(tiny_program, first):
     """So that the last good state is there to be saved. Oracle: the same iteration with a target of numbers."""
     before = tiny_program.initial_state()
     inputs = tiny_program.inputs
-    poisoned = inputs.replace(target=inputs.target.at[0].set(jnp.nan))
+    poisoned = inputs.replace(demonstration=inputs.demonstration.at[0, 0].set(jnp.nan))
     after, metrics, _ = tiny_program.compiled(copied(before), poisoned, tiny_program.modes[0])
     chex.assert_trees_all_equal(after, before)
     row = as_rows(metrics)[0]
@@ -153,8 +154,8 @@ def test_environments_start_apart_and_frames_follow_the_stride(tiny_program, tin
 
 
 def test_a_target_of_another_encoder_is_refused(tiny_config, tiny_world, tiny_encoder):
-    with pytest.raises(ValueError, match=r"has shape \(10,\), but the encoder's embeddings have 512 numbers"):
-        Program(tiny_config, tiny_world, tiny_encoder, np.zeros(10, np.float32))
+    with pytest.raises(ValueError, match=r"has shape \(1, 10\), but the encoder's embeddings have 512 numbers"):
+        Program(tiny_config, tiny_world, tiny_encoder, np.zeros((1, 10), np.float32))
 
 
 @pytest.mark.slow
@@ -164,9 +165,9 @@ def test_an_episode_does_not_depend_on_the_batch_it_is_in(tiny_program, tiny_con
     Oracle: the iteration's own episodes of environments 2 and 3, run again without 0 and 1.
     """
     state, inputs, whole = tiny_program.initial_state(), tiny_program.inputs, first[2].episodes.rollout
-    _, key_episodes, _ = jax.random.split(state.key[0], 3)
+    _, key_episodes, *_ = jax.random.split(state.key[0], 4)
     score = functools.partial(
-        score_episodes, env=tiny_world.env, network=tiny_encoder.network, config=tiny_config, micro_batch=2
+        see_episodes, env=tiny_world.env, network=tiny_encoder.network, config=tiny_config, micro_batch=2
     )
     half = jax.jit(score)(state.ppo.params, inputs, train_mode(tiny_config), key_episodes[None], jnp.array([2, 3]))
     # float32 physics in batches of another size, 16 steps

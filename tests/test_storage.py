@@ -37,19 +37,51 @@ def test_a_damaged_config_is_named(run, damaged):
 @pytest.mark.parametrize(
     "damaged",
     [b"", b"PK\x03\x04 no zip", b"\x93NUMPY\x01\x00", b"garbage", np.zeros(512), np.float32(3),
-     np.zeros((1, 512), np.float32),     np.full(512, np.nan, np.float32), np.array([{}])],
+     np.zeros((1, 1, 512), np.float32), np.full(512, np.nan, np.float32), np.array([{}])],
 )  # fmt: skip
 def test_a_damaged_target_is_named(run, damaged):
     path = run.path / "target.npy"
     path.write_bytes(damaged) if isinstance(damaged, bytes) else np.save(path, damaged, allow_pickle=True)
-    refused(run.target, "target.npy", "train a new run")
+    refused(run.demonstration, "target.npy", "train a new run")
 
 
 @pytest.mark.parametrize("size", [10, 512])
 def test_a_target_of_any_encoder_is_read(run, size):
     target = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     np.save(run.path / "target.npy", target)
-    np.testing.assert_array_equal(run.target(), target)
+    np.testing.assert_array_equal(run.demonstration(), target[None])  # as earlier versions wrote it
+    np.save(run.path / "target.npy", np.stack([target, 2 * target]))
+    np.testing.assert_array_equal(run.demonstration(), np.stack([target, 2 * target]))
+
+
+def expert_arrays(n=128):
+    pairs = np.ones((n, 2), np.float32)
+    return {"obs": pairs, "action": pairs[:, :1], "next_obs": pairs, "done": np.zeros(n, np.float32)}
+
+
+def test_the_experts_transitions_are_read(run):
+    run = RunFolder(run.path, TrainConfig(reward="gail"))
+    np.savez(run.path / "expert.npz", **expert_arrays())
+    for name, array in expert_arrays().items():
+        np.testing.assert_array_equal(getattr(run.demonstration(), name), array)
+    assert run.encoder() is None
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"PK\x03\x04 no zip", expert_arrays(127), {"obs": np.zeros((128, 2), np.float32)},
+     expert_arrays() | {"done": np.full(128, np.nan, np.float32)}, expert_arrays() | {"done": np.zeros(128)}],
+    ids=["empty", "no zip", "too short", "an array", "not finite", "float64"],
+)  # fmt: skip
+def test_damaged_transitions_are_named(run, damaged):
+    run, path = RunFolder(run.path, TrainConfig(reward="airl")), run.path / "expert.npz"
+    path.write_bytes(damaged) if isinstance(damaged, bytes) else np.savez(path, **damaged)
+    refused(run.demonstration, "expert.npz", "train a new run")
+
+
+def test_a_run_on_the_dense_reward_has_no_demonstration(run):
+    run = RunFolder(run.path, TrainConfig(reward="dense"))
+    assert run.demonstration() is None and run.encoder() is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +94,7 @@ def test_only_an_encoder_of_a_folder_is_not_kept_in_the_run(run, encoder, path):
 
 
 def test_a_missing_target_is_named(run):
-    refused(run.target, "target.npy", "train a new run")
+    refused(run.demonstration, "target.npy", "train a new run")
 
 
 def test_a_damaged_encoder_is_named(run):

@@ -318,7 +318,7 @@ def test_a_reward_that_is_not_finite_stops_the_run_and_a_damaged_checkpoint_is_p
 
     def poisoned(self, state):
         if int(state.iteration) == 3:
-            self.inputs = self.inputs.replace(target=self.inputs.target * np.nan)
+            self.inputs = self.inputs.replace(demonstration=self.inputs.demonstration * np.nan)
         return original(self, state)
 
     with monkeypatch.context() as patch, pytest.raises(train.Stopped) as stopped:

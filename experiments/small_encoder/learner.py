@@ -11,7 +11,7 @@ from experiments.small_encoder.dataset import VIDEO, Clips, TaskWorld, with_outc
 from rcjax import ppo
 from rcjax.config import demo
 from rcjax.encoders import Encoder
-from rcjax.reward import episode_reward
+from rcjax.rewards.video import episode_reward
 from rcjax.rollout import policy_obs
 from rcjax.similarity import embed_clips
 from rcjax.taskspec import embed_sentence

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from rcjax.reward import episode_reward, video_similarity
+from rcjax.rewards.video import episode_reward, video_similarity
 
 
 def test_similarity_is_the_plain_dot_product():
