@@ -45,7 +45,7 @@ def benchmark_config(n_envs: int, micro_batch: int | None, size: int, frame_stri
         n_envs=n_envs,
         micro_batch=micro_batch,
         total_env_steps=max(config.total_env_steps, steps),
-        spec=TaskSpec(video="expert"),
+        spec=TaskSpec(video=("expert",)),
         video=dataclasses.replace(config.video, size=size, frame_stride=frame_stride, dtype=dtype),
         ppo=dataclasses.replace(config.ppo, batch_size=max(2, int(steps * share))),
     )

@@ -45,7 +45,7 @@ class Setting:
             encoder_seed=seed,
             video=VideoConfig(size=64, frame_stride=8),  # the clips that the bundled encoder takes
             eval_every=0,
-            spec=TaskSpec(text=TASKS[self.task].prompt if text else None, video=None if text else EXPERT),
+            spec=TaskSpec(text=(TASKS[self.task].prompt,)) if text else TaskSpec(video=(EXPERT,)),
             env=dataclasses.replace(base.env, task=self.task),
         )
 

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 try:
     import jax
@@ -41,6 +41,8 @@ The options of a command are listed by `rcjax COMMAND --help`."""
 class Train:
     """Learn a task from one demonstration: a sentence or a video is the only reward.
 
+    With --reward, other rewards can be learned from, for comparison.
+
     Without options, this learns drawer-close from an episode of Metaworld's expert policy, with the preset `demo`. It
     writes the folder runs/<name>/ with config.json, metrics.jsonl, TensorBoard events, checkpoints, curve.png and
     policy.mp4. Ctrl-C stops training after the current iteration, and --resume runs/<name> continues it.
@@ -48,12 +50,20 @@ class Train:
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     # Use this sentence as the demonstration, e.g. "robot closing green drawer". Without --text and --video, this is the
-    # task's own sentence, or the expert's video with --encoder random, which cannot read.
-    text: str | None = None
+    # task's own sentence, or the expert's video with --encoder random, which cannot read. May be given several times.
+    text: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     # Use this video as the demonstration: a GIF, an MP4, a folder of frames, or the word expert for an episode of
-    # Metaworld's expert policy.
-    video: str | None = None
-    # Name of the run's folder; by default <task>-<preset>-seed<seed>.
+    # Metaworld's expert policy. May be given several times.
+    video: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Subtract the similarity with this sentence, as in --video press.mp4 --minus-text "red button" --text "green
+    # drawer". May be given several times.
+    minus_text: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Subtract the similarity with this video. May be given several times.
+    minus_video: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # How the similarities with several demonstrations make one reward: their sum, their mean or their maximum.
+    combine: Literal["sum", "mean", "max"] = "sum"
+    # Name of the run's folder; by default <task>-<preset>-seed<seed>, or <task>-<preset>-<reward>-seed<seed> with
+    # another reward than that of videos.
     name: str | None = None
     # Folder in which the run's folder is made.
     runs: Path = Path("runs")
@@ -86,7 +96,8 @@ class Reward:
     """Print the similarity of a video with demonstrations: the video reward of an episode that looks like the video.
 
     A demonstration is either a sentence (--text) or a video (--demonstration); each option may be given several times.
-    For one demonstration this prints a number, and for several a table, the best first.
+    For one demonstration this prints a number, and for several a table, the best first. With --combine or --minus-text,
+    several demonstrations are one, as they are for `rcjax train`.
     """
 
     # Video to compare with the demonstrations: a GIF, an MP4 or a folder of frames.
@@ -95,6 +106,12 @@ class Reward:
     text: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     # Use this video as a demonstration: a GIF, an MP4 or a folder of frames.
     demonstration: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Subtract the similarity with this sentence. May be given several times.
+    minus_text: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Subtract the similarity with this video. May be given several times.
+    minus_demonstration: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Combine all demonstrations into one reward: by the sum, the mean or the maximum of their similarities.
+    combine: Literal["sum", "mean", "max"] | None = None
     # Encoder of videos and sentences: small (comes with rcjax), a folder that `python -m weights_convert` wrote, or the
     # folder `encoder` of a run.
     encoder: str = "small"
@@ -300,7 +317,7 @@ def check_reward(command: Reward) -> None:
             "picture, or in .gif or .mp4 for an animation."
         )
     require_replaceable("--curve", command.curve)
-    inputs = {os.path.realpath(path) for path in (command.video, *command.demonstration)}
+    inputs = {os.path.realpath(path) for path in (command.video, *command.demonstration, *command.minus_demonstration)}
     if inputs & {os.path.realpath(command.curve), os.path.realpath(command.curve.parent)}:
         raise ValueError(
             f"--curve {command.curve} would replace a video that is compared, or a frame of it; choose another place."
@@ -308,13 +325,21 @@ def check_reward(command: Reward) -> None:
 
 
 def demonstrations(command: Reward) -> list[TaskSpec]:
-    """Returns the sentences and then the videos. Raises ValueError if there are none, or if one is not valid."""
-    specs = [TaskSpec(text=text) for text in command.text] + [TaskSpec(video=path) for path in command.demonstration]
-    if not specs:
+    """Returns the sentences and then the videos, or their combination.
+
+    Raises ValueError if there are none, or if one is not valid.
+    """
+    text, video = command.text, command.demonstration
+    if not text and not video:
         raise ValueError(
             'there is nothing to compare the video with; give at least one --text "..." or --demonstration FILE.'
         )
-    if EXPERT in command.demonstration and not Path(EXPERT).exists():
+    if command.combine is not None or command.minus_text or command.minus_demonstration:
+        minus = {"minus_text": command.minus_text, "minus_video": command.minus_demonstration}
+        specs = [TaskSpec(text=text, video=video, combine=command.combine or "sum", **minus)]
+    else:
+        specs = [TaskSpec(text=(each,)) for each in text] + [TaskSpec(video=(each,)) for each in video]
+    if any(spec.shows_expert for spec in specs) and not Path(EXPERT).exists():
         raise ValueError(f"--demonstration {EXPERT} is no file; make one with `rcjax record --out {EXPERT}.mp4`.")
     return specs
 
@@ -351,12 +376,18 @@ def train_command(command: Train) -> int:
             train.resume(command.resume, devices=command.devices)
         else:
             config = training_config(command)
-            name = command.name or f"{config.env.task}-{config.preset}-{config.seeds_text.replace(' ', '')}"
+            name = command.name or default_name(config)
             train.start(config, command.runs / name, devices=command.devices)
     except train.Stopped as stopped:
         print_error(str(stopped), label="")
         return stopped.exit_code
     return 0
+
+
+def default_name(config: TrainConfig) -> str:
+    """Returns the name of a run's folder if none is given."""
+    reward = () if config.reward == "video" else (config.reward,)
+    return "-".join((config.env.task, config.preset, *reward, config.seeds_text.replace(" ", "")))
 
 
 def join_distributed(command: Train) -> None:
@@ -368,25 +399,19 @@ def join_distributed(command: Train) -> None:
 
 
 def training_config(command: Train) -> TrainConfig:
-    """Returns the config with the demonstration of --text or --video, or else the task's own one.
+    """Returns the config with the demonstrations of --text, --video and so on, or else the task's own one.
 
-    That is the task's sentence, or the expert's video where the encoder is random and so cannot read. Paths become
-    absolute, so that the run can be resumed from any folder.
+    Paths become absolute, so that the run can be resumed from any folder.
     """
     from rcjax import envs
-    from rcjax.encoders import NAMED, RANDOM
+    from rcjax.encoders import NAMED
 
     config = command.config
-    text, video = command.text, command.video
     task = envs.canonical_name(config.env.task)
-    if text is None and video is None:
-        text, video = (None, EXPERT) if config.encoder == RANDOM else (envs.TASKS[task].prompt, None)
-    if video not in (None, EXPERT):
-        video = str(Path(video).absolute())
     named = (None, *NAMED)
     return dataclasses.replace(
         config,
-        spec=TaskSpec(text=text, video=video),
+        spec=task_spec(command, envs.TASKS[task].prompt),
         env=dataclasses.replace(
             config.env,
             task=task,
@@ -394,6 +419,30 @@ def training_config(command: Train) -> TrainConfig:
         ),
         encoder=config.encoder if config.encoder in named else str(Path(str(config.encoder)).absolute()),
     )
+
+
+def task_spec(command: Train, prompt: str) -> TaskSpec:
+    """Returns the demonstrations that the options name.
+
+    Without any, this is the task's sentence `prompt`, or the expert's video where the encoder is random and so cannot
+    read. Raises ValueError for demonstrations beside a reward that needs none.
+    """
+    from rcjax.encoders import RANDOM
+
+    given = {name: getattr(command, name) for name in ("text", "video", "minus_text", "minus_video")}
+    if command.config.reward != "video":
+        refused = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
+        if refused:
+            raise ValueError(
+                f"--reward {command.config.reward} does not go with {refused}: it looks at no videos; leave one of "
+                "them out."
+            )
+        return TaskSpec(video=(EXPERT,))
+    if not any(given.values()):
+        return TaskSpec(video=(EXPERT,)) if command.config.encoder == RANDOM else TaskSpec(text=(prompt,))
+    for name in ("video", "minus_video"):
+        given[name] = tuple(path if path == EXPERT else str(Path(path).absolute()) for path in given[name])
+    return TaskSpec(**given, combine=command.combine)
 
 
 def eval_command(command: Eval) -> int:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from rcjax.checks import INT32_MAX, UINT32_MAX, raise_invalid, require_range, require_types
+from rcjax.checks import INT32_MAX, UINT32_MAX, raise_invalid, require_range, require_types, short_repr
 from rcjax.ppo.config import PPOConfig
 from rcjax.rewards.config import DiscriminatorConfig
 
@@ -140,25 +140,86 @@ class VideoConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskSpec:
-    """The demonstration: either a sentence, or a video (a file, a folder of frames, or `expert`)."""
+class Term:
+    """One sentence or video of a task's specification. A video is a file, a folder of frames, or `expert`."""
 
-    text: str | None = None
-    video: str | None = None
+    kind: Literal["text", "video"]
+    source: str
+    sign: Literal[1, -1] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """The demonstrations: sentences and videos, of which an episode should look like some and unlike others.
+
+    Usually there is one. The embeddings of several are added, and those of `minus_text` and `minus_video` subtracted
+    (equation 3 of the paper). Videos are files, folders of frames, or `expert`. A single string may be given for a
+    tuple of one.
+
+    Example:
+        TaskSpec(text="robot closing green drawer")
+        TaskSpec(video="press.mp4", minus_text="red button", text="green drawer")
+    """
+
+    text: tuple[str, ...] = ()
+    video: tuple[str, ...] = ()
+    minus_text: tuple[str, ...] = ()
+    minus_video: tuple[str, ...] = ()
+    # How the similarities with several demonstrations make one reward: their sum, as in the release, their mean, or the
+    # largest of them.
+    combine: Literal["sum", "mean", "max"] = "sum"
 
     def __post_init__(self):
+        for name in ("text", "video", "minus_text", "minus_video"):
+            value = getattr(self, name)
+            given = () if value is None else (value,) if isinstance(value, str) else value
+            object.__setattr__(self, name, given)  # earlier versions wrote a string or null
         require_types(self)
-        if (self.text is None) == (self.video is None):
+        if not self.text and not self.video:
             raise ValueError(
-                f"got text={self.text!r} and video={self.video!r}; exactly one of them is the demonstration: "
-                'give either --text "..." or --video FILE (or --video expert).'
+                f"got {self._describe()} for the demonstration; give at least one sentence or video to look like: "
+                '--text "..." or --video FILE (or --video expert).'
             )
-        if self.text is not None and not (re.search(r"\w", self.text) and len(self.text) <= MAX_TEXT_LENGTH):
-            raise_invalid(
-                "text", self.text, f"a sentence of at least one word and at most {MAX_TEXT_LENGTH} characters"
+        if self.combine != "sum" and (self.minus_text or self.minus_video):
+            raise ValueError(
+                f"combine={self.combine!r} with {self._describe()}; only a sum can subtract: leave --combine out, or "
+                "--minus-text and --minus-video."
             )
-        if self.video == "":
-            raise_invalid("video", self.video, "a GIF, a video file or a folder of pictures")
+        for term in self.terms:
+            _check_term(term)
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The sentences and then the videos, those that are subtracted after those that are added."""
+        return (
+            *(Term("text", source) for source in self.text),
+            *(Term("video", source) for source in self.video),
+            *(Term("text", source, -1) for source in self.minus_text),
+            *(Term("video", source, -1) for source in self.minus_video),
+        )
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All sentences, those that are subtracted included."""
+        return self.text + self.minus_text
+
+    @property
+    def shows_expert(self) -> bool:
+        """Whether an episode of the expert is one of the videos."""
+        return EXPERT in self.video + self.minus_video
+
+    def _describe(self) -> str:
+        given = {name: getattr(self, name) for name in ("text", "video", "minus_text", "minus_video")}
+        return ", ".join(f"{name}={short_repr(value)}" for name, value in given.items() if value) or "nothing"
+
+
+def _check_term(term: Term) -> None:
+    if term.kind == "video":
+        if not term.source:
+            raise_invalid("video", term.source, "a GIF, a video file or a folder of pictures")
+    elif not (re.search(r"\w", term.source) and len(term.source) <= MAX_TEXT_LENGTH):
+        expected = f"a sentence of at least one word and at most {MAX_TEXT_LENGTH} characters"
+        raise_invalid("text", term.source, expected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +262,7 @@ class TrainConfig:
     # Number of iterations between checkpoints.
     checkpoint_every: int = 10
 
-    spec: Annotated[TaskSpec, tyro.conf.Suppress] = dataclasses.field(default_factory=lambda: TaskSpec(video="expert"))
+    spec: Annotated[TaskSpec, tyro.conf.Suppress] = dataclasses.field(default_factory=lambda: TaskSpec(video=(EXPERT,)))
     env: EnvConfig = dataclasses.field(default_factory=EnvConfig)
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
     ppo: PPOConfig = dataclasses.field(default_factory=lambda: RELEASE_PPO)

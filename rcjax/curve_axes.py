@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from rcjax.config import TaskSpec
+from rcjax.config import TaskSpec, Term
 from rcjax.messages import one_line
 from rcjax.ranking import best_first
 from rcjax.reward_curve import RewardCurve
+from rcjax.taskspec import describe_terms
 from rcjax.video_io import Frame
 
 MAX_LABEL = 90  # characters of a demonstration in the legend
@@ -44,15 +45,16 @@ def label_demonstrations(specs: Sequence[TaskSpec]) -> list[str]:
 
     Files of the same name in different folders are named by their paths.
     """
-    names = [Path(spec.video).name for spec in specs if spec.video is not None]
-    return [_label(spec, names) for spec in specs]
+    videos = {term.source for spec in specs for term in spec.terms if term.kind == "video"}
+    names = [Path(video).name for video in videos]
+    return [describe_terms(spec.terms, lambda term: _label(term, names), spec.combine) for spec in specs]
 
 
-def _label(spec: TaskSpec, names: Sequence[str]) -> str:
-    if spec.video is None:
-        return f"“{one_line(spec.text or '', MAX_LABEL)}”"
-    name = Path(spec.video).name
-    return one_line(spec.video if names.count(name) > 1 else name, MAX_LABEL)
+def _label(term: Term, names: Sequence[str]) -> str:
+    if term.kind == "text":
+        return f"“{one_line(term.source, MAX_LABEL)}”"
+    name = Path(term.source).name
+    return one_line(term.source if names.count(name) > 1 else name, MAX_LABEL)
 
 
 def legend_height(labels: Sequence[str]) -> float:

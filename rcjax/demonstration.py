@@ -27,16 +27,15 @@ OFFICIAL_EPISODE = 500  # control steps of Metaworld's own episodes
 AFTERMATH = 10  # control steps that a demonstration continues after the expert's success
 
 
-def given_clip(spec: TaskSpec, video: VideoConfig) -> UInt8[np.ndarray, "F H W 3"] | None:
-    """Returns the clip of a demonstration that is a file, resampled to the encoder's number of frames and size.
+def given_clips(spec: TaskSpec, video: VideoConfig) -> dict[str, UInt8[np.ndarray, "F H W 3"]]:
+    """Returns the clips of demonstrations that are files, resampled to the encoder's number of frames and size.
 
-    The only frame of a clip is the last one, as of an episode (`VideoConfig.kept_steps`). Returns None for a sentence,
-    and for the expert's video, which has to be recorded (`expert_clip`). Raises ValueError for a file that is missing
-    or unreadable.
+    They are named by their paths. The only frame of a clip is the last one, as of an episode
+    (`VideoConfig.kept_steps`). The expert's video is not among them, because it has to be recorded (`expert_clip`).
+    Raises ValueError for a file that is missing or unreadable.
     """
-    if spec.video is None or spec.video == EXPERT:
-        return None
-    return whole_clip(open_video(spec.video), video)
+    paths = [path for path in spec.video + spec.minus_video if path != EXPERT]
+    return {path: whole_clip(open_video(path), video) for path in paths}
 
 
 def expert_clip(

@@ -12,6 +12,7 @@ from rcjax.config import TaskSpec, VideoConfig
 from rcjax.encoders import Encoder
 from rcjax.messages import one_line
 from rcjax.reward_curve import RewardCurve
+from rcjax.taskspec import describe_terms
 
 MAX_TEXT = 100  # characters of a sentence or a path in the table
 
@@ -25,8 +26,7 @@ def format_table(specs: Sequence[TaskSpec], similarities: Float[np.ndarray, " M"
     """Returns a table with a line for each demonstration, the best first."""
     lines = [f"{'rank':>4}  {'similarity':>10}  demonstration"]
     for rank, i in enumerate(best_first(similarities), start=1):
-        kind, what = ("text", specs[i].text) if specs[i].video is None else ("video", specs[i].video)
-        lines.append(f"{rank:>4}  {similarities[i]:>10.6g}  {kind:5}  {one_line(what or '', MAX_TEXT)}")
+        lines.append(f"{rank:>4}  {similarities[i]:>10.6g}  {_describe_in_line(specs[i])}")
     return "\n".join(lines)
 
 
@@ -59,7 +59,17 @@ def to_json(
     return json.dumps(result)
 
 
-def _describe(spec: TaskSpec) -> dict[str, str | None]:
-    if spec.text is not None:
-        return {"kind": "text", "text": spec.text}
-    return {"kind": "video", "file": spec.video}
+def _describe_in_line(spec: TaskSpec) -> str:
+    if len(spec.terms) == 1:
+        (term,) = spec.terms
+        return f"{term.kind:5}  {one_line(term.source, MAX_TEXT)}"
+    name = {"text": lambda source: f"“{source}”", "video": str}
+    return one_line(describe_terms(spec.terms, lambda term: name[term.kind](term.source), spec.combine), 3 * MAX_TEXT)
+
+
+def _describe(spec: TaskSpec) -> dict[str, Any]:
+    terms = [{"kind": term.kind, {"text": "text", "video": "file"}[term.kind]: term.source} for term in spec.terms]
+    if len(terms) == 1:
+        return terms[0]
+    signed = [described | {"sign": term.sign} for described, term in zip(terms, spec.terms, strict=True)]
+    return {"kind": "combination", "combine": spec.combine, "terms": signed}

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from rcjax.config import TrainConfig
+from rcjax.config import Term, TrainConfig
 from rcjax.encoders import NAMED, RANDOM
 from rcjax.program import Program, Rows
 from rcjax.statistics import interquartile_mean_row
 from rcjax.storage import RunFolder
+from rcjax.taskspec import describe_terms
 
 
 def describe_work(program: Program) -> str:
@@ -44,7 +45,11 @@ def _describe_source(config: TrainConfig) -> str:
     if config.uses_expert_episodes:
         episodes = "episode" if config.expert_episodes == 1 else "episodes"
         return f"{config.expert_episodes} {episodes} of the expert by {config.reward.upper()}"
-    demonstration = config.spec.text or f"video {Path(config.spec.video or '').name}"
     name = config.encoder or RANDOM  # configs of earlier versions say None for a random encoder
     encoder = f"encoder {name}" if name in NAMED else "converted weights"
-    return f"“{demonstration}”, {encoder}"
+    demonstration = describe_terms(config.spec.terms, _name_term, config.spec.combine)
+    return f"{demonstration}, {encoder}"
+
+
+def _name_term(term: Term) -> str:
+    return f"“{term.source}”" if term.kind == "text" else f"video {Path(term.source).name}"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, VideoConfig
-from rcjax.demonstration import expert_clip, given_clip
+from rcjax.demonstration import expert_clip, given_clips
 from rcjax.evaluate import evaluate_run
 from rcjax.ppo import PPOConfig
 from rcjax.render import render_frames
@@ -26,13 +26,19 @@ def watchable(video: VideoConfig) -> VideoConfig:
 
 
 def given_demonstration(spec: TaskSpec, video: VideoConfig) -> np.ndarray | None:
-    """Returns the user's video at the size of videos to watch; None for a sentence and for the expert's video."""
-    return None if spec.video == EXPERT else given_clip(spec, watchable(video))
+    """Returns the first of the user's videos to look like, at the size of videos to watch.
+
+    Returns None for sentences, and where the first video is the expert's.
+    """
+    if not spec.video or spec.video[0] == EXPERT:
+        return None
+    return given_clips(TaskSpec(video=spec.video[:1]), watchable(video))[spec.video[0]]
 
 
 def expert_video(run: RunFolder, world: World) -> None:
-    """Writes demonstration.mp4 if the demonstration is the expert's and the file does not exist yet."""
-    if run.config.reward == "video" and run.config.spec.video == EXPERT and not run.demonstration_path.exists():
+    """Writes demonstration.mp4 if the first video to look like is the expert's and the file does not exist yet."""
+    is_shown = run.config.reward == "video" and run.config.spec.video[:1] == (EXPERT,)
+    if is_shown and not run.demonstration_path.exists():
         video = watchable(run.config.video)
         frames = expert_clip(world.env, world.train_params, task_scene(world.env, video), video)
         write_video(run.demonstration_path, frames, fps=video.frames_per_second)

@@ -3,7 +3,7 @@
 import itertools
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeVar, overload
 
 import jax
@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from rcjax.checks import require_range, short_repr
-from rcjax.config import TaskSpec, VideoConfig
+from rcjax.config import TaskSpec, Term, VideoConfig
 from rcjax.embedding import embed_frames
 from rcjax.encoders import RANDOM, SMALL, Encoder, Network, load_encoder
 from rcjax.prefixes import Video, open_video, prefix_clips, whole_clip
 from rcjax.rewards.video import video_similarity
-from rcjax.taskspec import describe_unknown_words, embed_sentence, require_finite, require_reader
+from rcjax.taskspec import combine_terms, describe_unknown_words, embed_sentence, require_finite, require_reader
 from rcjax.video_io import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, Frames
 
 Task: TypeAlias = str | os.PathLike[str] | TaskSpec
@@ -84,8 +84,8 @@ def as_spec(task: Task) -> TaskSpec:
         )
     ends_as_video = os.path.splitext(task)[1].lower() in (".gif", *VIDEO_SUFFIXES, *ANIMATION_SUFFIXES)
     if isinstance(task, os.PathLike) or os.path.exists(task) or ends_as_video:
-        return TaskSpec(video=os.fspath(task))
-    return TaskSpec(text=task)
+        return TaskSpec(video=(os.fspath(task),))
+    return TaskSpec(text=(task,))
 
 
 def load_judge(name_or_path: str | os.PathLike[str]) -> Encoder:
@@ -116,7 +116,7 @@ def read_sentences(specs: Iterable[TaskSpec], encoder: Encoder) -> list[str]:
 
     Raises ValueError for a sentence of which it knows no word, and if it reads no sentences at all.
     """
-    texts = [spec.text for spec in specs if spec.text is not None]
+    texts = dict.fromkeys(text for spec in specs for text in spec.texts)
     notices = [describe_unknown_words(text, require_reader(text, encoder)) for text in texts]
     return [notice for notice in notices if notice]
 
@@ -138,15 +138,23 @@ def prefix_similarities(
     """
     read_sentences(specs, encoder)
     prefixes = prefix_clips(video, lengths, config)
-    shown = [whole_clip(open_video(spec.video), config) for spec in specs if spec.video is not None]
+    videos = list(dict.fromkeys(path for spec in specs for path in spec.video + spec.minus_video))
+    shown = [whole_clip(open_video(path), config) for path in videos]
     embedded = embed_clips(itertools.chain(shown, prefixes), encoder, config, batch=1 if len(lengths) == 1 else BATCH)
-    of_files = iter(embedded[: len(shown)])
-    targets = [next(of_files) if spec.text is None else embed_sentence(spec.text, encoder) for spec in specs]
-    for target in targets:
-        require_finite(target, "the demonstration's embedding", encoder, config)
+    of_files = dict(zip(videos, np.asarray(embedded[: len(shown)]), strict=True))
+    targets = [
+        combine_terms(spec, [_embed_term(term, of_files, encoder, config) for term in spec.terms]) for spec in specs
+    ]
     embedding = require_finite(embedded[len(shown) :], "the video's embedding", encoder, config)
-    values = jnp.stack([video_similarity(embedding, target) for target in targets])
+    values = jnp.stack([jnp.max(video_similarity(embedding, jnp.asarray(target)), axis=-1) for target in targets])
     return np.asarray(require_finite(values, "the similarity of the two embeddings", encoder, config))
+
+
+def _embed_term(
+    term: Term, of_files: Mapping[str, Float[np.ndarray, " D"]], encoder: Encoder, config: VideoConfig
+) -> Float[np.ndarray, " D"]:
+    embedding = of_files[term.source] if term.kind == "video" else np.asarray(embed_sentence(term.source, encoder))
+    return np.asarray(require_finite(jnp.asarray(embedding), "the demonstration's embedding", encoder, config))
 
 
 def embed_clips(

@@ -1,4 +1,6 @@
-"""Task specifications: the embedding of a sentence or a video, with which the reward compares episodes."""
+"""Task specifications: the embeddings of sentences and videos, with which the reward compares episodes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -6,25 +8,49 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, UInt8
 
-from rcjax.config import TaskSpec, VideoConfig
+from rcjax.config import TaskSpec, Term, VideoConfig
 from rcjax.embedding import embed_frames
 from rcjax.encoders import SMALL, Encoder, Tokenizer
 from rcjax.messages import enumerate_names, one_line, quote
 
 
 def embed_spec(
-    spec: TaskSpec, clip: UInt8[np.ndarray, "F H W 3"] | None, encoder: Encoder, video: VideoConfig
-) -> Float[Array, " D"]:
-    """Returns the target z_d, the embedding of the demonstration.
+    spec: TaskSpec, clips: Mapping[str, UInt8[np.ndarray, "F H W 3"]], encoder: Encoder, video: VideoConfig
+) -> Float[np.ndarray, "K D"]:
+    """Returns the targets z_d: the embeddings of the demonstrations, combined as `combine_terms` does.
 
-    `clip` is the demonstration if that is a video. Raises ValueError for a sentence that the encoder cannot read, and
-    for a target that is not finite.
+    `clips` has the clip of each video by the video's name in `spec`. Raises ValueError for a sentence that the encoder
+    cannot read, and for an embedding that is not finite.
     """
-    if spec.text is not None:
-        return require_finite(embed_sentence(spec.text, encoder), "the sentence's embedding", encoder, video)
-    if clip is None:
-        raise ValueError("a video specification needs its clip; make it with given_clip or expert_clip.")
-    return require_finite(embed_clip(clip, encoder, video), "the demonstration's embedding", encoder, video)
+    embeddings = []
+    for term in spec.terms:
+        if term.kind == "text":
+            embedding, what = embed_sentence(term.source, encoder), "the sentence's embedding"
+        else:
+            embedding, what = embed_clip(clips[term.source], encoder, video), "the demonstration's embedding"
+        embeddings.append(np.asarray(require_finite(embedding, what, encoder, video)))
+    return combine_terms(spec, embeddings)
+
+
+def combine_terms(spec: TaskSpec, embeddings: Sequence[Float[np.ndarray, " D"]]) -> Float[np.ndarray, "K D"]:
+    """Returns the targets, given the embedding of each of `spec.terms`.
+
+    An episode is paid the largest similarity with a target. As similarities are linear in the target, the sum or the
+    mean over several demonstrations is the similarity with a single target; only for their maximum there are several.
+    """
+    signed = np.stack([term.sign * embedding for term, embedding in zip(spec.terms, embeddings, strict=True)])
+    if spec.combine == "max":
+        return signed
+    return (signed.sum(0) if spec.combine == "sum" else signed.mean(0))[None]
+
+
+def describe_terms(terms: Iterable[Term], name: Callable[[Term], str], combine: str = "sum") -> str:
+    """Returns the demonstrations by their names, such as "press.mp4 - “red button”", or "mean of “a”, “b”"."""
+    terms = list(terms)
+    if len(terms) > 1 and combine != "sum":
+        return f"{combine} of {', '.join(name(term) for term in terms)}"
+    signs = [" - " if term.sign < 0 else " + " for term in terms]
+    return "".join(sign + name(term) for sign, term in zip(signs, terms, strict=True)).removeprefix(" + ")
 
 
 def require_finite(value: Array, what: str, encoder: Encoder, video: VideoConfig) -> Array:

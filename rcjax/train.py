@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 import jax
-import numpy as np
 
 from rcjax.calibration import calibrated_encoder
 from rcjax.checkpoints import (
@@ -22,7 +21,7 @@ from rcjax.checkpoints import (
     set_aside,
 )
 from rcjax.config import EXPERT, TrainConfig
-from rcjax.demonstration import expert_clip, given_clip
+from rcjax.demonstration import expert_clip, given_clips
 from rcjax.devices import is_first_process, run_on_first_process, wait_for_all_processes
 from rcjax.encoders import BUNDLED, RANDOM, Encoder, load_encoder
 from rcjax.encoders.s3d import S3D
@@ -115,21 +114,21 @@ def prepare_video_reward(config: TrainConfig, path: Path, log: Log) -> tuple[Run
     network.check_clips(config.video.n_frames, config.video.size, config.video.pixel_scale)
     if config.encoder in BUNDLED:
         log(SMALL_ENCODER_NOTICE)
-    if config.spec.text is not None:
-        notice = describe_unknown_words(config.spec.text, require_reader(config.spec.text, encoder))
+    for text in config.spec.texts:
+        notice = describe_unknown_words(text, require_reader(text, encoder))
         if notice:
             log(notice)
-    clip = given_clip(config.spec, config.video)
+    clips = given_clips(config.spec, config.video)
     world = build_world(config)
-    if config.spec.video == EXPERT:
+    if config.spec.shows_expert:
         log(f"Recording an episode of {config.env.task}'s expert policy as the demonstration ...")
-        clip = expert_clip(world.env, world.train_params, world.scene, config.video)
+        clips[EXPERT] = expert_clip(world.env, world.train_params, world.scene, config.video)
     if encoder is None:
         log(RANDOM_ENCODER_NOTICE)
         encoder = calibrated_encoder(config, world)
-    target = embed_spec(config.spec, clip, encoder, config.video)
+    targets = embed_spec(config.spec, clips, encoder, config.video)
     shown = given_demonstration(config.spec, config.video)
-    return RunFolder.create(path, config, np.asarray(target)[None], encoder, shown), world, encoder
+    return RunFolder.create(path, config, targets, encoder, shown), world, encoder
 
 
 def named_encoder(config: TrainConfig) -> Encoder | None:

@@ -147,14 +147,13 @@ def tiny_program(tiny_config, tiny_world, tiny_encoder):
 
 def make_program(config, world, encoder):
     """Returns the program of a run, whose demonstration is a video file."""
-    import numpy as np
-
     from rcjax.program import Program
     from rcjax.taskspec import embed_spec
     from rcjax.video_io import read_clip
 
-    clip = read_clip(config.spec.video, config.video.n_frames, config.video.size)
-    return Program(config, world, encoder, np.asarray(embed_spec(config.spec, clip, encoder, config.video))[None])
+    (path,) = config.spec.video
+    clips = {path: read_clip(path, config.video.n_frames, config.video.size)}
+    return Program(config, world, encoder, embed_spec(config.spec, clips, encoder, config.video))
 
 
 @pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])

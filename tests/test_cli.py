@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from rcjax import cli
-from rcjax.config import TrainConfig
+from rcjax.config import EXPERT, TaskSpec, TrainConfig
 from tests.encoders import tiny
 
 
@@ -58,7 +58,8 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["train", "--preset", "paper"], "'paper' needs the released S3D weights: download and convert them"),
         (["train", "--preset", "release", "--video", "expert"], "with --encoder; or give --encoder small"),
         (["train", "--preset=paper", "--text", "robot closing green drawer"], "or --encoder random"),
-        (["train", "--text", "a", "--video", "expert"], "exactly one"),
+        (["train", "--minus-text", "a"], "give at least one sentence or video to look like"),
+        (["train", *RANDOM, "--video", "expert", "--minus-text", "red"], "cannot read 'red'"),
         (["train", *RANDOM, "--size", "65"], "does not fit S3D"),
         (["train", *RANDOM, "--frame-stride", "128"], "a clip of 1 frames of 48x48 does not fit S3D"),
         (["train", "--view", "481"], "view=481; it must be at most 480"),
@@ -326,30 +327,68 @@ def test_a_variable_that_jax_rejects_gives_one_line(variable, value, message):
 
 def test_text_and_video_name_the_demonstration():
     text = parse_train("--text", "robot closing green drawer")
-    assert (text.spec.text, text.spec.video) == ("robot closing green drawer", None)
+    assert text.spec == TaskSpec(text="robot closing green drawer")
     video = parse_train("--video", "human.gif")
-    assert video.spec.text is None
-    assert video.spec.video == str(Path("human.gif").absolute())
+    assert video.spec == TaskSpec(video=str(Path("human.gif").absolute()))
+
+
+def test_demonstrations_are_added_and_subtracted():
+    """Equation 3 of the paper, and several demonstrations."""
+    config = parse_train("--video", "press.mp4", "--minus-text", "red button", "--text", "green drawer")
+    press = str(Path("press.mp4").absolute())
+    assert config.spec == TaskSpec(video=press, minus_text="red button", text="green drawer")
+    several = parse_train("--video", "expert", "--video", "press.mp4", "--combine", "max").spec
+    assert several == TaskSpec(video=(EXPERT, press), combine="max")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--minus-text", "red button"), "give at least one sentence or video to look like"),
+        (("--text", "a", "--minus-text", "b", "--combine", "mean"), "only a sum can subtract"),
+        (("--reward", "dense", "--text", "a"), "--reward dense does not go with --text"),
+        (("--reward", "gail", "--minus-video", "a.mp4"), "--reward gail does not go with --minus-video"),
+        (("--reward", "gail", "--demo-batch-size", "129"), "more than the 128 transitions of expert_episodes=1"),
+        (("--reward", "gail", "--disc-normalize-output"), "disc_normalize_output=True with reward=.gail"),
+        (("--reward", "gail", "--expert-episodes", "0"), "expert_episodes=0"),
+        (("--reward", "airl", "--disc-net-arch", "0"), "disc_net_arch"),
+        (("--reward", "airl", "--disc-learning-rate", "nan"), "disc_learning_rate=nan"),
+    ],
+)
+def test_rewards_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        parse_train(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((), "drawer-close-demo-seed0"),
+        (("--reward", "airl", "--seeds", "5", "--task", "door_open"), "door-open-demo-airl-seeds0-4"),
+    ],
+)
+def test_a_run_is_named_after_what_it_learns(arguments, name):
+    assert cli.default_name(parse_train(*arguments)) == name
 
 
 @pytest.mark.parametrize(
     ("arguments", "text", "video"),
     [
-        ((), None, "expert"),
-        (("--encoder", "small"), "robot closing green drawer", None),
-        (("--preset", "paper"), "robot closing green drawer", None),
-        (("--encoder", "small", "--task", "door_close-v2"), "robot closing black box", None),
-        (("--encoder", "weights/s3d"), "robot closing green drawer", None),
-        (RANDOM, None, "expert"),
-        (("--preset", "release", *RANDOM), None, "expert"),
-        ((*RANDOM, "--text", "open it"), "open it", None),
-        (("--video", "expert"), None, "expert"),
+        ((), (), "expert"),
+        (("--encoder", "small"), "robot closing green drawer", ()),
+        (("--preset", "paper"), "robot closing green drawer", ()),
+        (("--encoder", "small", "--task", "door_close-v2"), "robot closing black box", ()),
+        (("--encoder", "weights/s3d"), "robot closing green drawer", ()),
+        (RANDOM, (), "expert"),
+        (("--preset", "release", *RANDOM), (), "expert"),
+        ((*RANDOM, "--text", "open it"), "open it", ()),
+        (("--video", "expert"), (), "expert"),
     ],
 )
 def test_without_a_demonstration_it_is_the_tasks_sentence_or_the_experts_video(arguments, text, video):
     """A random encoder cannot read. The sentences are those of the paper, see `rcjax.envs.TASKS`."""
     config = parse_train(*arguments)
-    assert (config.spec.text, config.spec.video) == (text, video)
+    assert config.spec == TaskSpec(text=text, video=video)
 
 
 @pytest.mark.parametrize(

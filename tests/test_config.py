@@ -9,6 +9,7 @@ import pytest
 from rcjax import config
 from rcjax.config import EnvConfig, TaskSpec, TrainConfig, VideoConfig
 from rcjax.ppo import PPOConfig
+from rcjax.rewards.config import DiscriminatorConfig
 
 
 @pytest.mark.parametrize("name", sorted(config.PRESETS))
@@ -37,8 +38,14 @@ def test_presets_differ_where_paper_and_release_do():
     [
         (lambda: VideoConfig(episode_length=130), "not a multiple of frame_stride"),
         (lambda: VideoConfig(view=481), "view=481; it must be at most 480"),
-        (lambda: TaskSpec(), "exactly one"),
-        (lambda: TaskSpec(text="a", video="b"), "exactly one"),
+        (lambda: TaskSpec(), "got nothing for the demonstration"),
+        (
+            lambda: TaskSpec(minus_text="a"),
+            "minus_text=('a',) for the demonstration; give at least one sentence or video",
+        ),
+        (lambda: TaskSpec(text="a", minus_video="b", combine="max"), "only a sum can subtract"),
+        (lambda: TaskSpec(text="a", combine="median"), "combine"),
+        (lambda: TaskSpec(text=("a", 3)), "text"),
         (lambda: TrainConfig(micro_batch=3), "does not divide seeds x n_envs = 8"),
         (lambda: TrainConfig(seeds=0), "seeds=0; it must be at least 1"),
         (lambda: TrainConfig(micro_batch=0), "micro_batch=0; it must be at least 1"),
@@ -73,7 +80,7 @@ def test_inconsistent_options_are_refused_by_name(make, message):
     assert len(str(refused.value)) < 400
 
 
-CONFIGS = (TrainConfig, EnvConfig, VideoConfig, TaskSpec, PPOConfig)
+CONFIGS = (TrainConfig, EnvConfig, VideoConfig, TaskSpec, PPOConfig, DiscriminatorConfig)
 INVALID_VALUES = (math.nan, b"x", {}, object(), [0.5], np.bool_(True))  # no field accepts them
 
 
@@ -101,6 +108,7 @@ def test_numbers_are_no_booleans_and_booleans_no_numbers(kind):
         (TrainConfig, "seed seeds total_env_steps n_envs micro_batch encoder_seed eval_every checkpoint_every"),
         (EnvConfig, "bank_size train_seed eval_seed"),
         (VideoConfig, "episode_length frame_stride size view samples pixel_scale"),
+        (DiscriminatorConfig, "n_disc_updates demo_batch_size disc_buffer_size disc_learning_rate"),
         (PPOConfig, "learning_rate n_epochs batch_size gamma gae_lambda vf_coef adam_eps"),
     ],
 )

@@ -162,7 +162,7 @@ def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
 def options_of(config: configs.TrainConfig) -> list[str]:
     video, ppo = config.video, config.ppo
     named = {
-        "video": config.spec.video, "seeds": config.seeds, "n-envs": config.n_envs, "size": video.size,
+        "video": config.spec.video[0], "seeds": config.seeds, "n-envs": config.n_envs, "size": video.size,
         "total-env-steps": config.total_env_steps, "eval-every": config.eval_every, "bank-size": config.env.bank_size,
         "checkpoint-every": config.checkpoint_every, "episode-length": video.episode_length,
         "frame-stride": video.frame_stride, "n-epochs": ppo.n_epochs, "batch-size": ppo.batch_size,

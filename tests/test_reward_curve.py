@@ -58,9 +58,9 @@ def test_the_curve_has_the_similarity_of_every_prefix(tiny_video):
     assert curve.values.shape == (2, 20) and curve.unit == "seconds"
     np.testing.assert_allclose(curve.times, np.arange(1, 21) / 10, rtol=1e-6)
     for k in (0, 6, 12):
-        expected = rcjax.reward_of(frames[: k + 1], [spec.text for spec in SPECS], encoder)
+        expected = rcjax.reward_of(frames[: k + 1], SPECS, encoder)
         np.testing.assert_allclose(curve.values[:, k], expected, rtol=1e-5, atol=1e-5)  # another batch
-    whole = rcjax.reward_of(tiny_video, [spec.text for spec in SPECS], encoder)
+    whole = rcjax.reward_of(tiny_video, SPECS, encoder)
     np.testing.assert_allclose(curve.values[:, -1], whole, rtol=1e-5, atol=1e-5)
 
 

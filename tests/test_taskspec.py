@@ -75,18 +75,17 @@ def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses)
 
 
 def test_a_file_becomes_the_encoders_clip(tiny_video):
-    clip = demonstration.given_clip(TaskSpec(video=str(tiny_video)), VIDEO)
-    assert clip is not None and clip.shape == (16, 32, 32, 3) and clip.dtype == np.uint8
+    spec = TaskSpec(video=(str(tiny_video), "expert"), minus_video=str(tiny_video), text="anything")
+    clips = demonstration.given_clips(spec, VIDEO)
+    (clip,) = clips.values()
+    assert list(clips) == [str(tiny_video)] and clip.shape == (16, 32, 32, 3) and clip.dtype == np.uint8
     np.testing.assert_array_equal(clip, read_clip(tiny_video, 16, 32))
-    assert demonstration.given_clip(TaskSpec(video="expert"), VIDEO) is None
-    assert demonstration.given_clip(TaskSpec(text="anything"), VIDEO) is None
 
 
 def test_the_only_frame_of_a_demonstration_is_its_last(tiny_video):
     """As of an episode, so that an encoder that sees one frame compares outcomes. Oracle: the whole video."""
-    clip = demonstration.given_clip(
-        TaskSpec(video=str(tiny_video)), dataclasses.replace(VIDEO, size=48, frame_stride=128)
-    )
+    video = dataclasses.replace(VIDEO, size=48, frame_stride=128)
+    (clip,) = demonstration.given_clips(TaskSpec(video=str(tiny_video)), video).values()
     np.testing.assert_array_equal(clip, read_video(tiny_video)[-1:])
     assert not np.array_equal(clip[0], read_video(tiny_video)[0])
 
@@ -96,24 +95,58 @@ def test_a_target_that_is_not_finite_is_refused(reader):
     text = jax.tree.map(lambda a: a * 1e20, reader.params["text"])
     huge = dataclasses.replace(reader, params={**reader.params, "text": text})
     with pytest.raises(ValueError, match=r"the sentence's embedding by the encoder \(synthetic\) is not finite"):
-        taskspec.embed_spec(TaskSpec(text=synthetic.WORDS[0]), None, huge, VIDEO)
+        taskspec.embed_spec(TaskSpec(text=synthetic.WORDS[0]), {}, huge, VIDEO)
 
 
 def test_a_sentence_is_embedded_by_the_text_tower(reader):
     text = " ".join(synthetic.WORDS[:3])
-    got = taskspec.embed_spec(TaskSpec(text=text), None, reader, VIDEO)
+    got = taskspec.embed_spec(TaskSpec(text=text), {}, reader, VIDEO)
     expected = embed_text(reader.params, reader.tokenizer.tokenize([text]))[0]
-    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(got, expected[None])
 
 
 def test_a_target_has_the_norm_of_the_encoders_embeddings(tiny_video):
     """Of a sentence and of a video, by an encoder that scales both."""
     encoder, video = tiny.make_encoder(), dataclasses.replace(VIDEO, frame_stride=16)
-    clip = demonstration.given_clip(TaskSpec(video=str(tiny_video)), video)
+    clips = demonstration.given_clips(TaskSpec(video=str(tiny_video)), video)
     for spec in (TaskSpec(text="closing green drawer"), TaskSpec(video=str(tiny_video))):
-        target = np.asarray(taskspec.embed_spec(spec, clip, encoder, video))
-        assert target.shape == (10,) and target.dtype == np.float32
+        target = taskspec.embed_spec(spec, clips, encoder, video)
+        assert target.shape == (1, 10) and target.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(target), tiny.NORM, rtol=1e-6)  # float32
+
+
+def test_terms_are_added_and_subtracted(tiny_video):
+    """Oracle: equation 3 of the paper, written out with the embedding of each term alone."""
+    encoder, video = tiny.make_encoder(), dataclasses.replace(VIDEO, frame_stride=16)
+    path = str(tiny_video)
+
+    def embed(**terms):
+        spec = TaskSpec(**terms)
+        return taskspec.embed_spec(spec, demonstration.given_clips(spec, video), encoder, video)
+
+    press, button, drawer = embed(video=path), embed(text="closing drawer"), embed(text="green drawer")
+    edited = embed(video=path, minus_text="closing drawer", text="green drawer")
+    np.testing.assert_allclose(edited, press - button + drawer, atol=1e-5 * tiny.NORM)  # float32
+    both = {"text": ("closing drawer", "green drawer")}
+    np.testing.assert_allclose(embed(**both), button + drawer, atol=1e-5 * tiny.NORM)
+    np.testing.assert_allclose(embed(**both, combine="mean"), (button + drawer) / 2, atol=1e-5 * tiny.NORM)
+    np.testing.assert_array_equal(embed(**both, combine="max"), np.concatenate([button, drawer]))
+    np.testing.assert_allclose(embed(text="green drawer", minus_video=path), drawer - press, atol=1e-5 * tiny.NORM)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (TaskSpec(text="green drawer", video="a/press.mp4", minus_text="red"), "“green drawer” + press.mp4 - “red”"),
+        (TaskSpec(text=("a", "b"), combine="max"), "max of “a”, “b”"),
+        (TaskSpec(text="a", combine="mean"), "“a”"),
+    ],
+)
+def test_demonstrations_are_described_in_a_line(spec, expected):
+    def name(term):
+        return f"“{term.source}”" if term.kind == "text" else term.source.split("/")[-1]
+
+    assert taskspec.describe_terms(spec.terms, name, spec.combine) == expected
 
 
 def test_a_sentence_of_unknown_words_is_refused(reader):

@@ -94,7 +94,7 @@ def test_a_run_leaves_all_its_files(whole, tiny_config):
     policy, demonstration = read_video(whole / "policy.mp4"), read_video(whole / "demonstration.mp4")
     assert len(policy) == len(demonstration) == tiny_config.video.n_frames
     assert policy.shape[2] > 2 * showcase.SIZE  # side by side
-    assert (whole / "encoder").is_dir() and np.load(whole / "target.npy").shape == (512,)
+    assert (whole / "encoder").is_dir() and np.load(whole / "target.npy").shape == (1, 512)
     assert not [p for p in whole.parent.iterdir() if p.name.startswith(".")]  # nothing half-made beside it
 
 
@@ -221,7 +221,7 @@ def test_a_run_keeps_a_copy_of_a_bundled_encoder(bundled, tmp_path, tiny_config,
     assert run.config.encoder == "small" and not run.demonstration_path.exists()
     encoder = run.encoder()
     assert (encoder.network, encoder.tokenizer) == (tiny.NETWORK, tiny.TOKENIZER)
-    np.testing.assert_array_equal(run.target(), embed_sentence("robot closing the green", encoder))
+    np.testing.assert_array_equal(run.demonstration()[0], embed_sentence("robot closing the green", encoder))
     _, rows, _ = evaluate_run(run)
     assert rows == [{name: rows_of(path)[-1][name] for name in rows[0]}]
     files = [file for file in (path / "encoder" / "params").rglob("*") if file.is_file()]

@@ -18,6 +18,8 @@ from rcjax import envs, showcase, train
 from rcjax.encoders import random_encoder
 from rcjax.encoders.s3d import network
 from rcjax.envs import physics
+from rcjax.rewards.choose import policy_obs_size
+from rcjax.rewards.transitions import Transitions
 
 SIZE = 32  # pixels of videos to watch
 
@@ -62,10 +64,20 @@ def plain(video):
     return dataclasses.replace(video, size=SIZE, mirror=False)
 
 
+def expert(world, config):
+    """Replaces `expert_transitions`: the toy's expert does not succeed."""
+    n, draw = config.expert_episodes * config.video.episode_length, np.random.default_rng(0)
+    obs = draw.normal(size=(n, policy_obs_size(config, world.env))).astype(np.float32)
+    action = draw.uniform(-1, 1, (n, world.env.num_actions)).astype(np.float32)
+    done = (np.arange(1, n + 1) % config.video.episode_length == 0).astype(np.float32)
+    return Transitions.of_leaves(obs=obs, action=action, next_obs=np.roll(obs, -1, axis=0), done=done)
+
+
 TOYS = (
     (physics, "simulate", glide),
     (network, "embed_video", embed),
     (train, "calibrated_encoder", encoder),
+    (train, "expert_transitions", expert),
     (showcase, "watchable", plain),
     (showcase, "SIZE", SIZE),
 )

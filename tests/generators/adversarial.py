@@ -38,10 +38,10 @@ CASES = {
 def run_imitation(case: Case) -> dict[str, np.ndarray]:
     """Runs two rounds of rollouts and PPO, with five steps of the discriminator between them.
 
-    Returns arrays under flat names: `before/...` and `after/...` are the reward network around the five steps,
-    `gradient/...` the first one's; `policy/...` is the policy that they see; `round0/...` and `round1/...` [T N ...] are
-    what the policy did and what it was paid; `expert/...` and `generated/...` [steps B ...] are the batches, and
-    `metric/...` [steps] the logs.
+    Returns arrays under flat names: `before/...` and `after/...` are the reward network around the five steps, and
+    `gradient/...` is the gradient of the first; `policy/...` is the policy that they see; `round0/...` and `round1/...`
+    [T N ...] are what the policy did and what it was paid; `expert/...` and `generated/...` [steps B ...] are the
+    batches, and `metric/...` [steps] the logs.
     """
     import torch
 
