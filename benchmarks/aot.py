@@ -113,6 +113,7 @@ def compile_iteration(options: Options) -> dict[str, Any]:
     state = TrainState(
         ppo=abstract(state.ppo, layout.by_seed),
         reward=None,
+        selected=abstract(state.selected, layout.by_seed),
         key=abstract(state.key, layout.by_seed),
         iteration=abstract(state.iteration, layout.replicated),
     )

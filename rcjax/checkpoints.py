@@ -24,6 +24,7 @@ from rcjax.storage import RunFolder
 KEPT_CHECKPOINTS = 2
 DIGESTS = "digests.json"
 ITEM = "default"  # Orbax's name for the folder of a checkpoint's only item
+SELECTED = ".selected"  # begins the names of the arrays of selected policies
 Arrays = dict[str, np.ndarray]
 """The leaves of a saved state by their path, e.g. ".ppo.params['log_std']"."""
 
@@ -180,10 +181,13 @@ def read_arrays(item: Path) -> Arrays:
 def require_matching_state(run: RunFolder, iteration: int, arrays: Arrays, like: Any) -> None:
     """Raises ValueError unless the arrays have the names, shapes and dtypes of `like`.
 
-    `like` is a training state, or a training state of `jax.ShapeDtypeStruct`.
+    `like` is a training state, or a training state of `jax.ShapeDtypeStruct`. Selected policies may be missing, because
+    earlier versions selected none.
     """
     expected = {name: (leaf.shape, str(leaf.dtype)) for name, leaf in jax.eval_shape(_arrays_by_path, like).items()}
     got = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
+    if not any(name.startswith(SELECTED) for name in got):
+        expected = {name: array for name, array in expected.items() if not name.startswith(SELECTED)}
     if got != expected:
         name = min(name for name in got | expected if got.get(name) != expected.get(name))
         raise ValueError(
@@ -194,11 +198,16 @@ def require_matching_state(run: RunFolder, iteration: int, arrays: Arrays, like:
 
 
 def restore_state(arrays: Arrays, like: State) -> State:
-    """Returns the saved state, with the structure of the state `like` and on its devices."""
+    """Returns the saved state, with the structure of the state `like` and on its devices.
+
+    What the saved state lacks is as it is in `like`.
+    """
     placed = _arrays_by_path(like)
 
     def leaf(path: Any, old: Any) -> jax.Array:
         name = jax.tree_util.keystr(path)
+        if name not in arrays:
+            return old
         array = arrays[name]
         new = jax.make_array_from_callback(array.shape, placed[name].sharding, lambda index: array[index])
         return jax.random.wrap_key_data(new, impl=jax.random.key_impl(old)) if _is_key(old) else new

@@ -22,7 +22,7 @@ except ValueError as error:  # a variable such as JAX_ENABLE_X64 has a value tha
 import tyro
 
 from rcjax.checks import require_range, short_repr
-from rcjax.config import EXPERT, TaskSpec, TrainConfig, preset
+from rcjax.config import EXPERT, TaskSpec, TrainConfig, Which, preset
 from rcjax.devices import join_processes
 from rcjax.files import describe_os_error, require_writable_folder
 from rcjax.messages import one_line
@@ -85,10 +85,18 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Eval:
-    """Evaluate a run's newest policy: deterministic episodes from starts that it was not trained on."""
+    """Evaluate a run's policy: deterministic episodes from starts that it was neither trained nor selected on.
+
+    Prints success, the true return, the return normalised so that doing nothing is 0 and Metaworld's expert policy 1,
+    and the reward that was learned from; of several seeds also their interquartile mean and its 95 % interval.
+    """
 
     # Folder of the run.
     run: Annotated[Path, tyro.conf.Positional]
+    # Which of the run's policies: the last one; the best by true return, as the paper takes it; or, without the truth,
+    # the one with the highest reward in an evaluation, or at the end of the three consecutive evaluations with the
+    # highest mean reward (plateau).
+    which: Which = "last"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +144,10 @@ class Record:
     out: Path
     # Metaworld task that the expert solves, e.g. drawer-close.
     task: str = "drawer-close"
-    # Record the newest policy of the run in this folder instead of the expert.
+    # Record the policy of the run in this folder instead of the expert.
     run: Path | None = None
+    # Which of the run's policies, as for `rcjax eval`.
+    which: Which = "last"
     # Length of the expert's episode, in control steps (the paper and the release use 128).
     episode_length: int = 128
 
@@ -447,14 +457,11 @@ def task_spec(command: Train, prompt: str) -> TaskSpec:
 
 def eval_command(command: Eval) -> int:
     from rcjax.evaluate import evaluate_run
+    from rcjax.report import describe_evaluation
     from rcjax.storage import RunFolder
 
     run = RunFolder.open(command.run)
-    _, rows, _ = evaluate_run(run)
-    if len(rows) > 1:
-        print(" " * 24, *(f"{f'seed {run.config.seed + i}':>12}" for i in range(len(rows))))
-    for name in rows[0]:
-        print(f"{name:>24}", *(f"{row[name]:12.6g}" for row in rows))
+    print(describe_evaluation(run, evaluate_run(run, command.which), command.which))
     return 0
 
 
@@ -488,7 +495,7 @@ def record_command(command: Record) -> int:
     from rcjax.storage import RunFolder
 
     if command.run is not None:
-        showcase.record_policy(RunFolder.open(command.run), command.out)
+        showcase.record_policy(RunFolder.open(command.run), command.out, command.which)
     else:
         showcase.record_expert(envs.canonical_name(command.task), command.episode_length, command.out)
     print(f"Written to {command.out}")

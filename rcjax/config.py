@@ -22,6 +22,9 @@ from rcjax.checks import INT32_MAX, UINT32_MAX, raise_invalid, require_range, re
 from rcjax.ppo.config import PPOConfig
 from rcjax.rewards.config import DiscriminatorConfig
 
+Which = Literal["last", "best", "reward", "plateau"]
+"""Which of a run's policies counts: the last one, or one that was selected by a rule; see `selection.Selected`"""
+
 EXPERT = "expert"  # as the video of a TaskSpec: an episode of Metaworld's expert policy
 CONTROL_FREQUENCY = 80  # Hz; a control step of Metaworld is 5 physics steps of 2.5 ms
 MAX_BANK_SIZE = 100_000  # each start takes some milliseconds to prepare and five kilobytes of memory
@@ -51,6 +54,9 @@ class EnvConfig:
     random_source: Literal["metaworld", "release"] = "metaworld"
     # Seed of the first start of the evaluation bank, which is separate from the training bank (the release uses 10).
     eval_seed: int = 1000
+    # Seed of the first start of the bank on which `rcjax eval` scores policies, which were neither trained nor selected
+    # on it. It has the size of the others.
+    test_seed: int = 2000
     # Version of Metaworld's dense reward, which is reported as the true return, and trained on only by --reward dense.
     reward_version: Literal["v1", "v2"] = "v2"
     # Physics engine: MJX's own (jax), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of the same name).
@@ -61,7 +67,7 @@ class EnvConfig:
     def __post_init__(self):
         require_types(self)
         require_range("bank_size", self.bank_size, 1, MAX_BANK_SIZE)
-        for name in ("train_seed", "eval_seed"):
+        for name in ("train_seed", "eval_seed", "test_seed"):
             require_range(name, getattr(self, name), 0, UINT32_MAX - self.bank_size + 1)
 
     @property
@@ -357,11 +363,13 @@ def release() -> TrainConfig:
     """Returns the config of the released code.
 
     Frames are mirrored, drawn as MuJoCo draws them, and have values from 0 to 255. There are 8 frozen resets, with the
-    seeds 0 to 7 in training and 10 to 17 in evaluation.
+    seeds 0 to 7 in training and 10 to 17 in evaluation. (`rcjax eval` scores from those of 20 to 27.)
     """
     return TrainConfig(
         preset="release",
-        env=EnvConfig(bank_size=8, train_seed=0, eval_seed=10, frozen_resets=True, random_source="release"),
+        env=EnvConfig(
+            bank_size=8, train_seed=0, eval_seed=10, test_seed=20, frozen_resets=True, random_source="release"
+        ),
         video=VideoConfig(mirror=True, pixel_scale=1.0, samples=4, shadows=True),
     )
 

@@ -1,25 +1,48 @@
 """Evaluation of a trained policy."""
 
+import dataclasses
 import sys
+from typing import Literal
 
 from rcjax.checkpoints import checkpoints_path, load_newest_intact, require_matching_state, restore_state
-from rcjax.loop import ScoredEpisodes, state_shapes
+from rcjax.config import Which
+from rcjax.loop import ScoredEpisodes, TrainState, state_shapes
 from rcjax.program import Program, Rows, require_machine
+from rcjax.selection import Candidate
 from rcjax.storage import RunFolder
 from rcjax.world import build_world
 
+Starts = Literal["eval", "test"]
+"""The starts from which evaluations during training run, or those that no policy was trained or selected on"""
 
-def evaluate_run(run: RunFolder) -> tuple[Program, Rows, ScoredEpisodes]:
-    """Runs the mean of each seed's newest policy from each of the first `n_envs` evaluation starts.
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatedRun:
+    """What `evaluate_run` returns.
+
+    `rows` has the metrics of each seed with the prefix `eval_`, and `iterations` the iteration that each seed's policy
+    is from.
+    """
+
+    program: Program
+    rows: Rows
+    scored: ScoredEpisodes
+    iterations: list[int]
+
+
+def evaluate_run(run: RunFolder, which: Which = "last", starts: Starts = "test") -> EvaluatedRun:
+    """Runs the mean of each seed's policy from each of the first `n_envs` starts.
 
     Nothing is written, so another process may train the run at the same time.
 
-    Returns:
-        The program, the metrics of each seed with the prefix `eval_`, and the episodes.
+    Args:
+        run: The run.
+        which: The newest policy, or one that was selected by a rule of `selection.Selected`.
+        starts: Which starts.
 
     Raises:
-        ValueError: The run has no checkpoint or no intact one, the checkpoint does not fit the config, or the episodes
-            have numbers that are not finite.
+        ValueError: The run has no checkpoint or no intact one, the checkpoint does not fit the config, no policy was
+            evaluated before it, or the episodes have numbers that are not finite.
     """
     require_machine(run.config, None)
     checkpoint = load_newest_intact(run, _warn)
@@ -27,11 +50,30 @@ def evaluate_run(run: RunFolder) -> tuple[Program, Rows, ScoredEpisodes]:
         raise ValueError(
             f"{checkpoints_path(run)} has no checkpoint, because the run stopped before its first one; train a new run."
         )
-    demonstration, encoder, world = run.demonstration(), run.encoder(), build_world(run.config)
+    demonstration, encoder = run.demonstration(), run.encoder()
+    env = run.config.env
+    bank = env if starts == "eval" else dataclasses.replace(env, eval_seed=env.test_seed)
+    world = build_world(dataclasses.replace(run.config, env=bank))
     require_matching_state(run, *checkpoint, like=state_shapes(run.config, world.env))
     program = Program(run.config, world, encoder, demonstration)
-    _, rows, scored = program.evaluate(restore_state(checkpoint[1], program.initial_state()))
-    return program, rows, scored
+    state = restore_state(checkpoint[1], program.initial_state())
+    state, iterations = _with_policy(run, state, which)
+    _, rows, scored = program.evaluate(state)
+    return EvaluatedRun(program, rows, scored, iterations)
+
+
+def _with_policy(run: RunFolder, state: TrainState, which: Which) -> tuple[TrainState, list[int]]:
+    """Returns the state with the policy that `which` names, and the iteration that each seed's is from."""
+    if which == "last":
+        return state, [int(state.iteration)] * run.config.seeds
+    candidate: Candidate = getattr(state.selected, which)
+    iterations = candidate.iteration.tolist()
+    if min(iterations) < 0:
+        raise ValueError(
+            f"no policy of {run.path} was evaluated before its newest checkpoint, so none can be selected by "
+            f"{which!r}; use --which last, or train with --eval-every."
+        )
+    return state.replace(ppo=state.ppo.replace(params=candidate.policy)), iterations
 
 
 def _warn(message: str) -> None:

@@ -24,17 +24,19 @@ from rcjax.pytree import PyTree
 from rcjax.rewards.choose import make_source, policy_obs_size
 from rcjax.rewards.source import Demonstration, RewardSource, RewardState, SeenEpisodes
 from rcjax.rollout import Episodes
+from rcjax.selection import Selected, after_evaluation, nothing_selected
 
 
 class TrainState(PyTree):
     """Everything that an iteration changes. Together with the config and the inputs it determines the rest of the run.
 
-    All arrays of `ppo` and `reward`, and `key`, have a leading axis S: each seed has a policy, a source of rewards and
-    a random key of its own.
+    All arrays of `ppo`, `reward` and `selected`, and `key`, have a leading axis S: each seed has a policy, a source of
+    rewards and a random key of its own.
     """
 
     ppo: ppo.PPOState
     reward: RewardState  # None unless the source of the reward learns
+    selected: Selected  # policies of the evaluations so far
     key: Array
     iteration: Int[Array, ""]
 
@@ -62,10 +64,11 @@ def initial_state(config: TrainConfig, env: MjxEnv) -> TrainState:
 
     def init_seed(seed: Int[Array, ""]):
         key, key_network, key_reward = jax.random.split(jax.random.key(seed), 3)
-        return ppo.init_state(key_network, n_obs, env.num_actions, config.ppo), source.init_state(key_reward), key
+        policy = ppo.init_state(key_network, n_obs, env.num_actions, config.ppo)
+        return policy, source.init_state(key_reward), nothing_selected(policy.params), key
 
-    ppo_state, reward, key = jax.vmap(init_seed)(jnp.arange(config.seed, config.seed + config.seeds))
-    return TrainState(ppo=ppo_state, reward=reward, key=key, iteration=jnp.zeros((), jnp.int32))
+    policy, reward, selected, key = jax.vmap(init_seed)(jnp.arange(config.seed, config.seed + config.seeds))
+    return TrainState(ppo=policy, reward=reward, selected=selected, key=key, iteration=jnp.zeros((), jnp.int32))
 
 
 @in_32_bits
@@ -94,8 +97,9 @@ def iterate(
             share of the episodes; the update of a seed uses all episodes of the seed.
 
     Returns:
-        The next state, each seed's metrics, and the episodes with their video rewards. The next state equals `state`
-        if `mode.learn` is false, or if a number of any seed's episodes or update is not finite.
+        The next state, each seed's metrics, and the episodes with their rewards. If `mode.learn` is false, the next
+        state equals `state` but for the policies that are selected by this evaluation; if a number of any seed's
+        episodes or update is not finite, it equals `state`.
     """
     keys = jax.vmap(lambda key: jax.random.split(key, 4))(state.key)
     source = make_source(config, env)
@@ -106,7 +110,8 @@ def iterate(
     rewarded, reward = _reward_each_seed(source, state.reward, seen, inputs.demonstration, mesh)
     scored = ScoredEpisodes.of_leaves(episodes=seen.episodes, reward=reward)
     metrics = jax.vmap(functools.partial(_episode_metrics, name=config.reward))(scored)
-    learn = mode.learn & jnp.all(metrics["nonfinite_reward"] + metrics["nonfinite_episodes"] == 0)
+    finite = jnp.all(metrics["nonfinite_reward"] + metrics["nonfinite_episodes"] == 0)
+    learn = mode.learn & finite
     learner = state.ppo, rewarded
     learned, losses = _update_each_seed(source, learner, scored, inputs.demonstration, keys[:, 2:], learn, config, mesh)
     nonfinite = jnp.where(learn, jax.vmap(count_nonfinite)(learned, losses), 0.0)
@@ -116,10 +121,22 @@ def iterate(
     next_state = TrainState(
         ppo=kept[0],
         reward=kept[1],
+        selected=_select(state, metrics, config.reward_metric, evaluated=~mode.learn & finite),
         key=jnp.where(updated, keys[:, 0], state.key),
         iteration=state.iteration + updated.astype(jnp.int32),
     )
     return next_state, metrics | losses | {"nonfinite_update": nonfinite}, scored
+
+
+def _select(
+    state: TrainState, metrics: dict[str, Float[Array, " S"]], reward: str, evaluated: Bool[Array, ""]
+) -> Selected:
+    """Returns the policies that the rules select, after these metrics of an evaluation if it was one."""
+    iteration = jnp.broadcast_to(state.iteration, metrics[reward].shape)
+    after = jax.vmap(after_evaluation)(
+        state.selected, state.ppo.params, iteration, metrics["true_return"], metrics[reward]
+    )
+    return jax.tree.map(lambda new, old: jnp.where(evaluated, new, old), after, state.selected)
 
 
 def count_nonfinite(learner: Learner, losses: dict[str, Float[Array, ""]]) -> Float[Array, ""]:

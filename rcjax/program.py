@@ -99,8 +99,8 @@ class Program:
     def evaluate(self, state: TrainState) -> tuple[TrainState, Rows, ScoredEpisodes]:
         """Runs one episode with the policy's mean action from each of the first `n_envs` evaluation starts.
 
-        Returns the unchanged state, each seed's metrics with the prefix `eval_`, and the episodes. Raises NotFinite if
-        the episodes have numbers that are not finite.
+        Returns the state with the policies that are selected after this evaluation, each seed's metrics with the prefix
+        `eval_`, and the episodes. Raises NotFinite if the episodes have numbers that are not finite.
         """
         inputs = self.inputs.replace(env_params=self._eval_params)
         state, metrics, scored = self.compiled(state, inputs, self.modes[1])
@@ -136,7 +136,7 @@ def jitted_iteration(
 def state_shardings(layout: Layout) -> TrainState:
     """Returns a `TrainState` of shardings, which put what each seed learns on the seed's devices."""
     by_seed = layout.by_seed
-    return TrainState.of_leaves(ppo=by_seed, reward=by_seed, key=by_seed, iteration=layout.replicated)
+    return TrainState.of_leaves(ppo=by_seed, reward=by_seed, selected=by_seed, key=by_seed, iteration=layout.replicated)
 
 
 def refuse_nonfinite(rows: Rows, where: str) -> None:

@@ -1,11 +1,16 @@
 """Texts for the user of a run: the work ahead, the result, and the title of the plot."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from rcjax.config import Term, TrainConfig
+import numpy as np
+
+from rcjax.config import Term, TrainConfig, Which
 from rcjax.encoders import NAMED, RANDOM
+from rcjax.evaluate import EvaluatedRun
+from rcjax.normalization import normalize_returns
 from rcjax.program import Program, Rows
-from rcjax.statistics import interquartile_mean_row
+from rcjax.statistics import interquartile_mean, interquartile_mean_row, stratified_bootstrap
 from rcjax.storage import RunFolder
 from rcjax.taskspec import describe_terms
 
@@ -31,6 +36,39 @@ def describe_result(run: RunFolder, rows: Rows) -> str:
         f"{run.config.reward} reward {reward:.4g} over {run.config.n_envs} episodes of the policy's mean{whose}.\n"
         f"Written to {run.path}: metrics.jsonl, curve.png, policy.mp4, checkpoints."
     )
+
+
+def describe_evaluation(run: RunFolder, evaluated: EvaluatedRun, which: Which) -> str:
+    """Returns a table of an evaluation on the test starts: a line for each metric, and a column for each seed.
+
+    Several seeds have two columns more, their interquartile mean and its 95 % bootstrap interval.
+    """
+    config, world = run.config, evaluated.program.world
+    values = {name.removeprefix("eval_"): np.array([row[name] for row in evaluated.rows]) for name in evaluated.rows[0]}
+    values["normalized_return"] = normalize_returns(values["true_return"], world, config)
+    iterations = ", ".join(map(str, sorted(set(evaluated.iterations))))
+    lines = [
+        f"{plot_title(config)}\npolicy: {which} (iteration {iterations} of {config.n_iterations}); "
+        f"{config.n_envs} episodes of its mean from test starts"
+    ]
+    seeds = [f"seed {config.seed + i}" for i in range(config.seeds)]
+    head = ["IQM", "95 % interval"] if config.seeds > 1 else []
+    lines.append(_table_line("", [*head, *seeds]))
+    for name in ("success_rate", "true_return", "normalized_return", config.reward_metric):
+        lines.append(_table_line(name, [*_summary(values[name]), *(f"{value:.4g}" for value in values[name])]))
+    return "\n".join(lines)
+
+
+def _summary(scores: np.ndarray) -> list[str]:
+    """Returns the interquartile mean of several seeds and its interval; nothing for a single seed."""
+    if len(scores) == 1:
+        return []
+    low, high = stratified_bootstrap(scores[None])
+    return [f"{interquartile_mean(scores):.4g}", f"{low:.4g} to {high:.4g}"]
+
+
+def _table_line(name: str, cells: Sequence[str]) -> str:
+    return f"{name:>20}" + "".join(f"  {cell:>{18 if ' to ' in cell or 'inter' in cell else 9}}" for cell in cells)
 
 
 def plot_title(config: TrainConfig) -> str:

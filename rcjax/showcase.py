@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, VideoConfig
+from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, VideoConfig, Which
 from rcjax.demonstration import expert_clip, given_clips
 from rcjax.evaluate import evaluate_run
 from rcjax.ppo import PPOConfig
@@ -59,13 +59,14 @@ def record_expert(task: str, episode_length: int, path: Path) -> None:
     write_video(path, expert_clip(env, params, scene, watchable(video)), fps=video.frames_per_second)
 
 
-def record_policy(run: RunFolder, path: Path) -> None:
-    """Writes the first evaluation episode of the run's newest policy as GIF or MP4, in real time.
+def record_policy(run: RunFolder, path: Path, which: Which = "last") -> None:
+    """Writes the first evaluation episode of the run's policy that `which` names as GIF or MP4, in real time.
 
     Of a run with several seeds, this is the policy of the first seed.
     """
-    program, _, scored = evaluate_run(run)
-    frames = draw_watchable(program.world, run.config.video, program.first_episode(scored)[0])
+    evaluated = evaluate_run(run, which, starts="eval")
+    poses, _ = evaluated.program.first_episode(evaluated.scored)
+    frames = draw_watchable(evaluated.program.world, run.config.video, poses)
     write_video(path, frames, fps=run.config.video.frames_per_second)
 
 

@@ -75,7 +75,7 @@ def test_the_same_state_gives_the_same_iteration(tiny_program, first):
 def test_evaluation_is_deterministic_and_leaves_the_state(tiny_program, first):
     state = first[0]
     after, rows, scored = tiny_program.evaluate(copied(state))
-    chex.assert_trees_all_equal(after, state)
+    chex.assert_trees_all_equal(after.replace(selected=None), state.replace(selected=None))
     other_key = copied(state).replace(key=jax.random.split(jax.random.key(99), 1))
     _, rows_again, scored_again = tiny_program.evaluate(other_key)
     assert rows == rows_again  # no chance is left: not in the actions, not in the starts

@@ -165,7 +165,7 @@ def test_a_finished_run_is_evaluated_to_its_own_numbers(whole):
     """Also while it is being trained: nothing is written."""
     before = files_of(whole)
     with hold_lock(whole / ".lock", "it is being trained", print):
-        _, rows, _ = evaluate_run(RunFolder.open(whole))
+        rows = evaluate_run(RunFolder.open(whole), starts="eval").rows
     assert files_of(whole) == before
     last = rows_of(whole)[-1]
     assert rows == [{name: last[name] for name in rows[0]}]
@@ -184,7 +184,7 @@ def test_a_run_of_an_earlier_version_is_evaluated(whole, tmp_path):
     earlier = json.loads((path / "config.json").read_text())
     assert earlier.pop("encoder") == "random" and earlier["video"].pop("view") == 250
     (path / "config.json").write_text(json.dumps(earlier | {"encoder": None}))
-    _, rows, _ = evaluate_run(RunFolder.open(path))
+    rows = evaluate_run(RunFolder.open(path), starts="eval").rows
     assert rows == [{name: rows_of(whole)[-1][name] for name in rows[0]}]
 
 
@@ -222,7 +222,7 @@ def test_a_run_keeps_a_copy_of_a_bundled_encoder(bundled, tmp_path, tiny_config,
     encoder = run.encoder()
     assert (encoder.network, encoder.tokenizer) == (tiny.NETWORK, tiny.TOKENIZER)
     np.testing.assert_array_equal(run.demonstration()[0], embed_sentence("robot closing the green", encoder))
-    _, rows, _ = evaluate_run(run)
+    rows = evaluate_run(run, starts="eval").rows
     assert rows == [{name: rows_of(path)[-1][name] for name in rows[0]}]
     files = [file for file in (path / "encoder" / "params").rglob("*") if file.is_file()]
     flip_a_byte(max(files, key=lambda file: file.stat().st_size))

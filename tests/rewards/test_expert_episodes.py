@@ -8,6 +8,7 @@ import pytest
 
 from rcjax.expert_episodes import expert_transitions
 from rcjax.program import Program, as_rows
+from rcjax.rewards.config import DiscriminatorConfig
 from rcjax.world import build_world
 
 
@@ -19,28 +20,32 @@ def world(tiny_config):
 @pytest.mark.slow
 def test_the_experts_episodes_are_successful_and_whole(tiny_config, world):
     """Oracle: the observations themselves. drawer-close shows its object, the handle, which ends near the goal."""
-    video = dataclasses.replace(tiny_config.video, episode_length=64)
-    config = dataclasses.replace(tiny_config, reward="gail", expert_episodes=2, video=video)
+    video = dataclasses.replace(tiny_config.video, episode_length=128)
+    steps = {"total_env_steps": 4 * 128}
+    config = dataclasses.replace(tiny_config, reward="gail", expert_episodes=2, video=video, **steps)
     got = expert_transitions(world, config)
-    assert got.obs.shape == got.next_obs.shape == (128, 40) and got.action.shape == (128, 4)
-    for episode in (slice(0, 64), slice(64, 128)):
+    assert got.obs.shape == got.next_obs.shape == (256, 40) and got.action.shape == (256, 4)
+    for episode in (slice(0, 128), slice(128, 256)):
         obs, next_obs = got.obs[episode], got.next_obs[episode]
         np.testing.assert_array_equal(obs[1:], next_obs[:-1])
-        np.testing.assert_allclose(obs[:, -1], np.arange(64) / 64, atol=1e-6)  # float32
+        np.testing.assert_allclose(obs[:, -1], np.arange(128) / 128, atol=1e-6)  # float32
         assert next_obs[-1, -1] == 1.0
         np.testing.assert_array_equal(obs[:, 36:39], 0.0)  # the goal is hidden
         assert next_obs[-1, 5] - obs[0, 5] > 0.05  # m; the handle, pushed along y
-        assert got.done[episode].tolist() == [0.0] * 63 + [1.0]
+        assert got.done[episode].tolist() == [0.0] * 127 + [1.0]
     assert np.abs(got.action).max() <= 1.0
-    assert not np.array_equal(got.obs[0], got.obs[64])
+    assert not np.array_equal(got.obs[0], got.obs[128])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reward", ["gail", "airl"])
 def test_a_discriminator_learns_to_tell_the_expert(tiny_config, world, reward):
     """Untrained policies differ from the expert at once: within four iterations most transitions are told apart."""
-    video = dataclasses.replace(tiny_config.video, episode_length=64)
-    config = dataclasses.replace(tiny_config, reward=reward, video=video, total_env_steps=4 * 4 * 64)
+    video = dataclasses.replace(tiny_config.video, episode_length=128)
+    discriminator = DiscriminatorConfig(n_disc_updates=32)
+    config = dataclasses.replace(
+        tiny_config, reward=reward, video=video, total_env_steps=4 * 4 * 128, discriminator=discriminator
+    )
     demonstration = expert_transitions(world, config)
     program = Program(config, world, None, demonstration)
     state, rows = program.initial_state(), []
@@ -49,5 +54,5 @@ def test_a_discriminator_learns_to_tell_the_expert(tiny_config, world, reward):
         rows += as_rows(metrics)
     assert rows[-1]["disc_acc"] > 0.9 > rows[0]["disc_acc"]
     assert all(row["nonfinite_update"] == 0 for row in rows)
-    assert int(state.reward.buffer.count[0]) == 4 * 64
+    assert int(state.reward.buffer.count[0]) == 4 * 128
     assert jax.tree.leaves(state.reward.learner.norms)[0].shape[0] == 1

@@ -94,7 +94,7 @@ def test_stopped_and_resumed_it_gives_the_same_metrics(whole, config, tmp_path, 
 
 
 def test_an_evaluation_repeats_the_last_one(whole):
-    _, rows, _ = evaluate_run(RunFolder.open(whole))
+    rows = evaluate_run(RunFolder.open(whole), starts="eval").rows
     last = rows_of(whole)[-2:]
     assert rows == [{name: written[name] for name in row} for row, written in zip(rows, last, strict=True)]
 
