@@ -22,7 +22,7 @@ except ValueError as error:  # a variable such as JAX_ENABLE_X64 has a value tha
 import tyro
 
 from rcjax.checks import require_range, short_repr
-from rcjax.config import EXPERT, TaskSpec, TrainConfig, Which, preset
+from rcjax.config import EXPERT, TaskSpec, TrainConfig, Which, finetuning, preset, read_config
 from rcjax.devices import join_processes
 from rcjax.files import describe_os_error, require_writable_folder
 from rcjax.messages import one_line
@@ -63,7 +63,7 @@ class Train:
     # How the similarities with several demonstrations make one reward: their sum, their mean or their maximum.
     combine: Literal["sum", "mean", "max"] = "sum"
     # Name of the run's folder; by default <task>-<preset>-seed<seed>, or <task>-<preset>-<reward>-seed<seed> with
-    # another reward than that of videos.
+    # another reward than that of videos; what is finetuned also has the name of the run that it begins from.
     name: str | None = None
     # Folder in which the run's folder is made.
     runs: Path = Path("runs")
@@ -208,7 +208,7 @@ def parse(arguments: list[str]) -> Command:
     if any(not argument.strip() or re.fullmatch(r"--[^=]*=\s*", argument) for argument in arguments):
         raise ValueError(f"an argument is empty, in: {short_repr(arguments)}; give it a value or leave the option out.")
     _refuse_options_beside_resume(arguments)
-    default = Train(config=preset(_option_value(arguments, "--preset") or "demo"))
+    default = Train(config=_default_config(arguments))
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=default)]
         | Annotated[Eval, tyro.conf.subcommand("eval")]
@@ -229,6 +229,19 @@ def parse(arguments: list[str]) -> Command:
             raise
         raise ValueError(_parser_error(run_parser)) from None
     return _apply_goal_suffix(command, arguments)
+
+
+def _default_config(arguments: list[str]) -> TrainConfig:
+    """Returns the defaults of the options of `rcjax train`: those of the preset, or of the run of --init-from."""
+    pretrained = _option_value(arguments, "--init-from") or _option_value(arguments, "--init_from")
+    if pretrained is None:
+        return preset(_option_value(arguments, "--preset") or "demo")
+    if "--preset" in _given_options(arguments):
+        raise ValueError("--init-from does not go with --preset: options that are not given are those of that run.")
+    require_printable("--init-from", pretrained)
+    folder = Path(pretrained).absolute()
+    kind = _option_value(arguments, "--finetune")
+    return finetuning(read_config(folder), str(folder), "sound" if kind == "sound" else "release")
 
 
 def _parser_error(run_parser: Callable[[], Command]) -> str:
@@ -284,7 +297,7 @@ def _refuse_options_beside_resume(arguments: list[str]) -> None:
 def _option_value(arguments: list[str], name: str) -> str | None:
     """Returns the value of `--name value` or `--name=value`.
 
-    This is for the preset, which has to be known before the parser runs, because it gives the parser its defaults.
+    This is for options that give the parser its defaults, and so have to be known before it runs.
     """
     for i, argument in enumerate(arguments):
         if argument == name and i + 1 < len(arguments):
@@ -397,7 +410,8 @@ def train_command(command: Train) -> int:
 def default_name(config: TrainConfig) -> str:
     """Returns the name of a run's folder if none is given."""
     reward = () if config.reward == "video" else (config.reward,)
-    return "-".join((config.env.task, config.preset, *reward, config.seeds_text.replace(" ", "")))
+    finetune = () if config.init_from is None else (f"from{Path(config.init_from).name}", config.finetune)
+    return "-".join((config.env.task, config.preset, *reward, *finetune, config.seeds_text.replace(" ", "")))
 
 
 def join_distributed(command: Train) -> None:
@@ -427,6 +441,7 @@ def training_config(command: Train) -> TrainConfig:
             task=task,
             goal_hidden=envs.choose_goal_hidden(config.env.task, config.env.goal_hidden),
         ),
+        init_from=None if config.init_from is None else str(Path(config.init_from).absolute()),
         encoder=config.encoder if config.encoder in named else str(Path(str(config.encoder)).absolute()),
     )
 
@@ -448,6 +463,8 @@ def task_spec(command: Train, prompt: str) -> TaskSpec:
                 "them out."
             )
         return TaskSpec(video=(EXPERT,))
+    if not any(given.values()) and command.config.init_from is not None:
+        return command.config.spec
     if not any(given.values()):
         return TaskSpec(video=(EXPERT,)) if command.config.encoder == RANDOM else TaskSpec(text=(prompt,))
     for name in ("video", "minus_video"):

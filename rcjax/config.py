@@ -14,6 +14,7 @@ import json
 import re
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -257,6 +258,15 @@ class TrainConfig:
     reward: Literal["video", "dense", "gail", "airl"] = "video"
     # Number of successful episodes of Metaworld's expert policy that --reward gail and airl learn from.
     expert_episodes: int = 1
+    # Begin with the policies of the run in this folder, to train them further, e.g. with --reward dense. Options that
+    # are not given are those of that run.
+    init_from: str | None = None
+    # Which of that run's policies, as for `rcjax eval`.
+    init_which: Which = "last"
+    # How to go on from there: with the critic and the optimiser as they were, as the release does (release); or with
+    # scaled returns, the critic's last layer anew and trained first, actor and critic clipped apart, and smaller steps
+    # (sound).
+    finetune: Literal["release", "sound"] = "release"
     # Encoder of videos and sentences: small (comes with rcjax, knows Metaworld's scenes and simple sentences about
     # them), random (a randomly initialised S3D without a text tower), or a folder that `python -m weights_convert`
     # wrote. The presets paper and release need such a folder of S3D's released weights.
@@ -393,6 +403,22 @@ def demo() -> TrainConfig:
     )
 
 
+def finetuning(pretrained: TrainConfig, path: str, kind: str) -> TrainConfig:
+    """Returns the config that goes on from the run with the config `pretrained` in the folder `path`.
+
+    `release` changes nothing. With `sound`, returns of any size leave the critic's errors of order one, the critic
+    learns them before the actor moves, its gradients do not shrink the actor's, and steps are small.
+    """
+    config = dataclasses.replace(pretrained, init_from=path, init_which="last", finetune=kind)
+    if kind != "sound":
+        return config
+    sound = dataclasses.replace(
+        config.ppo, learning_rate=1e-4, target_kl=0.02, ent_coef=0.0, scale_rewards=True, clip_separately=True,
+        critic_warmup=10,
+    )  # fmt: skip
+    return dataclasses.replace(config, ppo=sound)
+
+
 PRESETS: dict[str, Callable[[], TrainConfig]] = {"demo": demo, "paper": paper, "release": release}
 
 
@@ -408,6 +434,17 @@ def preset(name: str) -> TrainConfig:
 def to_json(config: TrainConfig) -> str:
     """Returns the config as JSON. NumPy numbers become Python numbers."""
     return json.dumps(dataclasses.asdict(config), indent=2, default=lambda number: number.item()) + "\n"
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """Returns the config of the run in `folder`. Raises ValueError if it is not a run, or if its config is damaged."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} is not a run: it has no config.json; give a folder that `rcjax train` wrote.")
+    try:
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be used: {error}") from error
 
 
 def from_json(text: str) -> TrainConfig:

@@ -169,8 +169,7 @@ def _update_each_seed(
 
     def update(learner: Learner, scored: ScoredEpisodes, keys: Array, demonstration: Demonstration):
         policy, reward_state = learner
-        batch = ppo.make_batch(scored.episodes.rollout, scored.reward, config.ppo)
-        policy, losses = ppo.update(policy, batch, keys[0], config.ppo)
+        policy, losses = ppo.learn(policy, scored.episodes.rollout, scored.reward, keys[0], config.ppo)
         reward_state, more = source.update(reward_state, scored.episodes, policy.params, demonstration, keys[1])
         return (policy, reward_state), losses | more
 

@@ -1,5 +1,6 @@
 """Records each iteration: metrics on disk, and a progress bar."""
 
+import math
 import time
 
 from tqdm import tqdm
@@ -22,6 +23,15 @@ class Recorder:
             total=self.config.n_iterations * steps, initial=iteration * steps, unit="step", unit_scale=True,
             disable=not is_first_process(),
         )  # fmt: skip
+
+    def write_beginning(self, rows: Rows) -> None:
+        """Records an evaluation before the first iteration as iteration 0, whose other metrics are null."""
+        unknown = dict.fromkeys((self.config.reward_metric, "true_return", "success_rate"), math.nan)
+        common = {"iteration": 0, "env_steps": 0} | unknown
+        if self.metrics is not None:
+            self.metrics.write([common | {"seed": self.config.seed + i} | row for i, row in enumerate(rows)])
+            row = interquartile_mean_row(rows)
+            self.bar.write(f"before training: {describe_episodes(row, self.config.reward, 'eval_')}")
 
     def write(self, iteration: int, rows: Rows) -> None:
         """Records the iteration, of which every seed has one row."""
@@ -57,8 +67,14 @@ def show_progress(bar: tqdm, row: Row, steps: int, reward: str) -> None:
     bar.update(steps)
     if "eval_success_rate" in row:
         bar.write(
-            f"{row['env_steps']:>10,.0f} steps   {reward} reward {row[metric]:8.4g}   "
-            f"true return {row['true_return']:7.1f}   success {row['success_rate']:4.0%}   |   policy's mean: "
-            f"{reward} reward {row[f'eval_{metric}']:8.4g}   true return {row['eval_true_return']:7.1f}   "
-            f"success {row['eval_success_rate']:4.0%}"
+            f"{row['env_steps']:>10,.0f} steps   {describe_episodes(row, reward)}   |   policy's mean: "
+            f"{describe_episodes(row, reward, 'eval_')}"
         )
+
+
+def describe_episodes(row: Row, reward: str, prefix: str = "") -> str:
+    """Returns the reward, return and success of training episodes, or of an evaluation (`prefix` "eval_")."""
+    return (
+        f"{reward} reward {row[f'{prefix}{reward}_reward']:8.4g}   true return {row[f'{prefix}true_return']:7.1f}   "
+        f"success {row[f'{prefix}success_rate']:4.0%}"
+    )

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rcjax.config import TrainConfig, from_json, to_json
+from rcjax.config import TrainConfig, read_config, to_json
 from rcjax.encoders import NAMED, Encoder, load_encoder, save_encoder
 from rcjax.events import EventWriter
 from rcjax.files import (
@@ -104,13 +104,7 @@ class RunFolder:
     @staticmethod
     def open(path: Path) -> "RunFolder":
         """Returns the run in the folder `path`. Raises ValueError if it is not a run, or if its config is damaged."""
-        config = path / "config.json"
-        if not config.is_file():
-            raise ValueError(f"{path} is not a run: it has no config.json; give a folder that `rcjax train` wrote.")
-        try:
-            return RunFolder(path, from_json(config.read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ValueError(f"{config} cannot be used: {error}") from error
+        return RunFolder(path, read_config(path))
 
     @property
     def demonstration_path(self) -> Path:
@@ -205,14 +199,15 @@ class MetricsWriter:
     def write(self, rows: Sequence[dict[str, float]]) -> None:
         """Writes the rows of an iteration, of which every seed has one. TensorBoard gets their interquartile mean.
 
-        Values that are not finite, such as the explained variance of constant returns, are null in metrics.jsonl.
+        Values that are not finite, such as the explained variance of constant returns, are null in metrics.jsonl and
+        left out for TensorBoard.
         """
         for row in rows:
             finite = {name: value if math.isfinite(value) else None for name, value in row.items()}
             self.file.write(json.dumps(finite, allow_nan=False) + "\n")
         self.file.flush()
         mean = interquartile_mean_row(rows)
-        scalars = {name: value for name, value in mean.items() if name not in ROW_COUNTS}
+        scalars = {name: value for name, value in mean.items() if name not in ROW_COUNTS and math.isfinite(value)}
         self.events.write(scalars, step=int(rows[0]["env_steps"]), wall_time=time.time())
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ from rcjax.encoders.s3d import S3D
 from rcjax.expert_episodes import expert_transitions
 from rcjax.figures import learning_curve
 from rcjax.files import describe_os_error, require_writable_folder
+from rcjax.finetuning import begin_from, load_pretrained
 from rcjax.lock import hold_lock
 from rcjax.loop import ScoredEpisodes, TrainState, state_shapes
 from rcjax.program import NotFinite, Program, Rows, as_rows, refuse_nonfinite, require_machine
@@ -97,6 +98,8 @@ def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World
 
     Raises ValueError for bad input, before the run's folder is made.
     """
+    if config.init_from is not None:
+        load_pretrained(config)
     if config.reward == "video":
         return prepare_video_reward(config, path, log)
     world = build_world(config)
@@ -220,7 +223,8 @@ def train(
     resumed.
     """
     config, log = run.config, log if is_first_process() else _silent
-    stored = read_checkpoint(checkpoints_path(run) / str(iteration)) if iteration else None
+    saved = checkpoints_path(run) / str(iteration)
+    stored = read_checkpoint(saved) if saved.exists() else None
     if stored is not None:
         require_matching_state(run, iteration, stored, state_shapes(config, world.env))
     with in_background(draw_demonstration, run, world, log) if is_first_process() else nullcontext():
@@ -231,9 +235,14 @@ def train(
             state = program.initial_state()
             if stored is not None:
                 state = restore_state(stored, state)
+            elif config.init_from is not None:
+                pretrained = restore_state(load_pretrained(config), program.initial_state())
+                state = begin_from(state, pretrained, config)
             compile_for(program, run, log)
             with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
                 try:
+                    if stored is None and config.init_from is not None:
+                        state = record_beginning(program, state, checkpoints, recorder)
                     state, evaluation = run_iterations(program, state, checkpoints, recorder, stop)
                 finally:
                     rows = read_metrics(run) if is_first_process() else []
@@ -270,6 +279,14 @@ def compile_for(program: Program, run: RunFolder, log: Log) -> None:
     _ = program.compiled
     wait_for_all_processes("all processes have compiled")
     log(f"Compiled in {time.perf_counter() - started:.0f} s; training {run.config.env.task} in {run.path}.")
+
+
+def record_beginning(program: Program, state: TrainState, checkpoints: Checkpoints, recorder: Recorder) -> TrainState:
+    """Evaluates the pretrained policies, records that as iteration 0, and saves the state."""
+    state, evaluated, _ = evaluate(program, state)
+    recorder.write_beginning(evaluated)
+    checkpoints.save(0, state)
+    return state
 
 
 def run_iterations(

@@ -14,6 +14,8 @@ MAX_LAYER_WIDTH = 1 << 16
 class PPOConfig:
     """Hyperparameters of PPO. The defaults are those of `PPO` and `ActorCriticPolicy` in Stable-Baselines3 2.9.
 
+    `scale_rewards`, `clip_separately` and `critic_warmup` are none of its; they are off.
+
     The number of samples of an update, `n_steps * n_envs` in Stable-Baselines3, is the size of the `Batch`.
     """
 
@@ -48,6 +50,13 @@ class PPOConfig:
     net_arch: tuple[int, ...] = (64, 64)
     # Initial logarithm of the standard deviation of the actions.
     log_std_init: float = 0.0
+    # Divide rewards by the running standard deviation of the discounted return, as VecNormalize of Stable-Baselines3
+    # does.
+    scale_rewards: bool = False
+    # Clip the gradients of actor and critic to max_grad_norm each, not their joint norm.
+    clip_separately: bool = False
+    # Number of iterations at the beginning in which only the critic learns.
+    critic_warmup: int = 0
 
     def __post_init__(self):
         require_types(self)
@@ -65,6 +74,7 @@ class PPOConfig:
         self._require("vf_coef", 0 <= self.vf_coef <= FLOAT32_MAX, "zero or a positive, finite number")
         self._require("log_std_init", abs(self.log_std_init) <= 20, "a finite number from -20 to 20")
         require_range("n_epochs", self.n_epochs, 1)
+        require_range("critic_warmup", self.critic_warmup, 0)
         require_range("batch_size", self.batch_size, 1)
         if self.normalize_advantage and self.batch_size == 1:
             raise ValueError(

@@ -112,6 +112,8 @@ def _make_model(config: PPOConfig, envs):
     from stable_baselines3 import PPO
 
     arguments = dataclasses.asdict(config)
+    for ours in ("scale_rewards", "clip_separately", "critic_warmup"):
+        arguments.pop(ours)
     policy = {
         "net_arch": list(arguments.pop("net_arch")),
         "log_std_init": arguments.pop("log_std_init"),

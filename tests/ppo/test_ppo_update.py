@@ -15,12 +15,16 @@ from rcjax.ppo import (
     PPOState,
     clip_gradients,
     init_state,
+    learn,
     make_batch,
+    new_state,
     optimizer,
+    scale_rewards,
     shuffle,
     update,
     update_in_order,
 )
+from rcjax.ppo.reward_scale import no_statistics
 from rcjax.types import Rollout
 
 CONFIG = PPOConfig(n_epochs=3, batch_size=8, net_arch=(8,), learning_rate=1e-2, ent_coef=0.1)
@@ -92,10 +96,65 @@ def test_agrees_with_stable_baselines3(sb3):
 
 @pytest.mark.parametrize(("max_norm", "scale"), [(10.0, 1.0), (2.5, 0.5), (float("inf"), 1.0)])
 def test_gradients_are_clipped_by_their_global_norm(max_norm, scale):
-    gradients = {"a": jnp.array([3.0, 0.0]), "b": jnp.array(4.0)}
-    clipped, norm = clip_gradients(gradients, max_norm)
-    assert norm == 5.0
-    assert_trees_close(clipped, jax.tree.map(lambda g: scale * g, gradients), rtol=1e-6)  # torch's 1e-6 / norm
+    clipped, norms = clip_gradients(GRADIENTS, max_norm)
+    assert norms == {"grad_norm": 5.0, "actor_grad_norm": 4.0, "critic_grad_norm": 3.0}
+    assert_trees_close(clipped, jax.tree.map(lambda g: scale * g, GRADIENTS), rtol=1e-6)  # torch's 1e-6 / norm
+
+
+GRADIENTS = {"critic": jnp.array([3.0, 0.0]), "actor": jnp.array(4.0), "log_std": jnp.array(0.0)}
+
+
+def test_gradients_of_actor_and_critic_are_clipped_apart():
+    """So that a critic with large gradients leaves the actor's as they are."""
+    clipped, _ = clip_gradients(GRADIENTS, 1.5, separately=True)
+    assert_trees_close(clipped, {"critic": [1.5, 0.0], "actor": 1.5, "log_std": 0.0}, rtol=1e-6)  # torch's 1e-6 / norm
+    large = GRADIENTS | {"critic": jnp.array([300.0, 0.0])}
+    assert_trees_close(clip_gradients(large, 5.0, separately=True)[0]["actor"], 4.0, rtol=0)
+    assert clip_gradients(large, 5.0)[0]["actor"] < 0.1
+
+
+def test_the_actor_waits_while_the_critic_warms_up(rollout_and_reward):
+    """For two iterations only the critic's parameters change, but Adam's moments of all; then everything does."""
+    config = dataclasses.replace(CONFIG, critic_warmup=2)
+    state = init_state(jax.random.key(0), 5, 3, config)
+    step = jax.jit(learn, static_argnames="config")
+    for iteration in range(3):
+        before = state
+        state, _ = step(state, *rollout_and_reward, jax.random.key(iteration), config)
+        for name in ("actor", "critic", "log_std"):
+            moved = not all(
+                np.array_equal(a, b)
+                for a, b in zip(*map(jax.tree.leaves, (before.params[name], state.params[name])), strict=True)
+            )
+            assert moved == (name == "critic" or iteration == 2), (name, iteration)
+        assert all(np.any(x != 0) for x in jax.tree.leaves(state.opt_state[0].nu))
+        assert int(state.warmup) == max(1 - iteration, 0)
+
+
+def test_learning_scales_rewards_if_it_is_asked_to(rollout_and_reward):
+    """Oracle: an update by rewards that were scaled before."""
+    rollout, reward = rollout_and_reward
+    scaling = dataclasses.replace(CONFIG, scale_rewards=True)
+    statistics, scaled = scale_rewards(no_statistics(), reward, rollout.terminated, CONFIG.gamma)
+    state = init_state(jax.random.key(0), 5, 3, CONFIG)
+    expected, _ = learn(state, rollout, scaled, jax.random.key(1), CONFIG)
+    got, _ = learn(new_state(state.params, scaling), rollout, reward, jax.random.key(1), scaling)
+    assert_trees_close(got.params, expected.params, rtol=1e-5)  # float32
+    assert_trees_close(got.returns, statistics, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def rollout_and_reward():
+    rng = np.random.default_rng(4)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    rollout = Rollout(
+        obs=draw(6, 4, 5), action=draw(6, 4, 3), log_prob=draw(6, 4) - 4, value=draw(6, 4),
+        terminated=jnp.zeros((6, 4), bool).at[2, 1].set(True), final_value=draw(4),
+    )  # fmt: skip
+    return rollout, 100 * draw(6, 4)
 
 
 def test_shuffle_gives_a_fresh_permutation_per_epoch_and_key():
