@@ -21,7 +21,7 @@ import tyro
 
 from rcjax.checks import INT32_MAX, UINT32_MAX, raise_invalid, require_range, require_types, short_repr
 from rcjax.ppo.config import PPOConfig
-from rcjax.rewards.config import DiscriminatorConfig
+from rcjax.rewards.config import CloningConfig, DiscriminatorConfig
 
 Which = Literal["last", "best", "reward", "plateau"]
 """Which of a run's policies counts: the last one, or one that was selected by a rule; see `selection.Selected`"""
@@ -255,8 +255,9 @@ class TrainConfig:
     micro_batch: int | None = None
     # Reward that the policy learns from: RoboCLIP's, the similarity of videos (video); the task's own (dense); or that
     # of a discriminator, which tells the policy from Metaworld's expert by observations and actions (gail or airl).
-    reward: Literal["video", "dense", "gail", "airl"] = "video"
-    # Number of successful episodes of Metaworld's expert policy that --reward gail and airl learn from.
+    # With bc there is none: the policy clones the expert's actions.
+    reward: Literal["video", "dense", "gail", "airl", "bc"] = "video"
+    # Number of successful episodes of Metaworld's expert policy that --reward gail, airl and bc learn from.
     expert_episodes: int = 1
     # Begin with the policies of the run in this folder, to train them further, e.g. with --reward dense. Options that
     # are not given are those of that run.
@@ -283,6 +284,7 @@ class TrainConfig:
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
     ppo: PPOConfig = dataclasses.field(default_factory=lambda: RELEASE_PPO)
     discriminator: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)
+    cloning: CloningConfig = dataclasses.field(default_factory=CloningConfig)
 
     def __post_init__(self):
         require_types(self)
@@ -315,19 +317,28 @@ class TrainConfig:
                 f"total_env_steps={self.total_env_steps} is less than one iteration of {self.steps_per_iteration} "
                 f"steps ({self.n_envs} environments x {self.video.episode_length}); raise it or lower n_envs."
             )
-        self._check_discriminator()
+        self._check_expert_batches()
         if self.env.frozen_resets and self.env.bank_size < self.n_envs:
             raise ValueError(
                 f"frozen_resets with bank_size={self.env.bank_size} for n_envs={self.n_envs}; "
                 "each environment needs a start of its own."
             )
 
-    def _check_discriminator(self) -> None:
-        n_expert, batch = self.expert_episodes * self.video.episode_length, self.discriminator.demo_batch_size
-        if batch is not None and batch > n_expert:
+    def _check_expert_batches(self) -> None:
+        n_expert = self.expert_episodes * self.video.episode_length
+        batch_sizes = {"demo_batch_size": self.discriminator.demo_batch_size}
+        if self.reward == "bc":
+            batch_sizes["bc_batch_size"] = self.cloning.bc_batch_size
+        for name, batch in batch_sizes.items():
+            if batch is not None and batch > n_expert:
+                raise ValueError(
+                    f"{name}={batch} is more than the {n_expert} transitions of expert_episodes="
+                    f"{self.expert_episodes}; lower it, or raise expert_episodes."
+                )
+        if self.cloning.bc_kl_weight > 0 and (self.reward != "bc" or self.init_from is None):
             raise ValueError(
-                f"demo_batch_size={batch} is more than the {n_expert} transitions of expert_episodes="
-                f"{self.expert_episodes}; lower it, or raise expert_episodes."
+                f"bc_kl_weight={self.cloning.bc_kl_weight:g} keeps a cloned policy near that of --init-from; give it "
+                "together with --reward bc and --init-from, or leave it out."
             )
         if self.discriminator.disc_normalize_output and self.reward == "gail":
             raise ValueError(
@@ -336,8 +347,8 @@ class TrainConfig:
 
     @property
     def uses_expert_episodes(self) -> bool:
-        """Whether the reward is learned from the expert's observations and actions."""
-        return self.reward in ("gail", "airl")
+        """Whether something is learned from the expert's observations and actions."""
+        return self.reward in ("gail", "airl", "bc")
 
     @property
     def reward_metric(self) -> str:
@@ -409,7 +420,7 @@ def finetuning(pretrained: TrainConfig, path: str, kind: str) -> TrainConfig:
     `release` changes nothing. With `sound`, returns of any size leave the critic's errors of order one, the critic
     learns them before the actor moves, its gradients do not shrink the actor's, and steps are small.
     """
-    config = dataclasses.replace(pretrained, init_from=path, init_which="last", finetune=kind)
+    config = dataclasses.replace(pretrained, init_from=path, init_which="last", finetune=kind, cloning=CloningConfig())
     if kind != "sound":
         return config
     sound = dataclasses.replace(

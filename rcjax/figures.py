@@ -20,8 +20,11 @@ Row = dict[str, float]
 def panels(reward: str) -> dict[str, str]:
     """Returns the metrics that are plotted and the titles of their panels, for a reward of this name."""
     trained_on = "trained on" if reward == "dense" else "never trained on"
+    signal = {f"{reward}_reward": f"{reward} reward of an episode (the only training signal)"}
+    if reward == "bc":
+        signal = {"bc_loss": "loss of behaviour cloning"}
     return {
-        f"{reward}_reward": f"{reward} reward of an episode (the only training signal)",
+        **signal,
         "true_return": f"true return (dense reward, {trained_on})",
         "success_rate": "success rate",
     }

@@ -169,6 +169,11 @@ def _update_each_seed(
 
     def update(learner: Learner, scored: ScoredEpisodes, keys: Array, demonstration: Demonstration):
         policy, reward_state = learner
+        if source.replaces_ppo:
+            reward_state, policy, losses = source.train_policy(
+                reward_state, policy, scored.episodes, demonstration, keys[1]
+            )
+            return (policy, reward_state), losses
         policy, losses = ppo.learn(policy, scored.episodes.rollout, scored.reward, keys[0], config.ppo)
         reward_state, more = source.update(reward_state, scored.episodes, policy.params, demonstration, keys[1])
         return (policy, reward_state), losses | more

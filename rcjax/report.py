@@ -14,6 +14,8 @@ from rcjax.statistics import interquartile_mean, interquartile_mean_row, stratif
 from rcjax.storage import RunFolder
 from rcjax.taskspec import describe_terms
 
+METHODS = {"gail": "GAIL", "airl": "AIRL", "bc": "behaviour cloning"}
+
 
 def describe_work(program: Program) -> str:
     """Returns how much is stepped, drawn and embedded at a time, and on which devices."""
@@ -73,7 +75,8 @@ def _table_line(name: str, cells: Sequence[str]) -> str:
 
 def plot_title(config: TrainConfig) -> str:
     """Returns the task, what is learned from, and the seeds, in one line."""
-    return f"{config.env.task} from {_describe_source(config)}, {config.seeds_text}"
+    begun = "" if config.init_from is None else f", finetuned ({config.finetune}) from {Path(config.init_from).name}"
+    return f"{config.env.task} from {_describe_source(config)}{begun}, {config.seeds_text}"
 
 
 def _describe_source(config: TrainConfig) -> str:
@@ -82,7 +85,7 @@ def _describe_source(config: TrainConfig) -> str:
         return "its dense reward"
     if config.uses_expert_episodes:
         episodes = "episode" if config.expert_episodes == 1 else "episodes"
-        return f"{config.expert_episodes} {episodes} of the expert by {config.reward.upper()}"
+        return f"{config.expert_episodes} {episodes} of the expert by {METHODS[config.reward]}"
     name = config.encoder or RANDOM  # configs of earlier versions say None for a random encoder
     encoder = f"encoder {name}" if name in NAMED else "converted weights"
     demonstration = describe_terms(config.spec.terms, _name_term, config.spec.combine)

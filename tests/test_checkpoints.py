@@ -25,6 +25,7 @@ from rcjax.checkpoints import (
 from rcjax.config import TrainConfig
 from rcjax.loop import TrainState
 from rcjax.ppo import PPOState
+from rcjax.selection import nothing_selected
 from rcjax.storage import RunFolder
 
 
@@ -36,7 +37,10 @@ def state_of(iteration, width=16):
         "log_std": jnp.full((2, 4), iteration),
     }
     ppo = PPOState(params=params, opt_state=(jnp.zeros(2, jnp.int32), params))
-    return TrainState(ppo=ppo, key=jax.random.split(jax.random.key(iteration), 2), iteration=jnp.int32(iteration))
+    return TrainState(
+        ppo=ppo, reward=None, selected=jax.vmap(nothing_selected)(params),
+        key=jax.random.split(jax.random.key(iteration), 2), iteration=jnp.int32(iteration),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,16 @@ def test_the_newest_checkpoint_is_restored_bit_for_bit(run):
     assert (iteration, notices) == (4, [])
     require_matching_state(run, iteration, arrays, jax.eval_shape(lambda: state_of(9)))
     chex.assert_trees_all_equal(restore_state(arrays, state_of(9)), state_of(4))
+
+
+def test_a_checkpoint_of_an_earlier_version_has_selected_nothing(run):
+    """It has no selected policies. Those of the new state stay."""
+    _, arrays = load_newest_intact(run, print)
+    earlier = {name: array for name, array in arrays.items() if not name.startswith(".selected")}
+    require_matching_state(run, 4, earlier, jax.eval_shape(lambda: state_of(9)))
+    restored = restore_state(earlier, state_of(9))
+    chex.assert_trees_all_equal(restored.selected, state_of(9).selected)
+    chex.assert_trees_all_equal(restored.replace(selected=None), state_of(4).replace(selected=None))
 
 
 def test_a_run_without_checkpoints_has_no_newest(tmp_path):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from rcjax import cli
-from rcjax.config import EXPERT, TaskSpec, TrainConfig
+from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, to_json
 from tests.encoders import tiny
 
 
@@ -351,6 +351,8 @@ def test_demonstrations_are_added_and_subtracted():
         (("--reward", "gail", "--demo-batch-size", "129"), "more than the 128 transitions of expert_episodes=1"),
         (("--reward", "gail", "--disc-normalize-output"), "disc_normalize_output=True with reward=.gail"),
         (("--reward", "gail", "--expert-episodes", "0"), "expert_episodes=0"),
+        (("--reward", "bc", "--bc-batch-size", "129"), "more than the 128 transitions of expert_episodes=1"),
+        (("--reward", "bc", "--bc-kl-weight", "0.1"), "bc_kl_weight=0.1 keeps a cloned policy near"),
         (("--reward", "airl", "--disc-net-arch", "0"), "disc_net_arch"),
         (("--reward", "airl", "--disc-learning-rate", "nan"), "disc_learning_rate=nan"),
     ],
@@ -583,3 +585,35 @@ def test_reward_that_is_not_finite_is_an_error(layer, part, value, what, tiny_vi
     )  # fmt: skip
     assert (code, out) == (2, "") and err.count("\n") == 1
     assert f"{what} by the encoder (tiny) is not finite" in err
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """A folder with the config of a run on faucet-open with 16 environments."""
+    base = TrainConfig(n_envs=16, env=EnvConfig(task="faucet-open"), total_env_steps=128 * 16)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.json").write_text(to_json(base))
+    return tmp_path / "old"
+
+
+def test_finetuning_begins_with_the_options_of_the_run(pretrained):
+    config = parse_train("--init-from", str(pretrained), "--reward", "dense", "--n-epochs", "3")
+    assert (config.env.task, config.n_envs, config.reward, config.ppo.n_epochs) == ("faucet-open", 16, "dense", 3)
+    assert (config.init_from, config.finetune, config.ppo.scale_rewards) == (str(pretrained), "release", False)
+    sound = parse_train(f"--init-from={pretrained}", "--finetune", "sound", "--critic-warmup", "4", "--reward", "dense")
+    assert (sound.finetune, sound.ppo.scale_rewards, sound.ppo.critic_warmup) == ("sound", True, 4)
+    assert cli.default_name(sound) == "faucet-open-paper-dense-fromold-sound-seed0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--init-from", "nowhere"), "nowhere is not a run"),
+        (("--init-from", "{old}", "--preset", "demo"), "--init-from does not go with --preset"),
+        (("--init-from", "{old}", "--finetune", "soundly"), "finetune"),
+        (("--init-from", "{old}", "--init-which", "worst"), "init-which"),
+    ],
+)
+def test_bad_options_of_finetuning_are_refused(pretrained, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        parse_train(*(argument.format(old=pretrained) for argument in arguments))

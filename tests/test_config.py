@@ -9,7 +9,7 @@ import pytest
 from rcjax import config
 from rcjax.config import EnvConfig, TaskSpec, TrainConfig, VideoConfig
 from rcjax.ppo import PPOConfig
-from rcjax.rewards.config import DiscriminatorConfig
+from rcjax.rewards.config import CloningConfig, DiscriminatorConfig
 
 
 @pytest.mark.parametrize("name", sorted(config.PRESETS))
@@ -80,7 +80,7 @@ def test_inconsistent_options_are_refused_by_name(make, message):
     assert len(str(refused.value)) < 400
 
 
-CONFIGS = (TrainConfig, EnvConfig, VideoConfig, TaskSpec, PPOConfig, DiscriminatorConfig)
+CONFIGS = (TrainConfig, EnvConfig, VideoConfig, TaskSpec, PPOConfig, DiscriminatorConfig, CloningConfig)
 INVALID_VALUES = (math.nan, b"x", {}, object(), [0.5], np.bool_(True))  # no field accepts them
 
 
@@ -109,6 +109,7 @@ def test_numbers_are_no_booleans_and_booleans_no_numbers(kind):
         (EnvConfig, "bank_size train_seed eval_seed"),
         (VideoConfig, "episode_length frame_stride size view samples pixel_scale"),
         (DiscriminatorConfig, "n_disc_updates demo_batch_size disc_buffer_size disc_learning_rate"),
+        (CloningConfig, "bc_updates bc_batch_size bc_learning_rate bc_ent_weight bc_l2_weight bc_kl_weight"),
         (PPOConfig, "learning_rate n_epochs batch_size gamma gae_lambda vf_coef adam_eps"),
     ],
 )

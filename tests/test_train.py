@@ -193,7 +193,7 @@ def test_a_target_of_another_encoder_is_refused(whole, tmp_path, tiny_world, mon
     np.save(path / "target.npy", np.ones(10, np.float32))
     for module in (train, evaluate):
         monkeypatch.setattr(module, "build_world", lambda _: tiny_world)
-    said = r"has shape \(10,\), but the encoder's embeddings have 512 numbers; the run's encoder was exchanged"
+    said = r"has shape \(1, 10\), but the encoder's embeddings have 512 numbers; the run's encoder was exchanged"
     refused(lambda: train.resume(path), path, said)
     refused(lambda: evaluate_run(RunFolder.open(path)), path, said)
 
@@ -325,9 +325,7 @@ def test_a_reward_that_is_not_finite_stops_the_run_and_a_damaged_checkpoint_is_p
         patch.setattr(train.Program, "step", poisoned)
         train.start(tiny_config, path, log=lambda _: None)
     assert stopped.value.exit_code == 1
-    assert str(stopped.value) == (
-        "iteration 4: 4 video rewards are not finite; iteration 3, the last good one, is saved."
-    )
+    assert str(stopped.value) == ("iteration 4: 4 rewards are not finite; iteration 3, the last good one, is saved.")
     assert saved_iterations(RunFolder.open(path)) == [2, 3]
     assert [row["iteration"] for row in rows_of(path)] == [1, 2, 3]
 

@@ -13,7 +13,15 @@ from rcjax.ppo.advantages import gae
 from rcjax.ppo.batch import Batch, make_batch
 from rcjax.ppo.config import PPOConfig
 from rcjax.ppo.losses import explained_variance, ppo_loss
-from rcjax.ppo.networks import ActorCritic, entropy, init_params, log_prob, policy_value, sample_action
+from rcjax.ppo.networks import (
+    ActorCritic,
+    action_distribution,
+    entropy,
+    init_params,
+    log_prob,
+    policy_value,
+    sample_action,
+)
 from rcjax.ppo.reward_scale import ReturnStatistics, scale_rewards
 from rcjax.ppo.update import (
     PPOState,
@@ -33,6 +41,7 @@ __all__ = [
     "PPOConfig",
     "PPOState",
     "ReturnStatistics",
+    "action_distribution",
     "clip_gradients",
     "entropy",
     "explained_variance",

@@ -77,6 +77,16 @@ def policy_value(
     return cast(tuple[Array, Array, Array], network.apply({"params": params}, obs))
 
 
+def action_distribution(
+    params: Params, obs: Float[Array, "*batch O"]
+) -> tuple[Float[Array, "*batch A"], Float[Array, " A"]]:
+    """Returns the mean and log standard deviation of the action, for which only the actor's parameters are needed."""
+    n_hidden = len(params["actor"]) - 1
+    net_arch = tuple(params["actor"][f"hidden_{i}"]["kernel"].shape[-1] for i in range(n_hidden))
+    actor = MLP(net_arch, params["log_std"].shape[-1], 0.01)
+    return cast(Array, actor.apply({"params": params["actor"]}, obs)), params["log_std"]
+
+
 def sample_action(
     key: PRNGKeyArray, mean: Float[Array, "*batch A"], log_std: Float[Array, " A"]
 ) -> Float[Array, "*batch A"]:

@@ -19,6 +19,7 @@ from rcjax.pytree import PyTree
 from rcjax.rewards import discriminator
 from rcjax.rewards.config import DOCUMENTED_BATCH, DiscriminatorConfig
 from rcjax.rewards.discriminator import Discriminator, Norms
+from rcjax.rewards.expert_order import ExpertOrder, new_order, next_batch
 from rcjax.rewards.running_norm import RunningNorm, new_norm, normalize, update_norm
 from rcjax.rewards.source import Metrics, RewardSource, SeenEpisodes
 from rcjax.rewards.transitions import Transitions, episode_transitions, flatten
@@ -40,13 +41,6 @@ class Buffer(PyTree):
 
     transitions: Transitions  # [C]
     count: Int[Array, ""]
-
-
-class ExpertOrder(PyTree):
-    """A random order of the expert's transitions, and how many of them batches have taken since it was drawn."""
-
-    order: Int[Array, " M"]
-    taken: Int[Array, ""]
 
 
 class AdversarialState(PyTree):
@@ -103,7 +97,7 @@ class AdversarialReward(RewardSource):
             learner=Learner(networks=networks, norms=norms, opt_state=self._optimizer.init(cast(Any, networks))),
             reward_norm=new_norm(1) if self.config.disc_normalize_output else None,
             buffer=self._empty_buffer(),
-            expert=_shuffled(key_order, self.n_expert),
+            expert=new_order(key_order, self.n_expert),
         )
 
     def reward(
@@ -133,7 +127,7 @@ class AdversarialReward(RewardSource):
         def step(carry: tuple[Learner, ExpertOrder], key: PRNGKeyArray):
             learner, order = carry
             key_order, key_sample = jax.random.split(key)
-            expert, order = _next_batch(key_order, order, demonstration, self.batch_size)
+            expert, order = next_batch(key_order, order, demonstration, self.batch_size)
             generated = _sampled(key_sample, buffer, self.batch_size)
             learner, metrics = self.train_step(learner, expert, generated, policy)
             return (learner, order), metrics
@@ -201,25 +195,6 @@ def _sampled(key: PRNGKeyArray, buffer: Buffer, n: int) -> Transitions:
     size = buffer.transitions.done.shape[0]
     index = size - 1 - jax.random.randint(key, (n,), 0, buffer.count)
     return jax.tree.map(lambda x: x[index], buffer.transitions)
-
-
-def _shuffled(key: PRNGKeyArray, n: int) -> ExpertOrder:
-    return ExpertOrder(order=jax.random.permutation(key, n), taken=jnp.zeros((), jnp.int32))
-
-
-def _next_batch(
-    key: PRNGKeyArray, expert: ExpertOrder, transitions: Transitions, n: int
-) -> tuple[Transitions, ExpertOrder]:
-    """Returns the next `n` transitions in the expert's order. Where fewer are left, a new order is drawn first.
-
-    Consumes `key`.
-    """
-    size = expert.order.shape[0]
-    fresh = _shuffled(key, size)
-    used_up = expert.taken + n > size
-    expert = jax.tree.map(lambda new, old: jnp.where(used_up, new, old), fresh, expert)
-    index = jax.lax.dynamic_slice(expert.order, (expert.taken,), (n,))
-    return jax.tree.map(lambda x: x[index], transitions), expert.replace(taken=expert.taken + n)
 
 
 def _metrics(loss: Float[Array, ""], logit: Float[Array, " B"], is_expert: Float[Array, " B"]) -> Metrics:

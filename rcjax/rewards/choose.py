@@ -3,6 +3,7 @@
 from rcjax.config import TrainConfig
 from rcjax.envs.mjx_env import MjxEnv
 from rcjax.rewards.adversarial import AdversarialReward
+from rcjax.rewards.cloning import Cloning
 from rcjax.rewards.dense import DenseReward
 from rcjax.rewards.source import RewardSource
 from rcjax.rewards.video import VideoReward
@@ -14,13 +15,18 @@ def make_source(config: TrainConfig, env: MjxEnv) -> RewardSource:
         return VideoReward()
     if config.reward == "dense":
         return DenseReward()
+    sizes = {
+        "obs_size": policy_obs_size(config, env),
+        "action_size": env.num_actions,
+        "round_size": config.steps_per_iteration,
+        "n_expert": config.expert_episodes * config.video.episode_length,
+    }
+    if config.reward == "bc":
+        return Cloning(config=config.cloning, policy=config.ppo, **sizes)
     return AdversarialReward(
         kind=config.reward,
         config=config.discriminator,
-        obs_size=policy_obs_size(config, env),
-        action_size=env.num_actions,
-        round_size=config.steps_per_iteration,
-        n_expert=config.expert_episodes * config.video.episode_length,
+        **sizes,
         drop_time=config.env.time_in_obs and not config.discriminator.disc_time_in_obs,
     )
 

@@ -1,4 +1,4 @@
-"""Hyperparameters of the discriminators of GAIL and AIRL."""
+"""Hyperparameters of the discriminators of GAIL and AIRL, and of behaviour cloning."""
 
 import dataclasses
 
@@ -51,3 +51,33 @@ class DiscriminatorConfig:
             widths = getattr(self, name) or ()
             if not all(1 <= width <= MAX_LAYER_WIDTH for width in widths):
                 raise_invalid(name, widths, f"layer widths from 1 to {MAX_LAYER_WIDTH}")
+
+
+@dataclasses.dataclass(frozen=True)
+class CloningConfig:
+    """Hyperparameters of behaviour cloning. The defaults are those of `imitation`, which leaves `bc_updates` open."""
+
+    # Gradient steps of behaviour cloning in each iteration; with the default batch, 4 go once through a demonstration.
+    bc_updates: int = 16
+    # Number of expert transitions in a batch of behaviour cloning.
+    bc_batch_size: int = 32
+    # Learning rate of behaviour cloning's Adam.
+    bc_learning_rate: float = 1e-3
+    # Weight of the policy's entropy in behaviour cloning.
+    bc_ent_weight: float = 1e-3
+    # Weight of half the squared norm of the actor's parameters in behaviour cloning.
+    bc_l2_weight: float = 0.0
+    # Weight of the KL divergence from the policy of --init-from on the states of its own episodes, which keeps
+    # behaviour cloning near it.
+    bc_kl_weight: float = 0.0
+
+    def __post_init__(self):
+        require_types(self)
+        for name in ("bc_updates", "bc_batch_size"):
+            require_range(name, getattr(self, name), 1)
+        for name in ("bc_ent_weight", "bc_l2_weight", "bc_kl_weight"):
+            if not 0 <= getattr(self, name) <= FLOAT32_MAX:
+                raise_invalid(name, getattr(self, name), "zero or a positive, finite number")
+        if not FLOAT32_MIN <= self.bc_learning_rate <= FLOAT32_MAX:
+            expected = "a positive, finite number within float32's range"
+            raise_invalid("bc_learning_rate", self.bc_learning_rate, expected)

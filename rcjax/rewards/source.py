@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from jax import Array
 from jaxtyping import Float, PRNGKeyArray
 
+from rcjax.ppo import PPOState
 from rcjax.ppo.networks import Params
 from rcjax.pytree import PyTree
 from rcjax.rollout import Episodes
@@ -40,6 +41,7 @@ class RewardSource(abc.ABC):
     """A reward. Subclasses are frozen dataclasses of their settings, and hold no arrays."""
 
     looks_at_pixels: ClassVar[bool] = False  # whether episodes are drawn and embedded
+    replaces_ppo: ClassVar[bool] = False  # whether policies are trained by `train_policy`, and not by PPO
 
     def init_state(self, key: PRNGKeyArray) -> RewardState:
         """Returns the state that training begins with, None unless the source learns. Consumes `key`."""
@@ -65,3 +67,12 @@ class RewardSource(abc.ABC):
         """
         del episodes, policy, demonstration, key
         return state, {}
+
+    def train_policy(
+        self, state: RewardState, policy: PPOState, episodes: Episodes, demonstration: Demonstration, key: PRNGKeyArray
+    ) -> tuple[RewardState, PPOState, Metrics]:
+        """Trains the policy in the place of PPO and of `update`, whose arguments these are.
+
+        Only sources with `replaces_ppo` do so.
+        """
+        raise NotImplementedError

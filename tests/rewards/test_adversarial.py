@@ -12,6 +12,7 @@ from rcjax.rewards import adversarial, discriminator
 from rcjax.rewards.adversarial import AdversarialReward, Learner
 from rcjax.rewards.config import DiscriminatorConfig
 from rcjax.rewards.discriminator import Discriminator, Norms
+from rcjax.rewards.expert_order import next_batch
 from rcjax.rewards.running_norm import RunningNorm
 from rcjax.rewards.source import SeenEpisodes
 from rcjax.rewards.transitions import Transitions
@@ -208,7 +209,7 @@ def test_the_expert_is_drawn_without_replacement():
     for round_ in range(6):
         drawn = []
         for i in range(2):
-            batch, order = adversarial._next_batch(jax.random.key(10 * round_ + i), order, expert, 2)
+            batch, order = next_batch(jax.random.key(10 * round_ + i), order, expert, 2)
             drawn += batch.obs[:, 0].tolist()
         assert len(set(drawn)) == 4
         seen_orders.add(tuple(drawn))

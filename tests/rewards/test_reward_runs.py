@@ -12,13 +12,13 @@ import pytest
 from rcjax import loop, train
 from rcjax.evaluate import evaluate_run
 from rcjax.expert_episodes import expert_transitions
-from rcjax.rewards.config import DiscriminatorConfig
+from rcjax.rewards.config import CloningConfig, DiscriminatorConfig
 from rcjax.storage import RunFolder
 from rcjax.world import build_world
 from tests import toy
 
 # AIRL has everything that a reward can have.
-REWARDS = (pytest.param("dense", marks=pytest.mark.slow), pytest.param("gail", marks=pytest.mark.slow), "airl")
+REWARDS = (*(pytest.param(name, marks=pytest.mark.slow) for name in ("dense", "gail", "bc")), "airl")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,8 @@ def motion():
 def config(request, tiny_config):
     """Two seeds."""
     discriminator = DiscriminatorConfig(n_disc_updates=2, disc_normalize_output=request.param == "airl")
-    return dataclasses.replace(tiny_config, reward=request.param, seeds=2, discriminator=discriminator)
+    cloning = CloningConfig(bc_batch_size=16)
+    return dataclasses.replace(tiny_config, reward=request.param, seeds=2, discriminator=discriminator, cloning=cloning)
 
 
 @pytest.fixture
@@ -66,7 +67,8 @@ def test_a_run_leaves_what_its_reward_needs(whole, config):
     metric = f"{config.reward}_reward"
     assert all(np.isfinite(row[metric]) for row in rows) and "video_reward" not in rows[0]
     assert f"eval_{metric}" in rows[-1]
-    assert ("disc_loss" in rows[0]) == config.uses_expert_episodes
+    assert ("disc_loss" in rows[0]) == (config.reward in ("gail", "airl"))
+    assert ("bc_loss" in rows[0]) == ("policy_gradient_loss" not in rows[0]) == (config.reward == "bc")
 
 
 def test_the_dense_reward_is_the_true_return(whole, config):
@@ -104,7 +106,7 @@ def test_a_seed_equals_its_single_run(whole, config, tmp_path, no_videos):
     alone = dataclasses.replace(config, seeds=1, seed=1)
     train.start(alone, tmp_path / "alone", log=lambda _: None)
     for one, row in zip(rows_of(tmp_path / "alone"), rows_of(whole)[1::2], strict=True):
-        for name in (f"{config.reward}_reward", "true_return", "std"):
+        for name in (f"{config.reward}_reward", "true_return", "bc_loss" if config.reward == "bc" else "std"):
             assert one[name] == pytest.approx(row[name], rel=2e-3, abs=2e-3)
 
 
