@@ -97,6 +97,9 @@ class Eval:
     # the one with the highest reward in an evaluation, or at the end of the three consecutive evaluations with the
     # highest mean reward (plateau).
     which: Which = "last"
+    # Repeat the actions of the expert's episode that the run learned from, whatever is observed, instead of a policy:
+    # the control for --reward bc.
+    replay: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -473,11 +476,14 @@ def task_spec(command: Train, prompt: str) -> TaskSpec:
 
 
 def eval_command(command: Eval) -> int:
-    from rcjax.evaluate import evaluate_run
-    from rcjax.report import describe_evaluation
+    from rcjax.evaluate import evaluate_run, replay_demonstration
+    from rcjax.report import describe_evaluation, describe_replay
     from rcjax.storage import RunFolder
 
     run = RunFolder.open(command.run)
+    if command.replay:
+        print(describe_replay(run, *replay_demonstration(run)))
+        return 0
     print(describe_evaluation(run, evaluate_run(run, command.which), command.which))
     return 0
 

@@ -4,13 +4,18 @@ import dataclasses
 import sys
 from typing import Literal
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from rcjax.checkpoints import checkpoints_path, load_newest_intact, require_matching_state, restore_state
-from rcjax.config import Which
+from rcjax.config import TrainConfig, Which
+from rcjax.envs.experts import run_policy
 from rcjax.loop import ScoredEpisodes, TrainState, state_shapes
-from rcjax.program import Program, Rows, require_machine
+from rcjax.program import Program, Row, Rows, require_machine
 from rcjax.selection import Candidate
 from rcjax.storage import RunFolder
-from rcjax.world import build_world
+from rcjax.world import World, build_world
 
 Starts = Literal["eval", "test"]
 """The starts from which evaluations during training run, or those that no policy was trained or selected on"""
@@ -51,15 +56,47 @@ def evaluate_run(run: RunFolder, which: Which = "last", starts: Starts = "test")
             f"{checkpoints_path(run)} has no checkpoint, because the run stopped before its first one; train a new run."
         )
     demonstration, encoder = run.demonstration(), run.encoder()
-    env = run.config.env
-    bank = env if starts == "eval" else dataclasses.replace(env, eval_seed=env.test_seed)
-    world = build_world(dataclasses.replace(run.config, env=bank))
+    world = build_world(run.config if starts == "eval" else _on_test_starts(run.config))
     require_matching_state(run, *checkpoint, like=state_shapes(run.config, world.env))
     program = Program(run.config, world, encoder, demonstration)
     state = restore_state(checkpoint[1], program.initial_state())
     state, iterations = _with_policy(run, state, which)
     _, rows, scored = program.evaluate(state)
     return EvaluatedRun(program, rows, scored, iterations)
+
+
+def replay_demonstration(run: RunFolder) -> tuple[World, Row]:
+    """Repeats the actions of the expert's first episode, whatever is observed, from each of the first test starts.
+
+    It is the control for what is cloned from demonstrations: it needs no policy.
+
+    Returns:
+        The world with the test starts, and the metrics of the episodes with the prefix `eval_`.
+
+    Raises:
+        ValueError: The run does not learn from the expert's episodes.
+    """
+    config = run.config
+    if not config.uses_expert_episodes:
+        raise ValueError(
+            f"{run.path} learned from no actions (--reward {config.reward}), so there is nothing to replay; give a run "
+            "with --reward bc, gail or airl."
+        )
+    actions = iter(run.demonstration().action[: config.video.episode_length])
+    world = build_world(_on_test_starts(config))
+
+    def replay(obs: np.ndarray) -> np.ndarray:
+        return np.tile(next(actions), (len(obs), 1))
+
+    rows = (np.arange(config.n_envs) % world.eval_params.bank_size).tolist()
+    episodes = run_policy(world.env, world.eval_params, replay, rows, config.video.episode_length)
+    success, true_return = episodes.success.any(0).mean(), episodes.reward.sum(0).mean()
+    return world, {"eval_true_return": float(true_return), "eval_success_rate": float(success)}
+
+
+def _on_test_starts(config: TrainConfig) -> TrainConfig:
+    """Returns the config with the test starts in the place of those of evaluations."""
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, eval_seed=config.env.test_seed))
 
 
 def _with_policy(run: RunFolder, state: TrainState, which: Which) -> tuple[TrainState, list[int]]:
@@ -73,7 +110,8 @@ def _with_policy(run: RunFolder, state: TrainState, which: Which) -> tuple[Train
             f"no policy of {run.path} was evaluated before its newest checkpoint, so none can be selected by "
             f"{which!r}; use --which last, or train with --eval-every."
         )
-    return state.replace(ppo=state.ppo.replace(params=candidate.policy)), iterations
+    params = jax.tree.map(jnp.copy, candidate.policy)  # a program cannot take over the same memory twice
+    return state.replace(ppo=state.ppo.replace(params=params)), iterations
 
 
 def _warn(message: str) -> None:

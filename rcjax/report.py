@@ -9,10 +9,11 @@ from rcjax.config import Term, TrainConfig, Which
 from rcjax.encoders import NAMED, RANDOM
 from rcjax.evaluate import EvaluatedRun
 from rcjax.normalization import normalize_returns
-from rcjax.program import Program, Rows
+from rcjax.program import Program, Row, Rows
 from rcjax.statistics import interquartile_mean, interquartile_mean_row, stratified_bootstrap
 from rcjax.storage import RunFolder
 from rcjax.taskspec import describe_terms
+from rcjax.world import World
 
 METHODS = {"gail": "GAIL", "airl": "AIRL", "bc": "behaviour cloning"}
 
@@ -45,19 +46,30 @@ def describe_evaluation(run: RunFolder, evaluated: EvaluatedRun, which: Which) -
 
     Several seeds have two columns more, their interquartile mean and its 95 % bootstrap interval.
     """
-    config, world = run.config, evaluated.program.world
-    values = {name.removeprefix("eval_"): np.array([row[name] for row in evaluated.rows]) for name in evaluated.rows[0]}
-    values["normalized_return"] = normalize_returns(values["true_return"], world, config)
+    config = run.config
     iterations = ", ".join(map(str, sorted(set(evaluated.iterations))))
-    lines = [
+    title = (
         f"{plot_title(config)}\npolicy: {which} (iteration {iterations} of {config.n_iterations}); "
         f"{config.n_envs} episodes of its mean from test starts"
-    ]
+    )
     seeds = [f"seed {config.seed + i}" for i in range(config.seeds)]
-    head = ["IQM", "95 % interval"] if config.seeds > 1 else []
-    lines.append(_table_line("", [*head, *seeds]))
+    return _evaluation_table(title, evaluated.rows, evaluated.program.world, config, seeds)
+
+
+def describe_replay(run: RunFolder, world: World, row: Row) -> str:
+    """Returns such a table of a demonstration that was replayed."""
+    config = run.config
+    title = f"{config.env.task}, the expert's actions replayed; {config.n_envs} episodes from test starts"
+    return _evaluation_table(title, [row], world, config, ["replay"])
+
+
+def _evaluation_table(title: str, rows: Rows, world: World, config: TrainConfig, columns: Sequence[str]) -> str:
+    values = {name.removeprefix("eval_"): np.array([row[name] for row in rows]) for name in rows[0]}
+    values["normalized_return"] = normalize_returns(values["true_return"], world, config)
+    lines = [title, _table_line("", [*(["IQM", "95 % interval"] if len(rows) > 1 else []), *columns])]
     for name in ("success_rate", "true_return", "normalized_return", config.reward_metric):
-        lines.append(_table_line(name, [*_summary(values[name]), *(f"{value:.4g}" for value in values[name])]))
+        if name in values:
+            lines.append(_table_line(name, [*_summary(values[name]), *(f"{value:.4g}" for value in values[name])]))
     return "\n".join(lines)
 
 

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from rcjax import loop, train
-from rcjax.evaluate import evaluate_run
+from rcjax import evaluate, loop, report, train
+from rcjax.evaluate import evaluate_run, replay_demonstration
 from rcjax.expert_episodes import expert_transitions
 from rcjax.rewards.config import CloningConfig, DiscriminatorConfig
 from rcjax.storage import RunFolder
@@ -99,6 +99,52 @@ def test_an_evaluation_repeats_the_last_one(whole):
     rows = evaluate_run(RunFolder.open(whole), starts="eval").rows
     last = rows_of(whole)[-2:]
     assert rows == [{name: written[name] for name in row} for row, written in zip(rows, last, strict=True)]
+
+
+def test_policies_are_scored_on_starts_of_their_own(whole, config):
+    """Oracle: the bank of the test seeds. A rule scores the policy that it selected, from the iteration it says."""
+    run = RunFolder.open(whole)
+    scored = evaluate_run(run, "best")
+    env = scored.program.world.env
+    expected = env.build_reset_bank(range(2000, 2000 + config.env.bank_size))
+    for ours, theirs in zip(*map(jax.tree.leaves, (scored.program.world.eval_params.bank, expected)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    evaluations = {seed: {} for seed in (0, 1)}
+    for row in rows_of(whole):
+        if "eval_true_return" in row:
+            evaluations[row["seed"]][row["iteration"]] = row["eval_true_return"]
+    best = [max(returns, key=returns.get) for returns in evaluations.values()]
+    assert scored.iterations == best
+
+
+def test_an_evaluation_is_described(whole, config, monkeypatch):
+    monkeypatch.setattr(report, "normalize_returns", lambda returns, *_: returns / 100)
+    run = RunFolder.open(whole)
+    lines = report.describe_evaluation(run, evaluate_run(run), "last").splitlines()
+    assert lines[0] == report.plot_title(config)
+    assert lines[1].startswith("policy: last (iteration 4 of 4); 4 episodes")
+    assert lines[2].split() == ["IQM", "95", "%", "interval", "seed", "0", "seed", "1"]
+    assert [line.split()[0] for line in lines[3:]] == [
+        "success_rate", "true_return", "normalized_return", f"{config.reward}_reward",
+    ]  # fmt: skip
+
+
+def test_a_demonstration_is_replayed(whole, config, monkeypatch):
+    """Oracle: the actions that the environment is given, which do not depend on observations."""
+    run, given = RunFolder.open(whole), []
+    if not config.uses_expert_episodes:
+        with pytest.raises(ValueError, match="there is nothing to replay"):
+            replay_demonstration(run)
+        return
+    original = evaluate.run_policy
+
+    def recording(env, params, policy, rows, steps):
+        return original(env, params, lambda obs: given.append(policy(obs)) or given[-1], rows, steps)
+
+    monkeypatch.setattr(evaluate, "run_policy", recording)
+    world, row = replay_demonstration(run)
+    np.testing.assert_array_equal(np.stack(given)[:, 3], run.demonstration().action[:16])
+    assert set(row) == {"eval_true_return", "eval_success_rate"} and world.eval_params.bank_size == 8
 
 
 def test_a_seed_equals_its_single_run(whole, config, tmp_path, no_videos):
