@@ -12,11 +12,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from experiments.entry import run
-from rcjax import train
+from experiments.runs import finish_run, is_finished, last_rows
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, VideoConfig, demo
 from rcjax.encoders import RANDOM, SMALL
 from rcjax.envs.registry import PAPER_TASKS, TASKS
-from rcjax.storage import RunFolder, read_metrics
 
 MANY_SEEDS = range(10)  # of the default run
 FEW_SEEDS = range(3)
@@ -76,36 +75,15 @@ def run_all(command: Command) -> None:
     jobs = [(setting, seed) for setting in chosen for seed in setting.seeds]
     for setting, seed in tqdm(jobs, desc="runs"):
         path = command.out / f"{setting.name}-{seed}"
-        if final_success(path) is None:
-            _run(setting.config(seed), path)
+        if not is_finished(path):
+            finish_run(setting.config(seed), path)
             write_table(command.out)
-
-
-def _run(config: TrainConfig, path: Path) -> None:
-    log = _log_file(path)
-    if path.exists():
-        train.resume(path, log)
-    else:
-        train.start(config, path, log)
-
-
-def _log_file(path: Path) -> train.Log:
-    path.parent.mkdir(parents=True, exist_ok=True)
-
-    def log(message: str) -> None:
-        with path.with_name(f"{path.name}.log").open("a") as file:
-            file.write(f"{message}\n")
-
-    return log
 
 
 def final_success(path: Path) -> float | None:
     """Returns the success rate of a run's last evaluation, or None if the run has not finished."""
-    if not (path / "config.json").exists():
-        return None
-    run = RunFolder.open(path)
-    rows = [row for row in read_metrics(run) if row["iteration"] == run.config.n_iterations]
-    return rows[-1].get("eval_success_rate") if rows else None
+    last = last_rows(path)
+    return None if last is None else last[0]["eval_success_rate"]
 
 
 def rows(out: Path) -> Iterator[dict[str, object]]:

@@ -36,33 +36,45 @@ class EvaluatedRun:
 
 
 def evaluate_run(run: RunFolder, which: Which = "last", starts: Starts = "test") -> EvaluatedRun:
-    """Runs the mean of each seed's policy from each of the first `n_envs` starts.
+    """Runs the mean of each seed's policy from each of the first `n_envs` starts; see `Evaluator`."""
+    return Evaluator(run, starts).evaluate(which)
+
+
+class Evaluator:
+    """The newest checkpoint of a run, of which several policies can be evaluated by one compiled program.
 
     Nothing is written, so another process may train the run at the same time.
-
-    Args:
-        run: The run.
-        which: The newest policy, or one that was selected by a rule of `selection.Selected`.
-        starts: Which starts.
-
-    Raises:
-        ValueError: The run has no checkpoint or no intact one, the checkpoint does not fit the config, no policy was
-            evaluated before it, or the episodes have numbers that are not finite.
     """
-    require_machine(run.config, None)
-    checkpoint = load_newest_intact(run, _warn)
-    if checkpoint is None:
-        raise ValueError(
-            f"{checkpoints_path(run)} has no checkpoint, because the run stopped before its first one; train a new run."
-        )
-    demonstration, encoder = run.demonstration(), run.encoder()
-    world = build_world(run.config if starts == "eval" else _on_test_starts(run.config))
-    require_matching_state(run, *checkpoint, like=state_shapes(run.config, world.env))
-    program = Program(run.config, world, encoder, demonstration)
-    state = restore_state(checkpoint[1], program.initial_state())
-    state, iterations = _with_policy(run, state, which)
-    _, rows, scored = program.evaluate(state)
-    return EvaluatedRun(program, rows, scored, iterations)
+
+    def __init__(self, run: RunFolder, starts: Starts = "test"):
+        """Reads the run and builds its program.
+
+        Raises:
+            ValueError: The run has no checkpoint or no intact one, or the checkpoint does not fit the config.
+        """
+        require_machine(run.config, None)
+        checkpoint = load_newest_intact(run, _warn)
+        if checkpoint is None:
+            raise ValueError(
+                f"{checkpoints_path(run)} has no checkpoint, because the run stopped before its first one; train a new "
+                "run."
+            )
+        self.run, self.arrays = run, checkpoint[1]
+        demonstration, encoder = run.demonstration(), run.encoder()
+        world = build_world(run.config if starts == "eval" else _on_test_starts(run.config))
+        require_matching_state(run, *checkpoint, like=state_shapes(run.config, world.env))
+        self.program = Program(run.config, world, encoder, demonstration)
+
+    def evaluate(self, which: Which = "last") -> EvaluatedRun:
+        """Runs the mean of each seed's policy from each of the first `n_envs` starts.
+
+        `which` is the newest policy, or one that was selected by a rule of `selection.Selected`. Raises ValueError if
+        no policy was evaluated before the checkpoint, or if the episodes have numbers that are not finite.
+        """
+        state = restore_state(self.arrays, self.program.initial_state())
+        state, iterations = _with_policy(self.run, state, which)
+        _, rows, scored = self.program.evaluate(state)
+        return EvaluatedRun(self.program, rows, scored, iterations)
 
 
 def replay_demonstration(run: RunFolder) -> tuple[World, Row]:
