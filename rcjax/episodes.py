@@ -17,9 +17,9 @@ from rcjax.envs.mjx_env import EnvParams, MjxEnv
 from rcjax.ppo import networks
 from rcjax.pytree import PyTree
 from rcjax.render import Scene, WarpScene, take_poses
-from rcjax.rewards.source import Demonstration, SeenEpisodes
+from rcjax.rewards.source import SeenEpisodes
 from rcjax.rollout import Act, Episodes, run_episodes
-from rcjax.types import GeomPoses, Rollout
+from rcjax.types import Demonstration, GeomPoses, Rollout
 
 
 class Inputs(PyTree):

@@ -6,8 +6,8 @@ import numpy as np
 
 from rcjax.config import TrainConfig
 from rcjax.envs.experts import PolicyRun, run_expert
-from rcjax.rewards.transitions import Transitions
 from rcjax.rollout import policy_obs
+from rcjax.types import Transitions
 from rcjax.world import World
 
 MAX_BATCH = 64  # episodes that are run at a time

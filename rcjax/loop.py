@@ -22,9 +22,10 @@ from rcjax.episodes import Inputs, Mode, finite_episodes, see_each_seed
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
 from rcjax.rewards.choose import make_source, policy_obs_size
-from rcjax.rewards.source import Demonstration, RewardSource, RewardState, SeenEpisodes
+from rcjax.rewards.source import RewardSource, RewardState, SeenEpisodes
 from rcjax.rollout import Episodes
 from rcjax.selection import Selected, after_evaluation, nothing_selected
+from rcjax.types import Demonstration
 
 
 class TrainState(PyTree):

@@ -38,9 +38,8 @@ from rcjax.files import (
     translate_tensorstore_errors,
     write_atomically,
 )
-from rcjax.rewards.source import Demonstration
-from rcjax.rewards.transitions import Transitions
 from rcjax.statistics import interquartile_mean_row
+from rcjax.types import Demonstration, Transitions
 from rcjax.video_io import write_video
 
 # Every row of metrics.jsonl has these integers, and these values, which are numbers or null.

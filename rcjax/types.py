@@ -16,6 +16,8 @@ D     size of embeddings (512)
 Rollouts are time-major, ``T N``. Video is ``N F H W 3`` in uint8 RGB.
 """
 
+from typing import Any, TypeAlias
+
 from jax import Array
 from jaxtyping import Bool, Float
 
@@ -42,3 +44,19 @@ class Rollout(PyTree):
     value: Float[Array, "T N"]
     terminated: Bool[Array, "T N"]
     final_value: Float[Array, " N"]
+
+
+class Transitions(PyTree):
+    """Steps of episodes: what the policy observed, its action as the environment received it, and what came next.
+
+    `done` is 1 at the last step of an episode, whether it terminated or reached the time limit.
+    """
+
+    obs: Float[Array, "*B O"]
+    action: Float[Array, "*B A"]  # clipped to [-1, 1]
+    next_obs: Float[Array, "*B O"]
+    done: Float[Array, "*B"]
+
+
+Demonstration: TypeAlias = Any
+"""What a reward compares episodes with, or learns from: the targets' embeddings [K D], `Transitions` [M], or None"""

@@ -22,7 +22,8 @@ def main() -> None:
     run, layout = RunFolder(Path(sys.argv[1]), TrainConfig()), make_layout(2, 1, jax.devices())
     host = state_of(3)
     shard = jax.jit(lambda state: state, out_shardings=layout.by_seed)
-    state = host.replace(ppo=shard(layout.replicate(host.ppo)), iteration=layout.replicate(host.iteration))
+    learned = {name: shard(layout.replicate(getattr(host, name))) for name in ("ppo", "selected")}
+    state = host.replace(**learned, iteration=layout.replicate(host.iteration))
     state = state.replace(key=jax.random.wrap_key_data(shard(layout.replicate(jax.random.key_data(host.key)))))
     with Checkpoints(run) as checkpoints:
         checkpoints.save(3, state)

@@ -19,7 +19,7 @@ from rcjax.encoders import random_encoder
 from rcjax.encoders.s3d import network
 from rcjax.envs import physics
 from rcjax.rewards.choose import policy_obs_size
-from rcjax.rewards.transitions import Transitions
+from rcjax.types import Transitions
 
 SIZE = 32  # pixels of videos to watch
 

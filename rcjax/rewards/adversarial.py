@@ -22,8 +22,9 @@ from rcjax.rewards.discriminator import Discriminator, Norms
 from rcjax.rewards.expert_order import ExpertOrder, new_order, next_batch
 from rcjax.rewards.running_norm import RunningNorm, new_norm, normalize, update_norm
 from rcjax.rewards.source import Metrics, RewardSource, SeenEpisodes
-from rcjax.rewards.transitions import Transitions, episode_transitions, flatten
+from rcjax.rewards.transitions import episode_transitions, flatten
 from rcjax.rollout import Episodes
+from rcjax.types import Transitions
 
 GAIL_NET_ARCH, AIRL_NET_ARCH = (32, 32), (32,)  # imitation's
 

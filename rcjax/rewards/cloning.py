@@ -20,8 +20,8 @@ from rcjax.pytree import PyTree
 from rcjax.rewards.config import CloningConfig
 from rcjax.rewards.expert_order import ExpertOrder, new_order, next_batch
 from rcjax.rewards.source import Metrics, RewardSource, SeenEpisodes
-from rcjax.rewards.transitions import Transitions
 from rcjax.rollout import Episodes
+from rcjax.types import Transitions
 
 
 class Anchor(PyTree):

@@ -5,7 +5,8 @@ import dataclasses
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.rewards.source import Demonstration, RewardSource, RewardState, SeenEpisodes
+from rcjax.rewards.source import RewardSource, RewardState, SeenEpisodes
+from rcjax.types import Demonstration
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from rcjax.pytree import PyTree
 from rcjax.rewards.running_norm import RunningNorm, new_norm, normalize, update_norm
-from rcjax.rewards.transitions import Transitions
+from rcjax.types import Transitions
 
 GAMMA = 0.99  # of AIRL's shaping term: the default of imitation, whatever PPO's discount is
 Layers: TypeAlias = list[dict[str, Any]]  # kernel and bias of each

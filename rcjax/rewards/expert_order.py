@@ -6,7 +6,7 @@ from jax import Array
 from jaxtyping import Int, PRNGKeyArray
 
 from rcjax.pytree import PyTree
-from rcjax.rewards.transitions import Transitions
+from rcjax.types import Transitions
 
 
 class ExpertOrder(PyTree):

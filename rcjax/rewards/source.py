@@ -20,12 +20,10 @@ from rcjax.ppo import PPOState
 from rcjax.ppo.networks import Params
 from rcjax.pytree import PyTree
 from rcjax.rollout import Episodes
+from rcjax.types import Demonstration
 
 RewardState = Any
 """What a source learns: a pytree of arrays, or None"""
-
-Demonstration = Any
-"""What a source compares episodes with, or learns from: a pytree of arrays, or None"""
 
 Metrics = dict[str, Float[Array, ""]]
 

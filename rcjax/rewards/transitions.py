@@ -1,24 +1,10 @@
-"""Transitions, of a policy or of an expert, as discriminators and behaviour cloning see them."""
+"""Episodes as transitions, which discriminators compare with an expert's."""
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jaxtyping import Float
 
-from rcjax.pytree import PyTree
 from rcjax.rollout import Episodes
-
-
-class Transitions(PyTree):
-    """Steps of episodes: what the policy observed, its action as the environment received it, and what came next.
-
-    `done` is 1 at the last step of an episode, whether it terminated or reached the time limit.
-    """
-
-    obs: Float[Array, "*B O"]
-    action: Float[Array, "*B A"]  # clipped to [-1, 1]
-    next_obs: Float[Array, "*B O"]
-    done: Float[Array, "*B"]
+from rcjax.types import Transitions
 
 
 def episode_transitions(episodes: Episodes) -> Transitions:

@@ -15,7 +15,7 @@ from rcjax.rewards.discriminator import Discriminator, Norms
 from rcjax.rewards.expert_order import next_batch
 from rcjax.rewards.running_norm import RunningNorm
 from rcjax.rewards.source import SeenEpisodes
-from rcjax.rewards.transitions import Transitions
+from rcjax.types import Transitions
 from tests.generators.adversarial import (
     ACTION_SIZE,
     BATCH_SIZE,

@@ -14,7 +14,7 @@ from rcjax.ppo import PPOConfig
 from rcjax.rewards import cloning
 from rcjax.rewards.cloning import Cloning
 from rcjax.rewards.config import CloningConfig
-from rcjax.rewards.transitions import Transitions
+from rcjax.types import Transitions
 from tests.generators import cloning as generator
 from tests.generators.adversarial import ACTION_SIZE, OBS_SIZE
 
