@@ -40,7 +40,7 @@ def finetuned_config(pretrained, kind, **changes):
     return dataclasses.replace(config, **{"reward": "dense", "ppo": ppo, **changes})
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[pytest.param("release", marks=pytest.mark.slow), "sound"])
 def finetuned(request, pretrained, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / request.param
     train.start(finetuned_config(pretrained, request.param), path, log=lambda _: None)

@@ -58,6 +58,7 @@ def test_expert_poses_are_a_successful_episode_and_are_kept(drawer, expert_poses
     np.testing.assert_array_equal(again.pos, expert_poses.pos)
 
 
+@pytest.mark.slow
 def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses):
     """A random encoder, calibrated on other untrained episodes than those it is judged on; the expert's own episode."""
     env, params = drawer

@@ -40,7 +40,7 @@ def test_the_experts_episodes_are_successful_and_whole(tiny_config, world):
 @pytest.mark.slow
 @pytest.mark.parametrize("reward", ["gail", "airl"])
 def test_a_discriminator_learns_to_tell_the_expert(tiny_config, world, reward):
-    """Untrained policies differ from the expert at once: within four iterations most transitions are told apart."""
+    """Its loss falls. GAIL's tells most transitions apart by then; AIRL's logits begin far above 0, with -log pi."""
     video = dataclasses.replace(tiny_config.video, episode_length=128)
     discriminator = DiscriminatorConfig(n_disc_updates=32)
     config = dataclasses.replace(
@@ -52,7 +52,9 @@ def test_a_discriminator_learns_to_tell_the_expert(tiny_config, world, reward):
     for _ in range(4):
         state, metrics, _ = program.step(state)
         rows += as_rows(metrics)
-    assert rows[-1]["disc_acc"] > 0.9 > rows[0]["disc_acc"]
+    losses = [row["disc_loss"] for row in rows]
+    assert losses[-1] < 0.8 * losses[0], losses
+    assert reward == "airl" or rows[-1]["disc_acc"] > 0.9 > rows[0]["disc_acc"]
     assert all(row["nonfinite_update"] == 0 for row in rows)
     assert int(state.reward.buffer.count[0]) == 4 * 128
     assert jax.tree.leaves(state.reward.learner.norms)[0].shape[0] == 1

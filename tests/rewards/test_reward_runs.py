@@ -147,6 +147,7 @@ def test_a_demonstration_is_replayed(whole, config, monkeypatch):
     assert set(row) == {"eval_true_return", "eval_success_rate"} and world.eval_params.bank_size == 8
 
 
+@pytest.mark.slow
 def test_a_seed_equals_its_single_run(whole, config, tmp_path, no_videos):
     """float32 sums of two seeds' batches are in another order, over four iterations of sixteen steps."""
     alone = dataclasses.replace(config, seeds=1, seed=1)
