@@ -1,6 +1,6 @@
 """`python -m experiments.guidance` measures whether an encoder's reward guides policies, over tasks and seeds.
 
-Every run is an ordinary run folder of the demo preset. Finished runs are not run again, and interrupted ones go on.
+The runs are ordinary run folders of the demo preset. Finished runs are not run again, and interrupted ones go on.
 """
 
 import dataclasses
@@ -34,16 +34,25 @@ class Setting:
     def name(self) -> str:
         return f"{self.task}-{self.demonstration}-{self.encoder}"
 
-    def config(self, seed: int) -> TrainConfig:
-        """Returns the demo preset with this setting. The random encoder's weights are drawn anew for each seed."""
+    def runs(self) -> Iterator[tuple[str, TrainConfig]]:
+        """Yields the names and the configs of the runs.
+
+        All seeds share a run, except with the random encoder, whose weights are drawn anew for each seed.
+        """
+        if self.encoder == RANDOM:
+            yield from ((f"{self.name}-{seed}", self._config(range(seed, seed + 1))) for seed in self.seeds)
+        else:
+            yield self.name, self._config(self.seeds)
+
+    def _config(self, seeds: range) -> TrainConfig:
         base, text = demo(), self.demonstration == "text"
         return dataclasses.replace(
             base,
-            seed=seed,
+            seed=seeds.start,
+            seeds=len(seeds),
             encoder=self.encoder,
-            encoder_seed=seed,
+            encoder_seed=seeds.start,
             video=VideoConfig(size=64, frame_stride=8),  # the clips that the bundled encoder takes
-            eval_every=0,
             spec=TaskSpec(text=(TASKS[self.task].prompt,)) if text else TaskSpec(video=(EXPERT,)),
             env=dataclasses.replace(base.env, task=self.task),
         )
@@ -72,28 +81,20 @@ class Command:
 
 def run_all(command: Command) -> None:
     chosen = [s for s in settings() if not command.only or any(part in s.name for part in command.only)]
-    jobs = [(setting, seed) for setting in chosen for seed in setting.seeds]
-    for setting, seed in tqdm(jobs, desc="runs"):
-        path = command.out / f"{setting.name}-{seed}"
-        if not is_finished(path):
-            finish_run(setting.config(seed), path)
+    for name, config in tqdm([job for setting in chosen for job in setting.runs()], desc="runs"):
+        if not is_finished(command.out / name):
+            finish_run(config, command.out / name)
             write_table(command.out)
 
 
-def final_success(path: Path) -> float | None:
-    """Returns the success rate of a run's last evaluation, or None if the run has not finished."""
-    last = last_rows(path)
-    return None if last is None else last[0]["eval_success_rate"]
-
-
 def rows(out: Path) -> Iterator[dict[str, object]]:
-    """Yields each setting with the success rates of its finished runs, by seed."""
+    """Yields each setting with the success rates of its finished seeds."""
     for setting in settings():
-        rates = {seed: final_success(out / f"{setting.name}-{seed}") for seed in setting.seeds}
-        finished = {str(seed): rate for seed, rate in rates.items() if rate is not None}
+        finished = [row for name, _ in setting.runs() for row in last_rows(out / name) or ()]
         if finished:
             values = {"task": setting.task, "demonstration": setting.demonstration, "encoder": setting.encoder}
-            yield {**values, "success": finished, "runs_planned": len(setting.seeds)}
+            success = {str(int(row["seed"])): row["eval_success_rate"] for row in finished}
+            yield {**values, "success": success, "seeds_planned": len(setting.seeds)}
 
 
 def write_table(out: Path) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from experiments import rewards
+from experiments import guidance, rewards
 from experiments.runs import finish_run, is_finished, last_rows
 from rcjax import train
 from rcjax.config import TrainConfig
@@ -66,3 +66,16 @@ def test_the_table_has_intervals():
     row = {"task": "drawer-close", "method": "text", "finetune": None} | dict.fromkeys(rewards.SELECTED, values)
     line = rewards.as_markdown([row]).splitlines()[-1]
     assert line.startswith("| drawer-close | text |  | 0.5 (0 to 1) | 2 (1 to 3) | 0.2 (0.1 to 0.3) |")
+
+
+def test_seeds_of_a_setting_share_a_run_unless_their_encoders_differ():
+    names, seeds = [], 0
+    for setting in guidance.settings():
+        runs = list(setting.runs())
+        assert len(runs) == (3 if setting.encoder == "random" else 1)
+        seeds += sum(config.seeds for _, config in runs)
+        names += [name for name, _ in runs]
+        for i, (_, config) in enumerate(runs):
+            assert config.env.task == setting.task and config.encoder == setting.encoder
+            assert config.encoder_seed == config.seed == i
+    assert len(names) == len(set(names)) == 1 + 6 + 7 + 21 and seeds == 10 + 18 + 21 + 21
