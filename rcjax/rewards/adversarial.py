@@ -96,7 +96,7 @@ class AdversarialReward(RewardSource):
             norms = discriminator.init_norms(seen, self.action_size, shaped)
         return AdversarialState(
             learner=Learner(networks=networks, norms=norms, opt_state=self._optimizer.init(cast(Any, networks))),
-            reward_norm=new_norm(1) if self.config.disc_normalize_output else None,
+            reward_norm=new_norm(1) if self.config.normalizes_output(self.kind) else None,
             buffer=self._empty_buffer(),
             expert=new_order(key_order, self.n_expert),
         )
@@ -133,7 +133,7 @@ class AdversarialReward(RewardSource):
             learner, metrics = self.train_step(learner, expert, generated, policy)
             return (learner, order), metrics
 
-        keys = jax.random.split(key, self.config.n_disc_updates)
+        keys = jax.random.split(key, self.config.updates(self.kind))
         (learner, order), metrics = jax.lax.scan(step, (state.learner, state.expert), keys)
         state = state.replace(learner=learner, buffer=buffer, expert=order)
         return state, {name: jnp.mean(values) for name, values in metrics.items()}

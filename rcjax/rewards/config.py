@@ -1,6 +1,7 @@
 """Hyperparameters of the discriminators of GAIL and AIRL, and of behaviour cloning."""
 
 import dataclasses
+from typing import Literal
 
 from rcjax.checks import raise_invalid, require_range, require_types
 from rcjax.ppo.config import FLOAT32_MAX, FLOAT32_MIN, MAX_LAYER_WIDTH
@@ -10,15 +11,18 @@ DOCUMENTED_BATCH = 1024  # of imitation's examples; a batch cannot have more tra
 
 @dataclasses.dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Hyperparameters of GAIL and AIRL. They mean what they mean in `imitation`, and the defaults are those of its
-    documented examples (version 0.3.2, which the release of RoboCLIP pins), as far as few demonstrations allow them.
+    """Hyperparameters of GAIL and AIRL, which mean what they mean in `imitation`. Its round is an iteration here.
 
-    A round of `imitation` is an iteration here.
+    The settings that `disc_settings` names are defaults of `n_disc_updates` and `disc_normalize_output`, as far as few
+    demonstrations allow them.
     """
 
-    # Gradient steps of the discriminator in each iteration (imitation's examples use 4; its tuned settings 8 for GAIL
-    # and 16 for AIRL).
-    n_disc_updates: int = 4
+    # Which of imitation's settings are the defaults: those of its documented examples (of version 0.3.2, which the
+    # release of RoboCLIP pins), or those that it was tuned to for many demonstrations (of version 1.0.1).
+    disc_settings: Literal["documented", "tuned"] = "documented"
+    # Gradient steps of the discriminator in each iteration; by default 4 (documented), or 8 for GAIL and 16 for AIRL
+    # (tuned).
+    n_disc_updates: int | None = None
     # Number of expert transitions in a batch of the discriminator, which has as many transitions of the policy; by
     # default all of the expert's, up to the 1024 of imitation's examples.
     demo_batch_size: int | None = None
@@ -32,16 +36,15 @@ class DiscriminatorConfig:
     potential_net_arch: tuple[int, ...] = (32, 32)
     # Normalise the discriminator's inputs by their running mean and variance.
     disc_normalize_input: bool = True
-    # Normalise AIRL's rewards by their running mean and variance, as imitation's tuned settings do. (In imitation this
-    # setting has no effect on GAIL, so that GAIL refuses it here.)
-    disc_normalize_output: bool = False
+    # Normalise AIRL's rewards by their running mean and variance; by default only with the tuned settings. GAIL refuses
+    # this, because it has no effect on GAIL in imitation.
+    disc_normalize_output: bool | None = None
     # Show the discriminator the time in the observation, by which it can tell the expert from the policy step by step.
     disc_time_in_obs: bool = True
 
     def __post_init__(self):
         require_types(self)
-        require_range("n_disc_updates", self.n_disc_updates, 1)
-        for name in ("demo_batch_size", "disc_buffer_size"):
+        for name in ("n_disc_updates", "demo_batch_size", "disc_buffer_size"):
             if getattr(self, name) is not None:
                 require_range(name, getattr(self, name), 1)
         if not FLOAT32_MIN <= self.disc_learning_rate <= FLOAT32_MAX:
@@ -51,6 +54,17 @@ class DiscriminatorConfig:
             widths = getattr(self, name) or ()
             if not all(1 <= width <= MAX_LAYER_WIDTH for width in widths):
                 raise_invalid(name, widths, f"layer widths from 1 to {MAX_LAYER_WIDTH}")
+
+    def updates(self, kind: Literal["gail", "airl"]) -> int:
+        """Returns the gradient steps of the discriminator in an iteration."""
+        defaults = {"documented": {"gail": 4, "airl": 4}, "tuned": {"gail": 8, "airl": 16}}
+        return self.n_disc_updates or defaults[self.disc_settings][kind]
+
+    def normalizes_output(self, kind: Literal["gail", "airl"]) -> bool:
+        """Returns whether rewards are normalised."""
+        if self.disc_normalize_output is None:
+            return self.disc_settings == "tuned" and kind == "airl"
+        return self.disc_normalize_output
 
 
 @dataclasses.dataclass(frozen=True)

@@ -216,6 +216,15 @@ def test_the_expert_is_drawn_without_replacement():
     assert len(seen_orders) > 1
 
 
+def test_the_tuned_settings_are_imitations():
+    """Those of its benchmarks' configs, unless they are given."""
+    documented, tuned = DiscriminatorConfig(), DiscriminatorConfig(disc_settings="tuned")
+    assert [c.updates(kind) for c in (documented, tuned) for kind in ("gail", "airl")] == [4, 4, 8, 16]
+    assert [c.normalizes_output(k) for c in (documented, tuned) for k in ("gail", "airl")] == [False] * 3 + [True]
+    given = dataclasses.replace(tuned, n_disc_updates=3, disc_normalize_output=False)
+    assert given.updates("airl") == 3 and not given.normalizes_output("airl")
+
+
 def test_the_whole_demonstration_is_the_default_batch():
     assert fresh()[0].batch_size == 5
     assert dataclasses.replace(fresh()[0], n_expert=2000).batch_size == 1024
