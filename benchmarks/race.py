@@ -86,7 +86,7 @@ def run_ours(options: Options, folder: Path) -> dict[str, Any]:
     state = {name: x.numpy() for name, x in torch.load(folder / "s3d.pt", weights_only=True).items()}
     encoder = Encoder(S3D(), params_from_torch(state), None, "random")
     config = race_config(options, options.n_envs)
-    program = Program(config, build_world(config), encoder, np.load(folder / "target.npy"))
+    program = Program(config, build_world(config), encoder, np.load(folder / "target.npy")[None])
     state, metrics, _ = program.step(program.initial_state())
     as_rows(metrics)
     with EnergyMeter() as meter:

@@ -21,7 +21,6 @@ from rcjax.config import TrainConfig
 from rcjax.episodes import Inputs, train_mode
 from rcjax.loop import TrainState, initial_state, iterate
 from rcjax.micro_batch import choose_micro_batch
-from rcjax.ppo import PPOState
 from rcjax.world import World, build_world
 
 Iteration = Callable[[TrainState, Inputs], TrainState]
@@ -58,14 +57,17 @@ def vmapped_iteration(config: TrainConfig, world: World, micro_batch: int) -> It
     single = dataclasses.replace(config, seeds=1, micro_batch=None)
     step = functools.partial(iterate, env=world.env, network=NETWORK, config=single, micro_batch=micro_batch, mesh=None)
 
-    def iterate_seed(ppo_state: PPOState, key: jax.Array, state: TrainState, inputs: Inputs) -> TrainState:
-        seed_state = state.replace(ppo=jax.tree.map(lambda x: x[None], ppo_state), key=key[None])
+    of_seeds = ("ppo", "selected", "key")
+
+    def iterate_seed(of_seed: dict[str, Any], state: TrainState, inputs: Inputs) -> TrainState:
+        seed_state = state.replace(**jax.tree.map(lambda x: x[None], of_seed))
         return step(seed_state, inputs, train_mode(config))[0]
 
     def sweep(state: TrainState, inputs: Inputs) -> TrainState:
-        after = jax.vmap(iterate_seed, in_axes=(0, 0, None, None))(state.ppo, state.key, state, inputs)
-        ppo_state, key = jax.tree.map(lambda x: x[:, 0], (after.ppo, after.key))
-        return state.replace(ppo=ppo_state, key=key, iteration=after.iteration[0])
+        by_name = {name: getattr(state, name) for name in of_seeds}
+        after = jax.vmap(iterate_seed, in_axes=(0, None, None))(by_name, state, inputs)
+        updated = {name: jax.tree.map(lambda x: x[:, 0], getattr(after, name)) for name in of_seeds}
+        return state.replace(**updated, iteration=after.iteration[0])
 
     return sweep
 

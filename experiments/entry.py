@@ -7,6 +7,7 @@ from typing import TypeVar
 import tyro
 
 from rcjax.startup import prepare_environment
+from rcjax.stopping import Stopped
 
 Options = TypeVar("Options")
 
@@ -14,7 +15,8 @@ Options = TypeVar("Options")
 def run(name: str, options: type[Options], work: Callable[[Options], None], description: str | None) -> int:
     """Runs `work` with the options of the command line and returns the exit code.
 
-    The code is 2, after one line on standard error that begins with `name`, if `work` raises ValueError.
+    The code is 2, after one line on standard error that begins with `name`, if `work` raises ValueError. A run that is
+    stopped, as by Ctrl-C, ends with such a line and its own code.
     """
     prepare_environment()
     try:
@@ -22,4 +24,7 @@ def run(name: str, options: type[Options], work: Callable[[Options], None], desc
     except ValueError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"{name}: {stopped}; the same command goes on from there", file=sys.stderr)
+        return stopped.exit_code
     return 0

@@ -21,6 +21,7 @@ from experiments.entry import run
 from experiments.runs import finish_run, is_finished
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, Which, demo, finetuning
 from rcjax.encoders import SMALL
+from rcjax.envs import canonical_name
 from rcjax.envs.registry import TASKS
 from rcjax.evaluate import Evaluator
 from rcjax.normalization import normalize_returns
@@ -66,8 +67,11 @@ class Job:
 
 
 def jobs(tasks: Sequence[str]) -> Iterator[Job]:
-    """Yields the runs in their order, those that others are finetuned from before these."""
-    for task in tasks:
+    """Yields the runs in their order, those that others are finetuned from before these.
+
+    Raises ValueError for a name that is no task.
+    """
+    for task in map(canonical_name, tasks):
         yield from (Job(task, method) for method in PRETRAINED)
         yield from (Job(task, method, kind) for method in FINETUNED for kind in KINDS)
 

@@ -197,6 +197,14 @@ def require_matching_state(run: RunFolder, iteration: int, arrays: Arrays, like:
         )
 
 
+def require_fitting(arrays: Arrays, like: Any, where: str) -> None:
+    """Raises ValueError unless each array that `like` has too has its shape there; `where` names the arrays."""
+    expected = {name: leaf.shape for name, leaf in jax.eval_shape(_arrays_by_path, like).items()}
+    for name, array in arrays.items():
+        if array.shape != expected.get(name, array.shape):
+            raise ValueError(f"{where} has {name} of shape {array.shape}, expected {expected[name]}; use another run.")
+
+
 def restore_state(arrays: Arrays, like: State) -> State:
     """Returns the saved state, with the structure of the state `like` and on its devices.
 

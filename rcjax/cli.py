@@ -60,8 +60,9 @@ class Train:
     minus_text: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     # Subtract the similarity with this video. May be given several times.
     minus_video: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    # How the similarities with several demonstrations make one reward: their sum, their mean or their maximum.
-    combine: Literal["sum", "mean", "max"] = "sum"
+    # How the similarities with several demonstrations make one reward: their sum (the default), their mean or their
+    # maximum.
+    combine: Literal["sum", "mean", "max"] | None = None
     # Name of the run's folder; by default <task>-<preset>-seed<seed>, or <task>-<preset>-<reward>-seed<seed> with
     # another reward than that of videos; what is finetuned also has the name of the run that it begins from.
     name: str | None = None
@@ -107,8 +108,8 @@ class Reward:
     """Print the similarity of a video with demonstrations: the video reward of an episode that looks like the video.
 
     A demonstration is either a sentence (--text) or a video (--demonstration); each option may be given several times.
-    For one demonstration this prints a number, and for several a table, the best first. With --combine or --minus-text,
-    several demonstrations are one, as they are for `rcjax train`.
+    For one demonstration this prints a number, and for several a table, the best first. With --combine, --minus-text
+    or --minus-demonstration, all demonstrations are one, as they are for `rcjax train`.
     """
 
     # Video to compare with the demonstrations: a GIF, an MP4 or a folder of frames.
@@ -459,20 +460,27 @@ def task_spec(command: Train, prompt: str) -> TaskSpec:
 
     given = {name: getattr(command, name) for name in ("text", "video", "minus_text", "minus_video")}
     if command.config.reward != "video":
-        refused = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
+        options = given | {"combine": command.combine}
+        refused = ", ".join(f"--{name.replace('_', '-')}" for name, value in options.items() if value)
         if refused:
             raise ValueError(
                 f"--reward {command.config.reward} does not go with {refused}: it looks at no videos; leave one of "
                 "them out."
             )
         return TaskSpec(video=(EXPERT,))
+    if command.combine is not None and len(given["text"] + given["video"]) < 2:
+        raise ValueError(
+            f"--combine {command.combine} combines several demonstrations; give more of --text and --video."
+        )
     if not any(given.values()) and command.config.init_from is not None:
-        return command.config.spec
+        pretrained = read_config(Path(command.config.init_from))
+        if pretrained.reward == "video":
+            return pretrained.spec
     if not any(given.values()):
         return TaskSpec(video=(EXPERT,)) if command.config.encoder == RANDOM else TaskSpec(text=(prompt,))
     for name in ("video", "minus_video"):
         given[name] = tuple(path if path == EXPERT else str(Path(path).absolute()) for path in given[name])
-    return TaskSpec(**given, combine=command.combine)
+    return TaskSpec(**given, combine=command.combine or "sum")
 
 
 def eval_command(command: Eval) -> int:
@@ -481,6 +489,10 @@ def eval_command(command: Eval) -> int:
     from rcjax.storage import RunFolder
 
     run = RunFolder.open(command.run)
+    if command.replay and command.which != "last":
+        raise ValueError(
+            f"--replay does not go with --which {command.which}: it runs no policy; leave one of them out."
+        )
     if command.replay:
         print(describe_replay(run, *replay_demonstration(run)))
         return 0
@@ -517,6 +529,8 @@ def record_command(command: Record) -> int:
     from rcjax import envs, showcase
     from rcjax.storage import RunFolder
 
+    if command.run is None and command.which != "last":
+        raise ValueError(f"--which {command.which} is a policy of a run; give the run with --run.")
     if command.run is not None:
         showcase.record_policy(RunFolder.open(command.run), command.out, command.which)
     else:

@@ -56,7 +56,7 @@ class EnvConfig:
     # Seed of the first start of the evaluation bank, which is separate from the training bank (the release uses 10).
     eval_seed: int = 1000
     # Seed of the first start of the bank on which `rcjax eval` scores policies, which were neither trained nor selected
-    # on it. It has the size of the others.
+    # on it. It has the size of the others; where it would overlap with them, it begins after them.
     test_seed: int = 2000
     # Version of Metaworld's dense reward, which is reported as the true return, and trained on only by --reward dense.
     reward_version: Literal["v1", "v2"] = "v2"
@@ -78,6 +78,15 @@ class EnvConfig:
     @property
     def eval_seeds(self) -> range:
         return range(self.eval_seed, self.eval_seed + self.bank_size)
+
+    @property
+    def first_test_seed(self) -> int:
+        """`test_seed`, or the first seed after the other banks where their seeds would be among the test seeds."""
+        last = self.test_seed + self.bank_size - 1
+        overlaps = any(
+            seeds[0] <= last and self.test_seed <= seeds[-1] for seeds in (self.train_seeds, self.eval_seeds)
+        )
+        return max(self.train_seeds.stop, self.eval_seeds.stop) if overlaps else self.test_seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +189,7 @@ class TaskSpec:
         for name in ("text", "video", "minus_text", "minus_video"):
             value = getattr(self, name)
             given = () if value is None else (value,) if isinstance(value, str) else value
+            given = tuple(given) if isinstance(given, list) else given
             object.__setattr__(self, name, given)  # earlier versions wrote a string or null
         require_types(self)
         if not self.text and not self.video:
@@ -264,9 +274,9 @@ class TrainConfig:
     init_from: str | None = None
     # Which of that run's policies, as for `rcjax eval`.
     init_which: Which = "last"
-    # How to go on from there: with the critic and the optimiser as they were, as the release does (release); or with
-    # scaled returns, the critic's last layer anew and trained first, actor and critic clipped apart, and smaller steps
-    # (sound).
+    # How the training goes on: with the critic and the optimiser as they were, as the release does (release); or with
+    # scaled rewards, a critic whose last layer is drawn anew and which learns first, separate clipping of actor and
+    # critic, a standard deviation of actions of at most 1, and smaller steps (sound).
     finetune: Literal["release", "sound"] = "release"
     # Encoder of videos and sentences: small (comes with rcjax, knows Metaworld's scenes and simple sentences about
     # them), random (a randomly initialised S3D without a text tower), or a folder that `python -m weights_convert`
@@ -318,6 +328,11 @@ class TrainConfig:
                 f"steps ({self.n_envs} environments x {self.video.episode_length}); raise it or lower n_envs."
             )
         self._check_expert_batches()
+        if self.init_from is None and (self.finetune, self.init_which) != ("release", "last"):
+            raise ValueError(
+                f"finetune={self.finetune!r} and init_which={self.init_which!r} say how a pretrained policy is trained "
+                "further; give its run with --init-from."
+            )
         if self.env.frozen_resets and self.env.bank_size < self.n_envs:
             raise ValueError(
                 f"frozen_resets with bank_size={self.env.bank_size} for n_envs={self.n_envs}; "
@@ -417,10 +432,12 @@ def demo() -> TrainConfig:
 def finetuning(pretrained: TrainConfig, path: str, kind: str) -> TrainConfig:
     """Returns the config that goes on from the run with the config `pretrained` in the folder `path`.
 
-    `release` changes nothing. With `sound`, returns of any size leave the critic's errors of order one, the critic
+    Both forget that the pretrained run was itself begun from another one or kept near it, and `release` changes nothing
+    else. With `sound`, returns of any size leave the critic's errors of order one, the critic
     learns them before the actor moves, its gradients do not shrink the actor's, and steps are small.
     """
-    config = dataclasses.replace(pretrained, init_from=path, init_which="last", finetune=kind, cloning=CloningConfig())
+    cloning = dataclasses.replace(pretrained.cloning, bc_kl_weight=0.0)
+    config = dataclasses.replace(pretrained, init_from=path, init_which="last", finetune=kind, cloning=cloning)
     if kind != "sound":
         return config
     sound = dataclasses.replace(

@@ -13,7 +13,7 @@ from rcjax.config import TrainConfig, Which
 from rcjax.envs.experts import run_policy
 from rcjax.loop import ScoredEpisodes, TrainState, state_shapes
 from rcjax.program import Program, Row, Rows, require_machine
-from rcjax.selection import Candidate
+from rcjax.selection import Candidate, require_rule
 from rcjax.storage import RunFolder
 from rcjax.world import World, build_world
 
@@ -108,13 +108,14 @@ def replay_demonstration(run: RunFolder) -> tuple[World, Row]:
 
 def _on_test_starts(config: TrainConfig) -> TrainConfig:
     """Returns the config with the test starts in the place of those of evaluations."""
-    return dataclasses.replace(config, env=dataclasses.replace(config.env, eval_seed=config.env.test_seed))
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, eval_seed=config.env.first_test_seed))
 
 
 def _with_policy(run: RunFolder, state: TrainState, which: Which) -> tuple[TrainState, list[int]]:
     """Returns the state with the policy that `which` names, and the iteration that each seed's is from."""
     if which == "last":
         return state, [int(state.iteration)] * run.config.seeds
+    require_rule(which, run.config)
     candidate: Candidate = getattr(state.selected, which)
     iterations = candidate.iteration.tolist()
     if min(iterations) < 0:

@@ -40,7 +40,7 @@ def learning_curve(rows: list[Row], path: Path, title: str, reward: str = "video
     shown = panels(reward)
     figure, axes = plt.subplots(1, len(shown), figsize=(15, 4.2), layout="constrained")
     for axis, (name, label) in zip(axes, shown.items(), strict=True):
-        _plot_seeds(axis, rows, name, "C0", "-", "training episodes")
+        _plot_seeds(axis, [row for row in rows if name in row], name, "C0", "-", "training episodes")
         _plot_seeds(axis, [row for row in rows if f"eval_{name}" in row], f"eval_{name}", "C1", "o--",
                     "evaluation, policy's mean")  # fmt: skip
         axis.set(xlabel="environment steps", title=label)

@@ -4,6 +4,7 @@
 may be hundreds of times as large. `sound` gives the critic time to learn them: see `config.finetuning`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -13,13 +14,15 @@ from rcjax import ppo
 from rcjax.checkpoints import Arrays, load_newest_intact
 from rcjax.config import TrainConfig
 from rcjax.loop import TrainState
+from rcjax.selection import require_rule
 from rcjax.storage import RunFolder
 
 
-def load_pretrained(config: TrainConfig) -> Arrays:
+def load_pretrained(config: TrainConfig, log: Callable[[str], None]) -> Arrays:
     """Returns the arrays of the policy that `config.init_from` and `config.init_which` name, as part of a state.
 
-    Adam's moments are among them only with the last policy; of selected ones they are not known.
+    With the last policy, Adam's moments are among them, and the statistics by which its rewards were scaled. These are
+    not known of selected policies. Damaged checkpoints that are passed over are reported to `log`.
 
     Raises:
         ValueError: There is no such run or policy, or it is of another task, observes something else, or has networks
@@ -27,13 +30,12 @@ def load_pretrained(config: TrainConfig) -> Arrays:
     """
     run = RunFolder.open(Path(str(config.init_from)))
     _require_same_policies(config, run)
-    checkpoint = load_newest_intact(run, lambda _: None)
+    checkpoint = load_newest_intact(run, log)
     if checkpoint is None:
         raise ValueError(f"--init-from {run.path} has no checkpoint, so no policy; train that run first.")
     if config.init_which == "last":
-        return {
-            name: array for name, array in checkpoint[1].items() if name.startswith((".ppo.params", ".ppo.opt_state"))
-        }
+        return {name: array for name, array in checkpoint[1].items() if name.startswith(".ppo.")}
+    require_rule(config.init_which, run.config)
     candidate = f".selected.{config.init_which}"
     arrays = checkpoint[1]
     if f"{candidate}.iteration" not in arrays or arrays[f"{candidate}.iteration"].min() < 0:
@@ -65,14 +67,16 @@ def _require_same_policies(config: TrainConfig, run: RunFolder) -> None:
 def begin_from(state: TrainState, pretrained: TrainState, config: TrainConfig) -> TrainState:
     """Returns `state` with the pretrained policies, and with what `config.finetune` says of critic and optimiser.
 
+    `sound` also brings the standard deviation of actions back to at most 1.
+
     Args:
         state: The state of a new run.
         pretrained: The same with the pretrained run's parameters and, if they are known, Adam's moments.
         config: The run's configuration.
     """
-    params = pretrained.ppo.params
     if config.finetune == "release":
-        return state.replace(ppo=state.ppo.replace(params=params, opt_state=pretrained.ppo.opt_state))
+        return state.replace(ppo=pretrained.ppo)
+    params = pretrained.ppo.params
     critic = {**params["critic"], "out": state.ppo.params["critic"]["out"]}
     params = {**params, "critic": critic, "log_std": jnp.minimum(params["log_std"], 0.0)}
     opt_state = jax.vmap(ppo.optimizer(config.ppo).init)(params)

@@ -84,7 +84,9 @@ def iterate(
     micro_batch: int,
     mesh: Mesh | None,
 ) -> tuple[TrainState, dict[str, Float[Array, " S"]], ScoredEpisodes]:
-    """Runs one episode in every environment of every seed, rewards it, and updates each seed's policy by PPO.
+    """Runs one episode in every environment of every seed, rewards it, and updates each seed's policy.
+
+    The update is PPO's, unless the source of the reward replaces it.
 
     Args:
         state: The state to start from.

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rcjax import finetuning
+from rcjax.checkpoints import Arrays, require_fitting, restore_state
 from rcjax.config import TrainConfig
 from rcjax.devices import Layout, choose_devices, make_layout
 from rcjax.encoders import Encoder, Network
@@ -60,7 +62,7 @@ class Program:
         self.config = config
         self.world = world
         self.layout, self.micro_batch = require_machine(config, devices)
-        if encoder is not None and demonstration.shape[-1] != encoder.network.embedding_size:
+        if encoder is not None and demonstration.shape[1:] != (encoder.network.embedding_size,):
             raise ValueError(
                 f"the demonstration's embedding has shape {demonstration.shape}, but the encoder's embeddings have "
                 f"{encoder.network.embedding_size} numbers; the run's encoder was exchanged: train a new run."
@@ -82,6 +84,15 @@ class Program:
     def initial_state(self) -> TrainState:
         """Returns the state that training begins with, a new copy at every call."""
         return self._make_state()
+
+    def begin_from(self, pretrained: Arrays, state: TrainState) -> TrainState:
+        """Returns the new state `state` with the policies of another run, see `finetuning.begin_from`.
+
+        Raises ValueError if their networks have other sizes.
+        """
+        require_fitting(pretrained, state, f"--init-from {self.config.init_from}")
+        begin = functools.partial(finetuning.begin_from, config=self.config)
+        return jax.jit(begin, out_shardings=state_shardings(self.layout))(state, restore_state(pretrained, state))
 
     @functools.cached_property
     def _make_state(self) -> Callable[[], TrainState]:

@@ -14,10 +14,11 @@ from rcjax.storage import MetricsWriter, RunFolder
 class Recorder:
     """Writes the metrics of each iteration and shows its progress. Only the first of several processes does so."""
 
-    def __init__(self, run: RunFolder, iteration: int):
-        """Continues after `iteration`, or begins if that is 0."""
+    def __init__(self, run: RunFolder, restored: int | None):
+        """Continues after the iteration of the checkpoint that was restored; None begins anew."""
         self.config, self.begun = run.config, time.perf_counter()
-        self.metrics = MetricsWriter(run, iteration) if is_first_process() else None
+        iteration = restored or 0
+        self.metrics = MetricsWriter(run, -1 if restored is None else iteration) if is_first_process() else None
         steps = self.config.steps_per_iteration * self.config.seeds
         self.bar = tqdm(
             total=self.config.n_iterations * steps, initial=iteration * steps, unit="step", unit_scale=True,

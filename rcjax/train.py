@@ -28,7 +28,7 @@ from rcjax.encoders.s3d import S3D
 from rcjax.expert_episodes import expert_transitions
 from rcjax.figures import learning_curve
 from rcjax.files import describe_os_error, require_writable_folder
-from rcjax.finetuning import begin_from, load_pretrained
+from rcjax.finetuning import load_pretrained
 from rcjax.lock import hold_lock
 from rcjax.loop import ScoredEpisodes, TrainState, state_shapes
 from rcjax.program import NotFinite, Program, Rows, as_rows, refuse_nonfinite, require_machine
@@ -99,7 +99,7 @@ def prepare(config: TrainConfig, path: Path, log: Log) -> tuple[RunFolder, World
     Raises ValueError for bad input, before the run's folder is made.
     """
     if config.init_from is not None:
-        load_pretrained(config)
+        load_pretrained(config, log)
     if config.reward == "video":
         return prepare_video_reward(config, path, log)
     world = build_world(config)
@@ -236,10 +236,9 @@ def train(
             if stored is not None:
                 state = restore_state(stored, state)
             elif config.init_from is not None:
-                pretrained = restore_state(load_pretrained(config), program.initial_state())
-                state = begin_from(state, pretrained, config)
+                state = program.begin_from(load_pretrained(config, log), state)
             compile_for(program, run, log)
-            with Recorder(run, int(state.iteration)) as recorder, stop_on_signals() as stop:
+            with Recorder(run, iteration if stored is not None else None) as recorder, stop_on_signals() as stop:
                 try:
                     if stored is None and config.init_from is not None:
                         state = record_beginning(program, state, checkpoints, recorder)
@@ -339,7 +338,7 @@ def stop_at_nonfinite(iteration: int, rows: Rows, state: TrainState, checkpoints
         good = int(state.iteration)
         if good:
             checkpoints.save(good, state)
-        left = f"iteration {good}, the last good one, is saved" if good else "there is no good iteration to save"
+        left = f"iteration {good}, the last good one, is saved" if good else "no iteration was good"
         raise Stopped(f"{error}; {left}.", exit_code=1) from error
 
 

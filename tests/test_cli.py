@@ -345,7 +345,11 @@ def test_demonstrations_are_added_and_subtracted():
     ("arguments", "message"),
     [
         (("--minus-text", "red button"), "give at least one sentence or video to look like"),
-        (("--text", "a", "--minus-text", "b", "--combine", "mean"), "only a sum can subtract"),
+        (("--text", "a", "--text", "c", "--minus-text", "b", "--combine", "mean"), "only a sum can subtract"),
+        (("--combine", "max", "--text", "a"), "--combine max combines several demonstrations"),
+        (("--reward", "dense", "--combine", "max"), "--reward dense does not go with --combine"),
+        (("--finetune", "sound"), "finetune='sound' and init_which='last' say how"),
+        (("--init-which", "best"), "give its run with --init-from"),
         (("--reward", "dense", "--text", "a"), "--reward dense does not go with --text"),
         (("--reward", "gail", "--minus-video", "a.mp4"), "--reward gail does not go with --minus-video"),
         (("--reward", "gail", "--demo-batch-size", "129"), "more than the 128 transitions of expert_episodes=1"),
@@ -602,6 +606,7 @@ def test_finetuning_begins_with_the_options_of_the_run(pretrained):
     assert (config.init_from, config.finetune, config.ppo.scale_rewards) == (str(pretrained), "release", False)
     sound = parse_train(f"--init-from={pretrained}", "--finetune", "sound", "--critic-warmup", "4", "--reward", "dense")
     assert (sound.finetune, sound.ppo.scale_rewards, sound.ppo.critic_warmup) == ("sound", True, 4)
+    assert parse_train("--init-from", str(pretrained), "--encoder", "small").spec == TaskSpec(video=EXPERT)
     assert cli.default_name(sound) == "faucet-open-paper-dense-fromold-sound-seed0"
 
 

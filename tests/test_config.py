@@ -105,12 +105,15 @@ def test_numbers_are_no_booleans_and_booleans_no_numbers(kind):
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        (TrainConfig, "seed seeds total_env_steps n_envs micro_batch encoder_seed eval_every checkpoint_every"),
-        (EnvConfig, "bank_size train_seed eval_seed"),
+        (
+            TrainConfig,
+            "seed seeds total_env_steps n_envs micro_batch encoder_seed eval_every checkpoint_every expert_episodes",
+        ),
+        (EnvConfig, "bank_size train_seed eval_seed test_seed"),
         (VideoConfig, "episode_length frame_stride size view samples pixel_scale"),
         (DiscriminatorConfig, "n_disc_updates demo_batch_size disc_buffer_size disc_learning_rate"),
         (CloningConfig, "bc_updates bc_batch_size bc_learning_rate bc_ent_weight bc_l2_weight bc_kl_weight"),
-        (PPOConfig, "learning_rate n_epochs batch_size gamma gae_lambda vf_coef adam_eps"),
+        (PPOConfig, "learning_rate n_epochs batch_size gamma gae_lambda vf_coef adam_eps critic_warmup"),
     ],
 )
 def test_numbers_out_of_range_are_refused(kind, names, value):
@@ -158,3 +161,25 @@ def test_clips_for_other_encoders_than_s3d_are_valid():
 def test_only_the_demo_preset_names_an_encoder():
     assert config.demo().encoder == "random"
     assert config.paper().encoder is None and config.release().encoder is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({}, 2000),
+        ({"bank_size": 1000}, 2000),
+        ({"bank_size": 1001}, 2001),
+        ({"test_seed": 1100}, 1256),
+        ({"train_seed": 5000, "test_seed": 5100}, 5256),
+        ({"bank_size": 8, "eval_seed": 10, "test_seed": 20}, 20),
+    ],
+)
+def test_test_starts_are_none_of_training_or_evaluation(changes, first):
+    env = EnvConfig(**changes)
+    assert env.first_test_seed == first
+    test = set(range(first, first + env.bank_size))
+    assert not test & set(env.train_seeds) and not test & set(env.eval_seeds)
+
+
+def test_a_list_of_sentences_is_a_tuple():
+    assert TaskSpec(text=["a", "b"]) == TaskSpec(text=("a", "b"))

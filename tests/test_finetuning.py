@@ -12,7 +12,9 @@ import pytest
 from rcjax import train
 from rcjax.checkpoints import checkpoints_path, read_checkpoint
 from rcjax.config import finetuning, from_json, to_json
+from rcjax.evaluate import evaluate_run
 from rcjax.finetuning import load_pretrained
+from rcjax.rewards.config import CloningConfig
 from rcjax.storage import RunFolder
 from tests import toy
 
@@ -134,13 +136,12 @@ def test_stopped_and_resumed_it_gives_the_same_metrics(pretrained, finetuned, tm
 def test_a_selected_policy_is_one_that_was_evaluated(pretrained, which):
     config = finetuned_config(pretrained, "release", init_which=which)
     last = read_checkpoint(checkpoints_path(RunFolder.open(pretrained)) / "4")
-    got = load_pretrained(config)
+    got = load_pretrained(config, print)
     assert got.keys() == subtree(last, ".ppo.params").keys()
-    iterations = last[f".selected.{which}.iteration"]
-    assert set(iterations.tolist()) <= {2, 4}
+    by_iteration = {i: read_checkpoint(checkpoints_path(RunFolder.open(pretrained)) / str(i)) for i in (2, 4)}
     for name, array in got.items():
-        for seed in np.flatnonzero(iterations == 4):
-            np.testing.assert_array_equal(array[seed], last[name][seed])
+        for seed, iteration in enumerate(last[f".selected.{which}.iteration"].tolist()):
+            np.testing.assert_array_equal(array[seed], by_iteration[iteration][name][seed])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,31 @@ def test_a_run_without_a_policy_is_refused(pretrained, tmp_path):
     copy = shutil.copytree(pretrained, tmp_path / "copy")
     shutil.rmtree(copy / "checkpoints")
     with pytest.raises(ValueError, match="has no checkpoint, so no policy"):
-        load_pretrained(finetuned_config(copy, "sound"))
+        load_pretrained(finetuned_config(copy, "sound"), print)
+
+
+def test_a_policy_of_edited_sizes_is_refused_in_one_line(pretrained, tmp_path):
+    """Its config says 32 and 64 units, but its checkpoint has other layers."""
+    copy = shutil.copytree(pretrained, tmp_path / "copy")
+    narrow = dataclasses.replace(from_json((copy / "config.json").read_text()).ppo, net_arch=(32, 64))
+    config = finetuned_config(copy, "release", ppo=narrow)
+    edited = dataclasses.replace(from_json((copy / "config.json").read_text()), ppo=narrow)
+    (copy / "config.json").write_text(to_json(edited))
+    with pytest.raises(ValueError, match=r"of shape \(2, .*64.*\), expected \(2, .*32.*\); use another run"):
+        train.start(config, tmp_path / "run", log=lambda _: None)
+
+
+def test_cloning_begins_with_the_pretrained_policy_too(pretrained, tmp_path):
+    """Its first row has no loss yet, and its curve is drawn all the same."""
+    cloning = CloningConfig(bc_batch_size=16, bc_kl_weight=0.1)
+    config = finetuned_config(pretrained, "release", reward="bc", cloning=cloning)
+    train.start(config, tmp_path / "run", log=lambda _: None)
+    rows = rows_of(tmp_path / "run")
+    assert rows[0]["eval_true_return"] == rows_of(pretrained)[-2]["eval_true_return"]
+    assert "bc_loss" not in rows[0] and rows[2]["bc_kl"] >= 0 and (tmp_path / "run" / "curve.png").exists()
+    for which in ("reward", "plateau"):
+        with pytest.raises(ValueError, match="has no reward by which"):
+            evaluate_run(RunFolder.open(tmp_path / "run"), which)
 
 
 def test_sound_changes_only_how_it_learns(tiny_config):

@@ -183,7 +183,9 @@ def test_a_run_of_an_earlier_version_is_evaluated(whole, tmp_path):
     path = Path(shutil.copytree(whole, tmp_path / "old"))
     earlier = json.loads((path / "config.json").read_text())
     assert earlier.pop("encoder") == "random" and earlier["video"].pop("view") == 250
+    earlier["spec"] = {"text": None, "video": earlier["spec"]["video"][0]}
     (path / "config.json").write_text(json.dumps(earlier | {"encoder": None}))
+    np.save(path / "target.npy", np.load(path / "target.npy")[0])
     rows = evaluate_run(RunFolder.open(path), starts="eval").rows
     assert rows == [{name: rows_of(whole)[-1][name] for name in rows[0]}]
 
@@ -340,7 +342,7 @@ def test_a_reward_that_is_not_finite_stops_the_run_and_a_damaged_checkpoint_is_p
 
 def test_without_a_good_iteration_nothing_is_saved(tiny_program):
     row = {"nonfinite_reward": 0.0, "nonfinite_episodes": 0.0, "nonfinite_update": 5.0}
-    said = "iteration 1: the update gives .* not finite .*; there is no good iteration to save"
+    said = "iteration 1: the update gives .* not finite .*; no iteration was good"
     with pytest.raises(train.Stopped, match=said) as stopped:
         train.stop_at_nonfinite(1, [row], tiny_program.initial_state(), checkpoints=None)
     assert stopped.value.exit_code == 1

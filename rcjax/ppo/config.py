@@ -14,7 +14,7 @@ MAX_LAYER_WIDTH = 1 << 16
 class PPOConfig:
     """Hyperparameters of PPO. The defaults are those of `PPO` and `ActorCriticPolicy` in Stable-Baselines3 2.9.
 
-    `scale_rewards`, `clip_separately` and `critic_warmup` are none of its; they are off.
+    Stable-Baselines3 has no `scale_rewards`, `clip_separately` and `critic_warmup`, which are off by default.
 
     The number of samples of an update, `n_steps * n_envs` in Stable-Baselines3, is the size of the `Batch`.
     """

@@ -1,7 +1,9 @@
 """Hyperparameters of the discriminators of GAIL and AIRL, and of behaviour cloning."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from rcjax.checks import raise_invalid, require_range, require_types
 from rcjax.ppo.config import FLOAT32_MAX, FLOAT32_MIN, MAX_LAYER_WIDTH
@@ -38,7 +40,7 @@ class DiscriminatorConfig:
     disc_normalize_input: bool = True
     # Normalise AIRL's rewards by their running mean and variance; by default only with the tuned settings. GAIL refuses
     # this, because it has no effect on GAIL in imitation.
-    disc_normalize_output: bool | None = None
+    disc_normalize_output: Annotated[bool | None, tyro.conf.DisallowNone] = None
     # Show the discriminator the time in the observation, by which it can tell the expert from the policy step by step.
     disc_time_in_obs: bool = True
 

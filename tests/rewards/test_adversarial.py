@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rcjax.config import EnvConfig, TrainConfig
 from rcjax.rewards import adversarial, discriminator
 from rcjax.rewards.adversarial import AdversarialReward, Learner
+from rcjax.rewards.choose import make_source
 from rcjax.rewards.config import DiscriminatorConfig
 from rcjax.rewards.discriminator import Discriminator, Norms
 from rcjax.rewards.expert_order import next_batch
@@ -216,8 +218,8 @@ def test_the_expert_is_drawn_without_replacement():
     assert len(seen_orders) > 1
 
 
-def test_the_tuned_settings_are_imitations():
-    """Those of its benchmarks' configs, unless they are given."""
+def test_settings_give_defaults_that_options_replace():
+    """The numbers are those of imitation's documentation (0.3.2) and of its benchmarks (1.0.1)."""
     documented, tuned = DiscriminatorConfig(), DiscriminatorConfig(disc_settings="tuned")
     assert [c.updates(kind) for c in (documented, tuned) for kind in ("gail", "airl")] == [4, 4, 8, 16]
     assert [c.normalizes_output(k) for c in (documented, tuned) for k in ("gail", "airl")] == [False] * 3 + [True]
@@ -232,8 +234,12 @@ def test_the_whole_demonstration_is_the_default_batch():
 
 
 def test_time_can_be_hidden_from_the_discriminator_but_not_from_the_policy():
-    source, _ = fresh(disc_time_in_obs=False)
-    source = dataclasses.replace(source, drop_time=True)
+    config = TrainConfig(reward="gail", discriminator=DiscriminatorConfig(disc_time_in_obs=False))
+    env = SimpleNamespace(observation_space=lambda: SimpleNamespace(shape=(39,)), num_actions=4)
+    assert make_source(config, env).drop_time and make_source(config, env).obs_size == 40
+    without = dataclasses.replace(config, env=EnvConfig(time_in_obs=False))
+    assert not make_source(without, env).drop_time and make_source(without, env).obs_size == 39
+    source = dataclasses.replace(fresh()[0], drop_time=True)
     state = source.init_state(jax.random.key(0))
     assert state.learner.networks.base[0]["kernel"].shape[0] == 1 + 1  # an observation without time, an action
     assert state.buffer.transitions.obs.shape[-1] == 2
