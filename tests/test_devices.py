@@ -17,6 +17,7 @@ import pytest
 
 from rcjax import config as configs
 from rcjax.devices import max_usable_devices, mesh_shape
+from rcjax.rewards.config import DiscriminatorConfig
 from tests.conftest import QUICK_XLA_FLAGS
 
 # Physics, S3D and the update sum float32 numbers in another order, in four iterations of sixteen steps.
@@ -157,6 +158,35 @@ def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
     assert "on 4 cpu devices" in outputs[0]
     assert_same_curves(tmp_path / "two", runs / "one", motion)
     assert (tmp_path / "two" / "policy.mp4").exists()
+
+
+@pytest.mark.slow
+def test_discriminators_and_finetuned_policies_are_shared_too(sweep, tmp_path, motion):
+    """AIRL with all that its state can have, and policies that begin as its own and are finetuned on the dense reward.
+
+    Both are stopped on eight devices and resumed on two. Oracle: the same runs on one device.
+    """
+    if motion == "mjx":
+        pytest.skip("how a reward's state is shared does not depend on what moves")
+    discriminator = DiscriminatorConfig(disc_settings="tuned")
+    airl = dataclasses.replace(sweep, reward="airl", discriminator=discriminator)
+    finetuned = configs.finetuning(airl, str(tmp_path / "airl" / "one"), "sound")
+    finetuned = dataclasses.replace(finetuned, reward="dense")
+    compared = {"airl": ("airl_reward", "disc_loss", "true_return"), "dense": ("dense_reward", "critic_grad_norm")}
+    for config in (airl, finetuned):
+        folder = tmp_path / config.reward
+        folder.mkdir()
+        (folder / "config.json").write_text(configs.to_json(config))
+        run_on_eight(motion, folder, "one", "eight_two")
+        one, shared = (
+            [json.loads(line) for line in (folder / run / "metrics.jsonl").read_text().splitlines()]
+            for run in ("one", "eight_two")
+        )
+        assert [row["iteration"] for row in one] == [row["iteration"] for row in shared]
+        trained = [(a, b) for a, b in zip(one, shared, strict=True) if a["iteration"] > 0]
+        for name in compared[config.reward]:
+            a, b = np.array([[a[name], b[name]] for a, b in trained]).T
+            np.testing.assert_allclose(b, a, **CLOSE, err_msg=name)
 
 
 def options_of(config: configs.TrainConfig) -> list[str]:
