@@ -1,7 +1,6 @@
 """The compiled iteration of a run, which both trains and evaluates."""
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -180,15 +179,14 @@ def require_machine(config: TrainConfig, devices: int | None) -> tuple[Layout, i
     """Returns how the run's work is shared by the devices, and how many episodes each of them draws at a time.
 
     It is quick, so it serves as a check before long work. Raises ValueError if there are fewer than `devices` devices,
-    if they or the micro-batch do not divide the work, if MJX-Warp is asked for and not installed, or is to run on
-    several devices, and if the devices are a CPU's and physics can deadlock on them.
+    if they or the micro-batch do not divide the work, and if MJX-Warp is asked for and not installed, or is to run on
+    several devices.
     """
     if "warp" in (config.env.backend, config.video.renderer):
         warp_physics.check_installed()
     layout = make_layout(config.seeds, config.n_envs, choose_devices(config.seeds, config.n_envs, devices))
     _refuse_sharded_warp(config, layout)
     local_episodes = config.seeds * config.n_envs // layout.n_devices
-    _refuse_deadlock(layout.n_devices // jax.process_count(), local_episodes)
     return layout, choose_micro_batch(config.micro_batch, local_episodes, config.video)
 
 
@@ -198,22 +196,3 @@ def _refuse_sharded_warp(config: TrainConfig, layout: Layout) -> None:
             f"MJX-Warp (env.backend={config.env.backend!r}, video.renderer={config.video.renderer!r}) cannot be shared "
             f"by {layout.n_devices} devices; use --devices 1, or the 'jax' backend and renderer."
         )
-
-
-def _refuse_deadlock(n_devices: int, local_episodes: int) -> None:
-    """Raises ValueError if `n_devices` devices of this process share a CPU on which their physics can wait forever.
-
-    In jaxlib 0.10, a batched Cholesky factorisation blocks a thread of a pool that has one for each core and serves all
-    CPU devices, while parts of the batch wait for another thread of it. Small batches are not split.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    splits_batches = jax.default_backend() == "cpu" and jax.__version_info__ < (0, 11) and local_episodes > SAFE_BATCH
-    if splits_batches and n_devices > 1 and n_devices >= cores:
-        raise ValueError(
-            f"{n_devices} CPU devices with {local_episodes} environments each can deadlock on {cores} cores in JAX "
-            f"{jax.__version__}; use --devices 1, at most {SAFE_BATCH} environments a device, or JAX 0.11 (on "
-            "Python 3.12)."
-        )
-
-
-SAFE_BATCH = 64  # environments whose factorisations jaxlib 0.10 does not split; 256 did deadlock

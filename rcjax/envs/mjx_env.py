@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from mujoco import mjx
 
 from rcjax.checks import require_integer, require_one_of, short_repr
-from rcjax.envs import mjx_compat, physics, warp_physics
+from rcjax.envs import chunks, mjx_compat, physics, warp_physics
 from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
@@ -89,7 +89,8 @@ class MjxEnv(environment.Environment, abc.ABC):
             self._simulate: warp_physics.Simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
         else:
             barriers = mjx_compat.needed_on_default_backend() if chain_barriers is None else chain_barriers
-            self._simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers)
+            simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers)
+            self._simulate = chunks.in_chunks(simulate) if chunks.needs_chunks() else simulate
 
     # Methods that subclasses implement.
 
