@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+from rcjax.moments import merge_batch
 from rcjax.pytree import PyTree
 
 MAX_REWARD = 10.0  # of scaled rewards, which are clipped to plus or minus this
@@ -48,8 +49,5 @@ def scale_rewards(
 
 
 def _joined(old: ReturnStatistics, returns: Float[Array, " N"]) -> ReturnStatistics:
-    n = returns.shape[0]
-    total = old.count + n
-    delta = jnp.mean(returns) - old.mean
-    squares = old.var * old.count + jnp.var(returns) * n + delta**2 * old.count * n / total
-    return ReturnStatistics(mean=old.mean + delta * n / total, var=squares / total, count=total)
+    mean, var, count = merge_batch((old.mean, old.var, old.count), returns)
+    return ReturnStatistics(mean=mean, var=var, count=count)

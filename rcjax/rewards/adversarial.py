@@ -169,8 +169,7 @@ class AdversarialReward(RewardSource):
 
     def _log_prob(self, policy: Params, batch: Transitions) -> Float[Array, " B"]:
         """Returns the log density of the batch's actions under the policy."""
-        mean, log_std, _ = ppo.policy_value(policy, batch.obs)
-        return ppo.log_prob(batch.action, mean, log_std)
+        return ppo.log_prob(batch.action, *ppo.action_distribution(policy, batch.obs))
 
     def _empty_buffer(self) -> Buffer:
         size = self.config.disc_buffer_size or self.round_size

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from rcjax.moments import merge_batch
 from rcjax.pytree import PyTree
 
 EPSILON = 1e-5  # added to the variance, as in imitation's `RunningNorm`
@@ -23,15 +24,9 @@ def new_norm(size: int) -> RunningNorm:
 
 
 def update_norm(norm: RunningNorm, batch: Float[Array, "B O"]) -> RunningNorm:
-    """Returns the statistics of the earlier samples and of the batch.
-
-    Source: Chan et al. 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
-    """
-    n_new = batch.shape[0]
-    total = norm.count + n_new
-    delta = jnp.mean(batch, axis=0) - norm.mean
-    squares = norm.var * norm.count + jnp.var(batch, axis=0) * n_new + delta**2 * norm.count * n_new / total
-    return RunningNorm(mean=norm.mean + delta * n_new / total, var=squares / total, count=total)
+    """Returns the statistics of the earlier samples and of the batch."""
+    mean, var, count = merge_batch((norm.mean, norm.var, norm.count), batch)
+    return RunningNorm(mean=mean, var=var, count=count)
 
 
 def normalize(norm: RunningNorm, x: Float[Array, "*B O"]) -> Float[Array, "*B O"]:
