@@ -70,4 +70,6 @@ def test_defaults_are_stable_baselines3s():
     ours = dataclasses.asdict(PPOConfig())
     assert ours.pop("net_arch") == (64, 64)  # set inside the constructors of SB3
     assert ours.pop("adam_eps") == 1e-5
+    additions = {"scale_rewards": False, "clip_separately": False, "critic_warmup": 0}  # off, as SB3 has none of them
+    assert {name: ours.pop(name) for name in additions} == additions
     assert ours == {name: theirs[name] for name in ours}
