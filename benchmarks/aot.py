@@ -37,7 +37,7 @@ from rcjax.episodes import train_mode
 from rcjax.loop import TrainState, initial_state, iterate
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import Scene, take_poses
-from rcjax.render.build import ACCELERATOR_CHUNK
+from rcjax.render.build import TPU_CHUNK
 from rcjax.types import GeomPoses
 from rcjax.world import World, task_scene
 
@@ -87,7 +87,7 @@ def tpu_world(config: TrainConfig) -> World:
     """Returns the world as a TPU would build it, without the choices that are made for a CPU."""
     env = TASKS[config.env.task](max_steps=config.video.episode_length, chain_barriers=False)
     params = env.make_params(env.build_reset_bank(config.env.train_seeds))
-    scene = task_scene(env, config.video, chunk=ACCELERATOR_CHUNK)
+    scene = task_scene(env, config.video, chunk=TPU_CHUNK)
     return World(env, params, params, scene)
 
 

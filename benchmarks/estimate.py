@@ -24,7 +24,7 @@ from benchmarks.work import TripCounts, count_work
 from rcjax import envs
 from rcjax.embedding import embed_frames
 from rcjax.render import View, build_scene, render_clips, render_frames
-from rcjax.render.build import ACCELERATOR_CHUNK
+from rcjax.render.build import TPU_CHUNK
 from rcjax.world import World
 
 
@@ -60,7 +60,7 @@ def report(options: Options) -> dict[str, Any]:
     for lookup in options.lookup:
         view = View(camera=env.camera, size=options.size)
         scene = build_scene(
-            env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, chunk=ACCELERATOR_CHUNK,
+            env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, chunk=TPU_CHUNK,
             lookup=lookup,
         )  # fmt: skip
         world = World(env, params, params, scene)

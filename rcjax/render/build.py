@@ -23,7 +23,8 @@ from rcjax.types import GeomPoses
 
 DRAWN_GROUPS = (0, 1, 2)  # geom groups that mujoco.Renderer draws by default
 _ERROR_PIXELS = 0.5  # of a decimated mesh
-ACCELERATOR_CHUNK = 2048  # tiles drawn at a time by default on an accelerator (on a CPU: 64)
+TPU_CHUNK = 2048  # tiles drawn at a time by default on a TPU
+_CHUNKS = {"cpu": 64, "tpu": TPU_CHUNK, "gpu": 1 << 15}
 _OPAQUE = 0.995  # MuJoCo draws geoms with at least this alpha as opaque
 
 
@@ -41,6 +42,7 @@ def build_scene(
     error_pixels: float = _ERROR_PIXELS,
     chunk: int | None = None,
     lookup: Literal["index", "varyings"] | None = None,
+    tile_loop: raster.TileLoop | None = None,
 ) -> Scene:
     """Tessellates what `mujoco.Renderer` draws of `model`, sorts it into layers, and draws what never moves.
 
@@ -63,6 +65,8 @@ def build_scene(
         chunk: Tiles drawn at a time; it changes the speed only. The default depends on JAX's default backend.
         lookup: How attributes are interpolated, see `rcjax.render.lookup`; it changes the speed only. The default
             depends on JAX's default backend.
+        tile_loop: What draws the tiles, see `rcjax.render.raster`; by default the kernel on a GPU, XLA elsewhere. It
+            changes the speed, and pictures by rounding alone.
 
     Returns:
         The scene, on the default device.
@@ -97,6 +101,7 @@ def build_scene(
         shadow_lights=tuple(np.flatnonzero(lights.casts_shadow).tolist()) if shadows else (),
         shadow_size=shadow_size,
         chunk=chunk or _default_chunk(),
+        tile_loop=tile_loop or ("triton" if jax.default_backend() == "gpu" else "xla"),
         lookup=lookup or ("varyings" if jax.default_backend() == "tpu" else "index"),
     )
     scene = Scene.of_leaves(
@@ -205,7 +210,7 @@ def _segments(radius: float) -> int:
 
 
 def _default_chunk() -> int:
-    return 64 if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK
+    return _CHUNKS.get(jax.default_backend(), TPU_CHUNK)
 
 
 def _visible_points(scene: Scene, placed: mujoco.MjData) -> Float[np.ndarray, "P 3"]:

@@ -166,7 +166,14 @@ def _draw_layer(
 
     setup = set_up_layer(scene, layer, camera, poses)
     return raster.draw(
-        setup, base, pack, base_index=base_index, near=scene.camera.near, grid=static.grid, chunk=static.chunk
+        setup,
+        base,
+        pack,
+        base_index=base_index,
+        near=scene.camera.near,
+        grid=static.grid,
+        chunk=static.chunk,
+        tile_loop=static.tile_loop,
     )
 
 
@@ -190,7 +197,14 @@ def _draw_shadow_layer(
         return jnp.zeros((*fragments.cluster.shape, 0), jnp.uint32)
 
     return raster.draw(
-        setup, base, no_colour, base_index=base_index, near=camera.near, grid=grid, chunk=scene.static.chunk
+        setup,
+        base,
+        no_colour,
+        base_index=base_index,
+        near=camera.near,
+        grid=grid,
+        chunk=scene.static.chunk,
+        tile_loop=scene.static.tile_loop,
     )
 
 
@@ -331,7 +345,7 @@ def _blend_transparent(
         _, key_limit, transmittance, front_to_back, back_to_front = state
         framebuffer = raster.draw(
             setup, behind, pack, base_index=jnp.arange(depth_key.shape[0]), near=scene.camera.near,
-            grid=static.grid, chunk=static.chunk, key_limit=key_limit,
+            grid=static.grid, chunk=static.chunk, tile_loop=static.tile_loop, key_limit=key_limit,
         )  # fmt: skip
         *rgb, alpha = shade.unpack_channels(framebuffer.colour[..., 0])
         alpha = alpha / 255

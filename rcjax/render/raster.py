@@ -15,7 +15,7 @@ Greer, "Triangle scan conversion using 2D homogeneous coordinates", 1997).
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from jax import Array
 from jaxtyping import Float, Int, UInt32
 
 from rcjax.pytree import PyTree
+from rcjax.render import tile_kernel
 from rcjax.render.camera import Camera
 from rcjax.render.vectors import Vector, cross, dot, minus
 
@@ -31,6 +32,9 @@ CLUSTER = 16  # triangles; a power of two, since the lowest bits of a depth key 
 TILE = 8  # pixels along a tile's side
 WORD = 32  # clusters (bits) per word of a tile's mask
 _LANE_MASK = CLUSTER - 1
+
+TileLoop = Literal["xla", "triton", "triton-interpreted"]
+"""What draws tiles: rounds of XLA operations, or a kernel on a GPU, which tests can interpret on any backend."""
 
 Corners = tuple[Vector, Vector, Vector]
 """Three corners, each of three arrays [J K B]: XLA fuses arithmetic written out over them into one loop."""
@@ -156,6 +160,7 @@ def draw(
     near: Float[Array, ""],
     grid: Grid,
     chunk: int,
+    tile_loop: TileLoop = "xla",
     key_limit: Int[Array, "J tiles pixels"] | None = None,
 ) -> Framebuffer:
     """Draws the triangles of J images over a base framebuffer and returns the J resulting images.
@@ -168,6 +173,7 @@ def draw(
         near: Depth in metres before which nothing is drawn.
         grid: Where the images are sampled.
         chunk: Number of tiles processed at a time; it changes the speed, not the result.
+        tile_loop: What finds the nearest fragments; it changes the speed, and results by rounding alone.
         key_limit: If given, only fragments with a smaller depth key, which are farther away, are drawn.
     """
     n_images, n_tiles, n_words = setup.masks.shape
@@ -192,7 +198,7 @@ def draw(
         first_cluster = image * setup.edges.shape[1]
         limits = base_key[base_row[jobs]], None if key_limit is None else key_limit[jobs]
         nearest_key, cluster, varyings = _nearest_fragments(
-            masks[jobs], triangles, first_cluster, origin, limits, near, grid
+            masks[jobs], triangles, first_cluster, origin, limits, near, grid, tile_loop
         )
         column, row = _pixels(origin)
 
@@ -221,15 +227,25 @@ def draw(
     return Framebuffer(colour=in_image_order(colour, base_colour), depth_key=in_image_order(depth_key, base_key))
 
 
-def _nearest_fragments(masks, triangles, first_cluster, origin, limits, near, grid: Grid):
-    """Depth key, cluster (-1: the base) and varyings of the nearest fragment at each pixel, between the limits' keys.
+def _nearest_fragments(masks, triangles, first_cluster, origin, limits, near, grid: Grid, tile_loop: TileLoop):
+    """Depth key, cluster (-1: the base) and varyings of each pixel's nearest fragment between the limits' keys."""
+    (edges, depth_bias, varyings), (base_key, key_limit) = triangles, limits
+    local = jnp.arange(TILE * TILE)
+    samples = grid.sample_positions(local % TILE, local // TILE)
+    if tile_loop == "xla" or varyings is not None:
+        return _nearest_in_rounds(masks, triangles, first_cluster, origin, samples, limits, near)
+    key, cluster = tile_kernel.nearest_fragments(
+        masks, edges, depth_bias, first_cluster, origin.astype(jnp.float32), jnp.stack(samples), base_key, key_limit,
+        near, interpret=tile_loop == "triton-interpreted",
+    )  # fmt: skip
+    return key, cluster, None
 
-    One round takes the lowest set bit from every tile's mask.
-    """
+
+def _nearest_in_rounds(masks, triangles, first_cluster, origin, samples, limits, near):
+    """Computes `_nearest_fragments` in rounds, each of which takes the lowest set bit from every tile's mask."""
     (edges, depth_bias, varyings), (base_key, key_limit) = triangles, limits
     n_tiles = masks.shape[0]
-    local = jnp.arange(TILE * TILE)
-    local_x, local_y = grid.sample_positions(local % TILE, local // TILE)
+    local_x, local_y = samples
     origin_x, origin_y = (origin[:, k].astype(jnp.float32)[:, None, None] for k in (0, 1))
     lanes = jnp.arange(CLUSTER, dtype=jnp.int32)[:, None]
 

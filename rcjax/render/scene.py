@@ -36,6 +36,7 @@ class SceneStatic:
     shadow_lights: tuple[int, ...]  # the lights whose shadows are drawn
     shadow_size: int  # texels along a shadow map's side
     chunk: int  # tiles drawn at a time
+    tile_loop: raster.TileLoop  # what draws them
     lookup: Literal["index", "varyings"]  # how `rcjax.render.lookup` interpolates attributes
 
     @property

@@ -1,0 +1,83 @@
+"""Tests that the kernel that draws tiles on a GPU, interpreted here, draws what XLA's rounds draw."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+from rcjax.render import View, build_scene, raster, render_frames, take_poses
+from rcjax.render.camera import Camera
+from tests.generators.effects import SCENES
+from tests.render.primitives import initial_poses
+
+SIZE = 20  # pixels, so that the last tiles are not full
+CLUSTERS = 2 * raster.WORD
+IMAGES = 2
+# XLA's own optimisations, which tests switch off (see conftest.py): with them, both round alike.
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+
+
+def _camera() -> Camera:
+    """A camera whose frame is the world's, for images of SIZE x SIZE samples with a field of view of 90 degrees."""
+    step = 2 / SIZE
+    return Camera.of_leaves(
+        pos=jnp.zeros((1, 3)), mat=jnp.eye(3)[None], x0=-1 + step / 2, y0=1 - step / 2, dx=step, dy=-step,
+        near=jnp.float32(0.1), far=jnp.float32(10.0),
+    )  # fmt: skip
+
+
+def _corners(seed: int) -> raster.Corners:
+    """Random small triangles, of which some reach behind the camera; groups of them lie close together."""
+    rng = np.random.default_rng(seed)
+    centre = rng.uniform([-2, -2, -3], [2, 2, 0], (IMAGES, CLUSTERS, 1, 1, 3))
+    points = (centre + rng.normal(0, 0.4, (IMAGES, CLUSTERS, raster.CLUSTER, 3, 3))).astype(np.float32)
+    first, second, third = ([jnp.asarray(points[..., k, axis]) for axis in range(3)] for k in range(3))
+    return tuple(first), tuple(second), tuple(third)
+
+
+def _draw(tile_loop: raster.TileLoop, grid: raster.Grid, bias: float, limited: bool) -> raster.Framebuffer:
+    camera = _camera()
+    setup = raster.set_up_triangles(_corners(3), camera, grid, cull=False, slope_scaled_bias=bias)
+    shape = (1, grid.tiles**2, raster.TILE**2)
+    far = jnp.asarray(raster.empty_depth_key(camera, shape))
+    base = raster.Framebuffer(colour=jnp.zeros((*shape, 1), jnp.uint32), depth_key=far)
+
+    def shade(fragments: raster.Fragments):
+        return fragments.cluster[..., None].astype(jnp.uint32)
+
+    limit = jnp.full((IMAGES, *shape[1:]), np.float32(0.9).view(np.int32)) if limited else None
+    draw = functools.partial(
+        raster.draw, shade=shade, base_index=jnp.zeros(IMAGES, jnp.int32), near=camera.near, grid=grid, chunk=16,
+        tile_loop=tile_loop, key_limit=limit,
+    )  # fmt: skip
+    return jax.jit(draw, compiler_options=OPTIMISED)(setup, base)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("bias", [0.0, 1.5])
+@pytest.mark.parametrize("grid", [raster.Grid(SIZE), raster.Grid(SIZE, 2), raster.Grid(SIZE, 2, mirror=True)])
+def test_kernel_draws_what_the_rounds_draw(grid, bias, limited):
+    rounds, kernel = (_draw(tile_loop, grid, bias, limited) for tile_loop in ("xla", "triton-interpreted"))
+    assert len(np.unique(rounds.colour)) > CLUSTERS // 4
+    np.testing.assert_array_equal(kernel.depth_key, rounds.depth_key)
+    np.testing.assert_array_equal(kernel.colour, rounds.colour)
+
+
+@pytest.mark.parametrize("name", ["glass_in_the_sun"])
+def test_frames_of_the_kernel_are_those_of_the_rounds(name):
+    """Shadow maps, transparent surfaces and several samples."""
+    xml, shadows = SCENES[name]
+    model = mujoco.MjModel.from_xml_string(xml)
+    view = View(camera="eye", frame_height=32, frame_width=32, crop=32, size=32)
+    scene = build_scene(model, view=view, shadows=shadows, shadow_size=64, samples=4, tile_loop="xla")
+    kernel = scene.replace(static=dataclasses.replace(scene.static, tile_loop="triton-interpreted"))
+    poses = take_poses(scene, initial_poses(model))
+    frames, of_kernel = (
+        np.asarray(jax.jit(render_frames, compiler_options=OPTIMISED)(s, poses)) for s in (scene, kernel)
+    )
+    assert frames.std() > 10
+    np.testing.assert_array_equal(of_kernel, frames)
