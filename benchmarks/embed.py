@@ -85,7 +85,7 @@ def _convolve_with_other_graph(
 
 
 def _other_graph(graph: Graph) -> Graph:
-    return "native" if layers.resolve_graph(graph) == "cpu" else "cpu"
+    return "native" if layers.resolve_graph(graph) == "separable" else "separable"
 
 
 @contextlib.contextmanager

@@ -115,9 +115,9 @@ class VideoConfig:
     pixel_scale: float = 1 / 255
     # Data type of the encoder's activations; auto means float32 on a CPU and bfloat16 elsewhere.
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    # How the layers of an S3D are computed: with 3-D convolutions (native), or with 2-D ones, which are faster on a CPU
-    # (cpu). Their results are equal up to rounding; auto chooses by JAX's default backend.
-    graph: Literal["auto", "native", "cpu"] = "auto"
+    # How the layers of an S3D are computed: with 3-D convolutions (native), or with 2-D ones (separable), which are
+    # faster on CPUs and GPUs. Their results are equal up to rounding; auto chooses by JAX's default backend.
+    graph: Literal["auto", "native", "separable"] = "auto"
 
     def __post_init__(self):
         require_types(self)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int32
 from rcjax.messages import ArraySpecs
 
 Params: TypeAlias = Mapping[str, Any]  # nested by name: modules, then parameters, which are arrays
-Graph = Literal["auto", "native", "cpu"]
+Graph = Literal["auto", "native", "separable"]
 
 
 @runtime_checkable

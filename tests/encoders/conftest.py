@@ -35,7 +35,7 @@ def clips():
     return jnp.asarray(synthetic.structured_clips(2, *synthetic.CLIP_SHAPE, seed=1))
 
 
-@pytest.fixture(scope="session", params=["cpu", "native"])
+@pytest.fixture(scope="session", params=["separable", "native"])
 def intermediates(request, params, clips):
     """The output of every layer for `clips`, through each graph."""
     return jax.jit(functools.partial(video_intermediates, graph=request.param))(params, clips)

@@ -9,7 +9,7 @@ from rcjax.encoders.s3d import fold_batch_norm
 from rcjax.encoders.s3d.layers import BATCH_NORM_EPSILON, Conv, SelfGating, convolve, max_pool
 from tests.encoders.s3d import slow
 
-GRAPHS = ("native", "cpu")
+GRAPHS = ("native", "separable")
 FLOAT32 = 1e-5  # sums of a few hundred terms of about 1, in float32
 
 

@@ -62,7 +62,7 @@ def test_clips_of_either_layout_are_prepared_alike(clips):
 
 
 def test_scaled_kernel_sees_clips_as_the_kernel_sees_scaled_clips(params, clips):
-    convolve = jax.jit(functools.partial(layers.convolve, graph="cpu"))
+    convolve = jax.jit(functools.partial(layers.convolve, graph="separable"))
     x = prepare_clips(clips).astype(jnp.float32)
     scaled = scale_pixels(params["video"], 1 / 255)
     expected = convolve(x * np.float32(1 / 255), params["video"]["conv1"]["kernel"])
@@ -154,5 +154,5 @@ def test_other_clips_are_refused(shape, dtype, message):
 
 
 def test_unknown_graph_is_refused(params):
-    with refused("'tpu' is not one of 'auto', 'native', 'cpu'"):
+    with refused("'tpu' is not one of 'auto', 'native', 'separable'"):
         embed_video(params, jnp.zeros((1, 2, 2, 2, 3)), graph="tpu")
