@@ -35,6 +35,8 @@ class Options:
     """Control steps per frame: of 128 steps, 4 keeps 32 frames (as in the paper), and 8 keeps 16 (preset `demo`)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere."""
+    backend: Literal["jax", "warp"] = "jax"
+    """What steps the physics: MJX on JAX alone, or MJX-Warp, which needs the extra `warp` and an NVIDIA GPU."""
     repeats: int = 5
     """Number of timed runs of each stage, after one that is not counted."""
     out: Path | None = None
@@ -75,6 +77,7 @@ def _seconds(function: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
 def report(options: Options) -> dict[str, Any]:
     """Times all stages and returns the result that is saved."""
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
+    config = dataclasses.replace(config, env=dataclasses.replace(config.env, backend=options.backend))
     outputs: dict[str, Any] = {}
     timings = [time_stage(stage, outputs, options.repeats) for stage in loop_stages(config, build_world(config))]
     whole = timings[-1]
@@ -83,6 +86,7 @@ def report(options: Options) -> dict[str, Any]:
         "device": device.device_kind,
         "platform": device.platform,
         "jax": jax.__version__,
+        "physics": options.backend,
         "n_envs": options.n_envs,
         "micro_batch": choose_micro_batch(options.micro_batch, options.n_envs, config.video),
         "size": options.size,
@@ -100,6 +104,7 @@ def table(result: dict[str, Any]) -> str:
     whole = result["stages"][-1]["run_s"]
     lines = [
         f"{result['device']} ({result['platform']}), jax {result['jax']}: {result['n_envs']} environments, "
+        f"physics by {result['physics']}, "
         f"{result['frames_per_episode']} frames of {result['size']}x{result['size']}, S3D in {result['dtype']}",
         "",
         "| stage | trace s | compile s | run s (fastest - slowest) | of the iteration | episodes/s |",
