@@ -39,14 +39,15 @@ def contact_capacity(model: mujoco.MjModel) -> tuple[int, int]:
 
 
 def put_model(mj_model: mujoco.MjModel) -> mjx.Model:
-    """Returns the MJX model for Warp, without warnings about the solver's iteration limit.
+    """Returns the MJX model for Warp, without warnings about the iteration limits of the solver and its line search.
 
-    Scenes reach that limit on purpose, and Warp would print a line each time.
+    Scenes reach these limits on purpose, and Warp would print a line each time.
     """
     from mujoco.mjx.third_party.mujoco_warp import OverflowType
 
     model = mjx.put_model(mj_model, impl="warp")
-    warnings = int(cast(Any, model.opt._impl).warn_overflow & ~OverflowType.ITERATIONS)
+    expected = OverflowType.ITERATIONS | OverflowType.LS_ITERATIONS
+    warnings = int(cast(Any, model.opt._impl).warn_overflow & ~expected)
     return cast(mjx.Model, model.tree_replace({"opt._impl.warn_overflow": warnings}))
 
 

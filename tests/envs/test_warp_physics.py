@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rcjax import envs
-from rcjax.envs import experts, native
+from rcjax.envs import experts, native, warp_physics
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("warp") is None, reason="needs rcjax[warp]")
 N = 20
@@ -23,6 +23,19 @@ def warp_drawer():
 @pytest.fixture(scope="module")
 def warp_step(warp_drawer):
     return experts._compiled(warp_drawer[0])[1]
+
+
+def test_limits_that_are_reached_on_purpose_are_not_printed(warp_drawer, warp_step, capfd):
+    env, params = warp_drawer
+    for seed in range(3):
+        action = jax.random.uniform(jax.random.key(seed), (N, 4), minval=-1.0)
+        jax.block_until_ready(warp_step(jax.random.key(0), params.bank, action, params))
+    assert "limit reached" not in capfd.readouterr().out
+    model = warp_physics.put_model(env.mj_model)
+    kept = model.opt._impl.warn_overflow  # pyright: ignore
+    types = pytest.importorskip("mujoco.mjx.third_party.mujoco_warp")
+    assert kept & types.OverflowType.NARROWPHASE and kept & types.OverflowType.NEFC
+    assert not kept & (types.OverflowType.ITERATIONS | types.OverflowType.LS_ITERATIONS)
 
 
 def test_a_step_is_c_mujocos_step(warp_drawer, warp_step):
