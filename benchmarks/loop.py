@@ -6,6 +6,7 @@ for the named device.
 
 import dataclasses
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,10 +80,10 @@ def report(options: Options) -> dict[str, Any]:
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
     config = dataclasses.replace(config, env=dataclasses.replace(config.env, backend=options.backend))
     outputs: dict[str, Any] = {}
-    timings = [time_stage(stage, outputs, options.repeats) for stage in loop_stages(config, build_world(config))]
-    whole = timings[-1]
+    start = time.perf_counter()
+    stages = loop_stages(config, build_world(config))
     device = jax.devices()[0]
-    return {
+    result = {
         "device": device.device_kind,
         "platform": device.platform,
         "jax": jax.__version__,
@@ -94,10 +95,17 @@ def report(options: Options) -> dict[str, Any]:
         "frames_per_episode": config.video.n_frames,
         "episode_length": config.video.episode_length,
         "repeats": options.repeats,
-        "env_steps_per_s": config.steps_per_iteration / whole.run_s,
-        "rewards_per_s": config.n_envs / whole.run_s,
-        "stages": [dataclasses.asdict(timing) for timing in timings],
+        "preparation_s": time.perf_counter() - start,
+        "stages": [],
     }
+    for stage in stages:
+        timing = time_stage(stage, outputs, options.repeats)
+        print(f"{timing.stage}: {timing.run_s:.3f} s", file=sys.stderr, flush=True)
+        result["stages"].append(dataclasses.asdict(timing))
+        save(result, options.out)  # so that nothing is lost if the benchmark is stopped
+    iteration_s = result["stages"][-1]["run_s"]
+    rates = {"env_steps_per_s": config.steps_per_iteration / iteration_s, "rewards_per_s": config.n_envs / iteration_s}
+    return result | rates
 
 
 def table(result: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ MUJOCO_GL=osmesa python -m benchmarks.race
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -111,7 +112,10 @@ def start(options: Options, who: Contestant, folder: Path) -> dict[str, Any]:
     """Runs one contestant in its own process and returns its rates."""
     command = [sys.executable, "-m", "benchmarks.race", "--task", options.task, "--n-envs", str(options.n_envs)]
     command += ["--iterations", str(options.iterations), "--reference-iterations", str(options.reference_iterations)]
-    done = subprocess.run([*command, "--alone", who, str(folder)], stdout=subprocess.PIPE, text=True, check=False)
+    command += ["--alone", who, str(folder)]
+    # The reference computes nothing with JAX, but its processes would each take their share of the GPU's memory.
+    environment = os.environ | ({} if who == "ours" else {"JAX_PLATFORMS": "cpu"})
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"benchmarks.race: {who} failed (exit code {done.returncode}); see above.")
     result = json.loads(done.stdout.splitlines()[-1])
