@@ -16,8 +16,9 @@ import jax
 import tyro
 
 from benchmarks.report import disable_compilation_cache, save
-from benchmarks.stages import Stage, benchmark_config, loop_stages
+from benchmarks.stages import Stage, benchmark_config, loop_stages, random_s3d
 from rcjax.embedding import activation_dtype
+from rcjax.encoders import SMALL, load_encoder
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.world import build_world
 
@@ -34,6 +35,8 @@ class Options:
     """Side of the square frames, in pixels."""
     frame_stride: int = 4
     """Control steps per frame: of 128 steps, 4 keeps 32 frames (as in the paper), and 8 keeps 16 (preset `demo`)."""
+    encoder: Literal["s3d", "small"] = "s3d"
+    """An S3D of the released size, or the encoder that comes with rcjax (preset `demo`)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere."""
     backend: Literal["jax", "warp"] = "jax"
@@ -81,7 +84,8 @@ def report(options: Options) -> dict[str, Any]:
     config = dataclasses.replace(config, env=dataclasses.replace(config.env, backend=options.backend))
     outputs: dict[str, Any] = {}
     start = time.perf_counter()
-    stages = loop_stages(config, build_world(config))
+    encoder = load_encoder(options.encoder) if options.encoder == SMALL else random_s3d()
+    stages = loop_stages(config, build_world(config), encoder)
     device = jax.devices()[0]
     result = {
         "device": device.device_kind,
@@ -91,6 +95,7 @@ def report(options: Options) -> dict[str, Any]:
         "n_envs": options.n_envs,
         "micro_batch": choose_micro_batch(options.micro_batch, options.n_envs, config.video),
         "size": options.size,
+        "encoder": options.encoder,
         "dtype": str(activation_dtype(config.video)),
         "frames_per_episode": config.video.n_frames,
         "episode_length": config.video.episode_length,
@@ -113,7 +118,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['device']} ({result['platform']}), jax {result['jax']}: {result['n_envs']} environments, "
         f"physics by {result['physics']}, "
-        f"{result['frames_per_episode']} frames of {result['size']}x{result['size']}, S3D in {result['dtype']}",
+        f"{result['frames_per_episode']} frames of {result['size']}x{result['size']}, encoder {result['encoder']} in "
+        f"{result['dtype']}",
         "",
         "| stage | trace s | compile s | run s (fastest - slowest) | of the iteration | episodes/s |",
         "| --- | --- | --- | --- | --- | --- |",

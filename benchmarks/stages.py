@@ -12,7 +12,7 @@ import numpy as np
 from rcjax import ppo
 from rcjax.config import TaskSpec, TrainConfig, demo
 from rcjax.embedding import draw_clips, embed_frames
-from rcjax.encoders import Params, random_encoder
+from rcjax.encoders import Encoder, Params, random_encoder
 from rcjax.encoders.s3d import S3D
 from rcjax.episodes import Inputs, actor, train_mode
 from rcjax.loop import TrainState, initial_state, iterate
@@ -51,22 +51,28 @@ def benchmark_config(n_envs: int, micro_batch: int | None, size: int, frame_stri
     )
 
 
-def random_inputs(config: TrainConfig, world: World) -> Inputs:
-    """Returns the inputs of an iteration, with a random S3D and an arbitrary target: speed does not depend on them."""
+def random_s3d() -> Encoder:
+    """Returns an S3D of the released size with random weights: speed does not depend on them."""
     noise = np.random.default_rng(0).integers(0, 256, (2, 8, 32, 32, 3), np.uint8)
-    encoder = random_encoder(jax.random.key(0), noise)
+    return random_encoder(jax.random.key(0), noise)
+
+
+def random_inputs(config: TrainConfig, world: World, encoder: Encoder | None = None) -> Inputs:
+    """Returns the inputs of an iteration, by default with `random_s3d`, and with an arbitrary target."""
+    encoder = encoder or random_s3d()
     return Inputs(
         env_params=world.train_params,
         scene=world.scene,
         encoder={"video": encoder.params["video"]},
-        demonstration=jnp.ones((1, NETWORK.embedding_size)),
+        demonstration=jnp.ones((1, encoder.network.embedding_size)),
     )
 
 
-def loop_stages(config: TrainConfig, world: World) -> list[Stage]:
+def loop_stages(config: TrainConfig, world: World, encoder: Encoder | None = None) -> list[Stage]:
     """Returns physics, rendering, embedding, update, and the whole iteration, for one seed on one device."""
+    network = encoder.network if encoder else NETWORK
     micro_batch = choose_micro_batch(config.micro_batch, config.n_envs, config.video)
-    inputs, state = random_inputs(config, world), initial_state(config, world.env)
+    inputs, state = random_inputs(config, world, encoder), initial_state(config, world.env)
     mode, env_ids = train_mode(config), jnp.arange(config.n_envs)
     key, keys = jax.random.key(1), jax.random.split(jax.random.key(2), config.n_envs)
 
@@ -81,16 +87,16 @@ def loop_stages(config: TrainConfig, world: World) -> list[Stage]:
 
     def rendering(scene: Scene | WarpScene, micro_batches: GeomPoses) -> jax.Array:
         """Returns sums of pixels, because training never keeps the frames of all episodes at once."""
-        return jax.lax.map(lambda poses: draw_clips(scene, poses, NETWORK).sum(dtype=jnp.uint32), micro_batches)
+        return jax.lax.map(lambda poses: draw_clips(scene, poses, network).sum(dtype=jnp.uint32), micro_batches)
 
     def clips(outputs: dict[str, Any]) -> jax.Array:
         draw = jax.jit(draw_clips, static_argnums=2)
-        return draw(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)), NETWORK)
+        return draw(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)), network)
 
     def embedding(encoder: Params, clips: jax.Array) -> jax.Array:
         """Embeds the same micro-batch several times, brighter each time so that XLA cannot leave a pass out."""
         shades = jnp.arange(config.n_envs // micro_batch, dtype=jnp.uint8)
-        return jax.lax.map(lambda shade: embed_frames(NETWORK, encoder, clips + shade, config.video), shades)
+        return jax.lax.map(lambda shade: embed_frames(network, encoder, clips + shade, config.video), shades)
 
     def update(state: TrainState, rollout: Rollout, key: jax.Array):
         reward = jnp.zeros_like(rollout.value).at[-1].set(jnp.arange(config.n_envs, dtype=jnp.float32))
@@ -98,7 +104,7 @@ def loop_stages(config: TrainConfig, world: World) -> list[Stage]:
         return ppo.update(ppo_state, ppo.make_batch(rollout, reward, config.ppo), key, config.ppo)
 
     iteration = functools.partial(
-        iterate, env=world.env, network=NETWORK, config=config, micro_batch=micro_batch, mesh=None
+        iterate, env=world.env, network=network, config=config, micro_batch=micro_batch, mesh=None
     )
     return [
         Stage("physics", physics, lambda _: (state, inputs, keys)),

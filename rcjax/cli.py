@@ -43,9 +43,10 @@ class Train:
 
     With --reward, other rewards can be learned from, for comparison.
 
-    Without options, this learns drawer-close from an episode of Metaworld's expert policy, with the preset `demo`. It
-    writes the folder runs/<name>/ with config.json, metrics.jsonl, TensorBoard events, checkpoints, curve.png and
-    policy.mp4. Ctrl-C stops training after the current iteration, and --resume runs/<name> continues it.
+    Without options, this learns drawer-close from the sentence "robot closing green drawer", with the preset `demo` and
+    the encoder that comes with rcjax. It writes the folder runs/<name>/ with config.json, metrics.jsonl, TensorBoard
+    events, checkpoints, curve.png and policy.mp4. Ctrl-C stops training after the current iteration, and --resume
+    runs/<name> continues it.
     """
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]

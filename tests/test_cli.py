@@ -61,7 +61,7 @@ DISTRIBUTED = ("--distributed", "--processes", "2", "--coordinator")
         (["train", "--minus-text", "a"], "give at least one sentence or video to look like"),
         (["train", *RANDOM, "--video", "expert", "--minus-text", "red"], "cannot read 'red'"),
         (["train", *RANDOM, "--size", "65"], "does not fit S3D"),
-        (["train", *RANDOM, "--frame-stride", "128"], "a clip of 1 frames of 48x48 does not fit S3D"),
+        (["train", *RANDOM, "--frame-stride", "128"], "a clip of 1 frames of 64x64 does not fit S3D"),
         (["train", "--view", "481"], "view=481; it must be at most 480"),
         (["train", "--micro-batch", "7"], "does not divide seeds x n_envs"),
         (["train", "--preset", "papre"], "did you mean 'paper'"),
@@ -380,7 +380,7 @@ def test_a_run_is_named_after_what_it_learns(arguments, name):
 @pytest.mark.parametrize(
     ("arguments", "text", "video"),
     [
-        ((), (), "expert"),
+        ((), "robot closing green drawer", ()),
         (("--encoder", "small"), "robot closing green drawer", ()),
         (("--preset", "paper"), "robot closing green drawer", ()),
         (("--encoder", "small", "--task", "door_close-v2"), "robot closing black box", ()),
@@ -400,7 +400,7 @@ def test_without_a_demonstration_it_is_the_tasks_sentence_or_the_experts_video(a
 @pytest.mark.parametrize(
     ("arguments", "encoder"),
     [
-        ((), "random"),
+        ((), "small"),
         (("--preset", "paper"), None),
         (("--preset", "paper", "--encoder", "small"), "small"),
         (RANDOM, "random"),
@@ -426,7 +426,7 @@ def tiny_is_small(tmp_path_factory, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "a clip of 16 frames of 48x48 does not fit this encoder, which was trained on 8 frames of 32x32 alone"),
+        ([], "a clip of 16 frames of 64x64 does not fit this encoder, which was trained on 8 frames of 32x32 alone"),
         (["--size", "32", "--frame-stride", "16", "--pixel-scale", "1"], "pixel_scale=1 does not fit this encoder"),
         (["--size", "32", "--frame-stride", "16", "--text", "grasp it"], "(dropped: 'grasp', 'it')"),
     ],

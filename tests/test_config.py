@@ -159,7 +159,7 @@ def test_clips_for_other_encoders_than_s3d_are_valid():
 
 
 def test_only_the_demo_preset_names_an_encoder():
-    assert config.demo().encoder == "random"
+    assert config.demo().encoder == "small"
     assert config.paper().encoder is None and config.release().encoder is None
 
 
