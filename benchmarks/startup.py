@@ -24,9 +24,7 @@ from benchmarks import report
 # The start of the printed line that ends each phase. If a run does not print it, the phase is part of the next one.
 PHASES = {
     "imports, bundled encoder": "The encoder small",
-    "environment, scene": "Recording an episode",
-    "demonstration": "S3D is randomly initialised",
-    "target, run folder": "Compiling (",
+    "environment, scene, target, run folder": "Compiling (",
     "compilation": "Compiled in",
 }
 FIRST_ITERATION = "first iteration"

@@ -8,8 +8,8 @@ from rcjax.envs.scenes import ALONG_X, ALONG_Y, TABLE, Pair, Proxy, SceneSpec
 class DrawerScene(SawyerEnv):
     """The chest stands at x in [-0.1, 0.1]; its drawer slides out towards the robot.
 
-    The hand is the rounder one here, which slides on the table and whose base collides with no case: the random encoder
-    of the preset `demo` was chosen for these contacts, and training with it fails with the others.
+    The hand is the rounder one here, which slides on the table and whose base collides with no case. It is older than
+    the one of the other scenes, and all that was measured of this task was measured with it.
     """
 
     hand_proxies = ROUND_HAND_PROXIES
