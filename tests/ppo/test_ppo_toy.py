@@ -11,42 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rcjax.ppo import PPOConfig, init_state, log_prob, make_batch, policy_value, sample_action, update
-from rcjax.types import Rollout
+from rcjax.ppo import PPOConfig, init_state, make_batch, update
+from tests.point_mass import T, run_episodes
 
-T, N, ITERATIONS, SEEDS = 8, 64, 60, 3
-STRIDE = 0.25  # metres per step and unit of action; every goal can be reached in T steps
+N, ITERATIONS, SEEDS = 64, 60, 3
 CONFIG = PPOConfig(n_epochs=8, batch_size=128, learning_rate=3e-3)
-
-
-def observe(position, goal, t):
-    return jnp.concatenate([position, goal, jnp.full((N, 1), t / T)], axis=-1)
 
 
 def episode(params, key):
     """Returns the rollout of all environments, and the reward, which is 0 before the last step."""
-    key_goal, key_action = jax.random.split(key)
-    goal = jax.random.uniform(key_goal, (N, 2), minval=-1.0)
-
-    def step(position, inputs):
-        t, key_step = inputs
-        obs = observe(position, goal, t)
-        mean, log_std, value = policy_value(params, obs)
-        action = sample_action(key_step, mean, log_std)
-        position = position + STRIDE * jnp.clip(action, -1, 1)
-        return position, (obs, action, log_prob(action, mean, log_std), value)
-
-    steps = (jnp.arange(T), jax.random.split(key_action, T))
-    position, (obs, action, old_log_prob, value) = jax.lax.scan(step, jnp.zeros((N, 2)), steps)
-    rollout = Rollout(
-        obs=obs,
-        action=action,
-        log_prob=old_log_prob,
-        value=value,
-        terminated=jnp.zeros((T, N), bool).at[-1].set(True),
-        final_value=policy_value(params, observe(position, goal, T))[2],
-    )
-    return rollout, jnp.zeros((T, N)).at[-1].set(goal[:, 0] - jnp.linalg.norm(position - goal, axis=-1))
+    rollout, _, goal, distance = run_episodes(params, key, N)
+    return rollout, jnp.zeros((T, N)).at[-1].set(goal[:, 0] - distance)
 
 
 def train(key, config):
