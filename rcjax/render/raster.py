@@ -3,7 +3,8 @@
 Triangles come in clusters of `CLUSTER` neighbours of one geom. For every 8x8 tile of an image, a bit mask says which
 clusters' bounding boxes touch it. The tiles are then processed in chunks, fullest first: each step takes the next set
 bit of every tile in the chunk and tests that cluster's triangles on all the tile's pixels. The masks have a bit for
-every cluster, so no list can overflow, and the work grows with the number of set bits, not with the fullest tile.
+every cluster, so no list can overflow, and the work grows with the number of set bits, not with the fullest tile. On a
+GPU one kernel takes all these steps for a chunk (`rcjax.render.tile_kernel`).
 
 Every triangle with camera-frame corners v0, v1, v2 has three edge functions, which are linear in the ray r through a
 pixel: e_k = r . (v_i x v_j) / (v0 . (v1 x v2)). Each is the barycentric coordinate of corner k where the ray meets the
