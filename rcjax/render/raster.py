@@ -27,12 +27,10 @@ from jaxtyping import Float, Int, UInt32
 from rcjax.pytree import PyTree
 from rcjax.render import tile_kernel
 from rcjax.render.camera import Camera
+from rcjax.render.clusters import CLUSTER, LANE_MASK, WORD, depth_keys
 from rcjax.render.vectors import Vector, cross, dot, minus
 
-CLUSTER = 16  # triangles; a power of two, since the lowest bits of a depth key are the triangle's number in its cluster
 TILE = 8  # pixels along a tile's side
-WORD = 32  # clusters (bits) per word of a tile's mask
-_LANE_MASK = CLUSTER - 1
 
 TileLoop = Literal["xla", "triton", "triton-interpreted"]
 """What draws tiles: rounds of XLA operations, or a kernel on a GPU, which tests can interpret on any backend."""
@@ -114,7 +112,7 @@ class Fragments(NamedTuple):
     @property
     def lane(self) -> Int[Array, "C pixels"]:
         """The triangle's number in its cluster."""
-        return self.depth_key & _LANE_MASK
+        return self.depth_key & LANE_MASK
 
 
 def tiles_per_side(size: int) -> int:
@@ -204,7 +202,7 @@ def draw(
         column, row = _pixels(origin)
 
         def planes():
-            return triangles[0][first_cluster[:, None] + jnp.maximum(cluster, 0), :, :, nearest_key & _LANE_MASK]
+            return triangles[0][first_cluster[:, None] + jnp.maximum(cluster, 0), :, :, nearest_key & LANE_MASK]
 
         fragments = Fragments(
             image, cluster, nearest_key, grid.pixel_centre(column), grid.pixel_centre(row), varyings, planes
@@ -258,15 +256,9 @@ def _nearest_in_rounds(masks, triangles, first_cluster, origin, samples, limits,
         slope_x, slope_y = plane[:, :, 0], plane[:, :, 1]
         constant = plane[:, :, 2] + slope_x * origin_x + slope_y * origin_y
         e = slope_x[..., None] * local_x + slope_y[..., None] * local_y + constant[..., None]  # [C 3 B pixels]
-        e0, e1, e2 = e[:, 0], e[:, 1], e[:, 2]
-        inverse_depth = e0 + e1 + e2
-        inside = (jnp.minimum(jnp.minimum(e0, e1), e2) >= 0) & (inverse_depth * near <= 1)
-        if depth_bias is not None:
-            inverse_depth = jnp.maximum(inverse_depth - depth_bias[rows][..., None], 0.0)
-        bits = jax.lax.bitcast_convert_type(inverse_depth, jnp.int32)
-        keys = jnp.where(inside, (bits & ~_LANE_MASK) | lanes, -1)
-        if key_limit is not None:
-            keys = jnp.where(keys < key_limit[:, None], keys, -1)
+        bias = None if depth_bias is None else depth_bias[rows][..., None]
+        limit = None if key_limit is None else key_limit[:, None]
+        keys = depth_keys([e[:, 0], e[:, 1], e[:, 2]], lanes, near, bias, limit)
         new = jnp.where((clusters >= 0)[:, None], keys.max(axis=1), -1)
         nearer = new > depth_key
         if varyings is not None:
@@ -358,9 +350,9 @@ def untile_blocks(tiled: Array, size: int) -> Array:
 
 def inverse_depth_of(depth_key: Int[Array, "*batch"]) -> Float[Array, "*batch"]:
     """The inverse depth (1 / metres) in a depth key, without the triangle's number in its lowest bits."""
-    return jax.lax.bitcast_convert_type(depth_key & ~_LANE_MASK, jnp.float32)
+    return jax.lax.bitcast_convert_type(depth_key & ~LANE_MASK, jnp.float32)
 
 
 def empty_depth_key(camera: Camera, shape: tuple[int, ...]) -> Int[np.ndarray, "*shape"]:
     """Depth keys of an empty framebuffer: those of the far plane. Runs on the host, in NumPy."""
-    return np.full(shape, np.float32(1 / camera.far).view(np.int32) & ~_LANE_MASK, np.int32)
+    return np.full(shape, np.float32(1 / camera.far).view(np.int32) & ~LANE_MASK, np.int32)

@@ -11,7 +11,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Float, Int, UInt32
 
-_WORD = 32  # bits of a word of a mask
+from rcjax.render.clusters import CLUSTER, WORD, depth_keys
 
 
 def nearest_fragments(
@@ -31,7 +31,7 @@ def nearest_fragments(
 
     Args:
         masks: Which clusters to draw on each tile, a bit for each.
-        edges: Coefficients of the edge functions of each cluster's B triangles, where B is a power of two.
+        edges: Coefficients of the edge functions of each cluster's triangles; B is `CLUSTER`.
         depth_bias: What is subtracted from each triangle's inverse depth, if anything.
         first_cluster: The row in `edges` of the cluster that a mask's lowest bit stands for.
         origin: Column and row of each tile's first pixel.
@@ -73,7 +73,7 @@ def nearest_fragments(
 def _draw_tile(refs, key_ref, cluster_ref):
     """Draws the clusters of one tile's mask, from the lowest bit to the highest."""
     tile = pl.program_id(0)
-    n_words, n_lanes = refs["masks"].shape[1], refs["edges"].shape[-1]
+    n_words = refs["masks"].shape[1]
     origin = refs["origin"][tile, 0], refs["origin"][tile, 1]
     samples = refs["samples"][0, :], refs["samples"][1, :]
     near, first_cluster = refs["near"][0], refs["first_cluster"][tile]
@@ -83,12 +83,12 @@ def _draw_tile(refs, key_ref, cluster_ref):
     def one_word(word, nearest):
         def one_cluster(state):
             mask, key, cluster = state
-            number = word * _WORD + jax.lax.population_count((mask & -mask) - 1)
+            number = word * WORD + jax.lax.population_count((mask & -mask) - 1)
             row = first_cluster + number
-            for lane in range(n_lanes):
-                new = _depth_key(refs, row, lane, n_lanes, origin, samples, near)
-                if key_limit is not None:
-                    new = jnp.where(new < key_limit, new, -1)
+            for lane in range(CLUSTER):
+                edge_functions = _edge_functions(refs["edges"], row, lane, origin, samples)
+                depth_bias = refs["depth_bias"][row, lane] if "depth_bias" in refs else None
+                new = depth_keys(edge_functions, lane, near, depth_bias, key_limit)
                 nearer = new > key
                 key, cluster = jnp.where(nearer, new, key), jnp.where(nearer, number, cluster)
             return mask & (mask - 1), key, cluster
@@ -100,18 +100,12 @@ def _draw_tile(refs, key_ref, cluster_ref):
     )
 
 
-def _depth_key(refs, row, lane, n_lanes, origin, samples, near):
-    """The depth key of one triangle at each of a tile's pixels, or -1 where it is not. As in `rcjax.render.raster`."""
+def _edge_functions(edges, row, lane, origin, samples):
+    """The three edge functions of a triangle at each of a tile's pixels, rounded as in `rcjax.render.raster`."""
 
     def edge_function(edge):
-        slope_x, slope_y, constant = (refs["edges"][row, edge, axis, lane] for axis in range(3))
+        slope_x, slope_y, constant = (edges[row, edge, axis, lane] for axis in range(3))
         constant = constant + slope_x * origin[0] + slope_y * origin[1]
         return slope_x * samples[0] + slope_y * samples[1] + constant
 
-    e0, e1, e2 = (edge_function(edge) for edge in range(3))
-    inverse_depth = e0 + e1 + e2
-    inside = (jnp.minimum(jnp.minimum(e0, e1), e2) >= 0) & (inverse_depth * near <= 1)
-    if "depth_bias" in refs:
-        inverse_depth = jnp.maximum(inverse_depth - refs["depth_bias"][row, lane], 0.0)
-    bits = jax.lax.bitcast_convert_type(inverse_depth, jnp.int32)
-    return jnp.where(inside, (bits & ~(n_lanes - 1)) | lane, -1)
+    return [edge_function(edge) for edge in range(3)]
