@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from experiments.entry import run
 from experiments.runs import finish_run, is_finished, last_rows
-from rcjax.config import EXPERT, TaskSpec, TrainConfig, VideoConfig, demo
+from rcjax.config import EXPERT, TaskSpec, TrainConfig, demo
 from rcjax.encoders import RANDOM, SMALL
 from rcjax.envs.registry import PAPER_TASKS, TASKS
 
@@ -52,7 +52,6 @@ class Setting:
             seeds=len(seeds),
             encoder=self.encoder,
             encoder_seed=seeds.start,
-            video=VideoConfig(size=64, frame_stride=8),  # the clips that the bundled encoder takes
             spec=TaskSpec(text=(TASKS[self.task].prompt,)) if text else TaskSpec(video=(EXPERT,)),
             env=dataclasses.replace(base.env, task=self.task),
         )

@@ -20,7 +20,6 @@ from tqdm import tqdm
 from experiments.entry import run
 from experiments.runs import finish_run, is_finished
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, Which, demo, finetuning
-from rcjax.encoders import SMALL
 from rcjax.envs import canonical_name
 from rcjax.envs.registry import TASKS
 from rcjax.evaluate import Evaluator
@@ -82,12 +81,10 @@ def pretraining_config(command: Command, job: Job) -> TrainConfig:
     return dataclasses.replace(
         base,
         reward="video" if job.method in ("text", "video") else job.method,
-        encoder=SMALL,
         seeds=command.seeds,
         n_envs=command.n_envs,
         total_env_steps=command.iterations * command.n_envs * base.video.episode_length,
         eval_every=5,
-        video=dataclasses.replace(base.video, size=64),
         spec=TaskSpec(text=(TASKS[job.task].prompt,)) if by_text else TaskSpec(video=(EXPERT,)),
         env=dataclasses.replace(base.env, task=job.task),
     )
