@@ -69,8 +69,12 @@ def random_inputs(config: TrainConfig, world: World, encoder: Encoder | None = N
 
 
 def loop_stages(config: TrainConfig, world: World, encoder: Encoder | None = None) -> list[Stage]:
-    """Returns physics, rendering, embedding, update, and the whole iteration, for one seed on one device."""
-    network = encoder.network if encoder else NETWORK
+    """Returns physics, rendering, embedding, update, and the whole iteration, for one seed on one device.
+
+    The encoder is `random_s3d` by default.
+    """
+    encoder = encoder or random_s3d()
+    network = encoder.network
     micro_batch = choose_micro_batch(config.micro_batch, config.n_envs, config.video)
     inputs, state = random_inputs(config, world, encoder), initial_state(config, world.env)
     mode, env_ids = train_mode(config), jnp.arange(config.n_envs)

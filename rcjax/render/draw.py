@@ -166,15 +166,9 @@ def _draw_layer(
 
     setup = set_up_layer(scene, layer, camera, poses)
     return raster.draw(
-        setup,
-        base,
-        pack,
-        base_index=base_index,
-        near=scene.camera.near,
-        grid=static.grid,
-        chunk=static.chunk,
+        setup, base, pack, base_index=base_index, near=scene.camera.near, grid=static.grid, chunk=static.chunk,
         tile_loop=static.tile_loop,
-    )
+    )  # fmt: skip
 
 
 def _draw_shadow_layer(
@@ -197,15 +191,9 @@ def _draw_shadow_layer(
         return jnp.zeros((*fragments.cluster.shape, 0), jnp.uint32)
 
     return raster.draw(
-        setup,
-        base,
-        no_colour,
-        base_index=base_index,
-        near=camera.near,
-        grid=grid,
-        chunk=scene.static.chunk,
+        setup, base, no_colour, base_index=base_index, near=camera.near, grid=grid, chunk=scene.static.chunk,
         tile_loop=scene.static.tile_loop,
-    )
+    )  # fmt: skip
 
 
 def set_up_layer(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses) -> raster.TriangleSetup:

@@ -1,7 +1,5 @@
 """GAIL on a point mass, to its end: the policy comes near the expert. Oracle: imitation's GAIL on the same task."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,16 +34,16 @@ def expert_transitions() -> Transitions:
     return Transitions(obs=obs, action=action, next_obs=next_obs, done=jnp.zeros((T, EXPERTS)).at[-1].set(1.0))
 
 
-def source(kind) -> AdversarialReward:
+def gail() -> AdversarialReward:
     return AdversarialReward(
-        kind=kind, config=DISCRIMINATOR, obs_size=OBS_SIZE, action_size=ACTION_SIZE, round_size=T * N,
+        kind="gail", config=DISCRIMINATOR, obs_size=OBS_SIZE, action_size=ACTION_SIZE, round_size=T * N,
         n_expert=T * EXPERTS, drop_time=False,
     )  # fmt: skip
 
 
-def learn(key, kind) -> jax.Array:
+def learn(key) -> jax.Array:
     """Returns the mean distance from the goal at the end of each round's episodes, in metres."""
-    reward_source, demonstration = source(kind), flatten(expert_transitions())
+    source, demonstration = gail(), flatten(expert_transitions())
     key_policy, key_source, key_rounds = jax.random.split(key, 3)
 
     def one_round(carry, key):
@@ -57,12 +55,12 @@ def learn(key, kind) -> jax.Array:
             rollout=rollout, final_obs=final_obs, poses=GeomPoses(pos=unused, mat=unused), true_reward=rollout.value,
             success=unused == 1, first_success=unused, diverged=unused,
         )  # fmt: skip
-        state, reward = reward_source.reward(state, SeenEpisodes(episodes=episodes, embedding=None), demonstration)
+        state, reward = source.reward(state, SeenEpisodes(episodes=episodes, embedding=None), demonstration)
         policy, _ = update(policy, make_batch(rollout, reward, PPO), key_policy, PPO)
-        state, _ = reward_source.update(state, episodes, policy.params, demonstration, key_source)
+        state, _ = source.update(state, episodes, policy.params, demonstration, key_source)
         return (policy, state), distance.mean()
 
-    start = init_state(key_policy, OBS_SIZE, ACTION_SIZE, PPO), reward_source.init_state(key_source)
+    start = init_state(key_policy, OBS_SIZE, ACTION_SIZE, PPO), source.init_state(key_source)
     return jax.lax.scan(one_round, start, jax.random.split(key_rounds, ROUNDS))[1]
 
 
@@ -70,7 +68,7 @@ def learn(key, kind) -> jax.Array:
 def curves():
     """The distances [seed, round] of our GAIL."""
     keys = jax.random.split(jax.random.key(0), SEEDS)
-    return np.asarray(jax.jit(jax.vmap(functools.partial(learn, kind="gail")))(keys))
+    return np.asarray(jax.jit(jax.vmap(learn))(keys))
 
 
 def test_every_seed_comes_near_the_expert(curves):
@@ -138,7 +136,7 @@ def learn_with_imitation(seed: int) -> np.ndarray:
     ]  # fmt: skip
     network = BasicRewardNet(envs.observation_space, envs.action_space, normalize_input_layer=RunningNorm)
     trainer = GAIL(
-        demonstrations=demonstrations, demo_batch_size=source("gail").batch_size, venv=envs, gen_algo=model,
+        demonstrations=demonstrations, demo_batch_size=gail().batch_size, venv=envs, gen_algo=model,
         reward_net=network, n_disc_updates_per_round=DISCRIMINATOR.updates("gail"),
     )  # fmt: skip
     threads = torch.get_num_threads()
