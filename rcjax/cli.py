@@ -1,4 +1,4 @@
-"""The command line: `rcjax train | eval | reward | record`.
+"""The command line: `rcjax train | eval | reward | align | record`.
 
 Invalid input ends the program with one line on standard error and exit code 2, before anything is written.
 """
@@ -21,7 +21,7 @@ except ValueError as error:  # a variable such as JAX_ENABLE_X64 has a value tha
     raise SystemExit(2) from None
 import tyro
 
-from rcjax.checks import require_range, short_repr
+from rcjax.checks import INT32_MAX, require_range, short_repr
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, Which, finetuning, preset, read_config
 from rcjax.devices import join_processes
 from rcjax.files import describe_os_error, require_writable_folder
@@ -142,6 +142,40 @@ class Reward:
 
 
 @dataclasses.dataclass(frozen=True)
+class Align:
+    """Compare episodes of tasks, done better and worse, with demonstrations: which of them would be a good reward?
+
+    Each task gives episodes from Metaworld's expert's to random motion. Prints and writes their mean similarity with
+    each demonstration, and how well the similarity ranks them by their true return: figure 2 of the paper. Without
+    options, the paper's seven tasks are compared with their sentences.
+    """
+
+    # Metaworld task whose episodes are compared, e.g. drawer-close. May be given several times.
+    task: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Video to compare beside the tasks: a GIF, an MP4 or a folder of frames. May be given several times.
+    video: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Use this sentence as a demonstration. Without --text and --demonstration, these are the tasks' own sentences. If
+    # there are as many demonstrations (sentences first) as tasks and videos (tasks first), each is taken to describe
+    # that of the same place in the order. May be given several times.
+    text: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Use this video as a demonstration: a GIF, an MP4 or a folder of frames. May be given several times.
+    demonstration: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    # Encoder of videos and sentences: small (comes with rcjax), a folder that `python -m weights_convert` wrote, or the
+    # folder `encoder` of a run.
+    encoder: str = "small"
+    # Number of episodes of each task (the paper has 10).
+    episodes: int = 10
+    # Seed of the start and of the noise.
+    seed: int = 0
+    # Folder of the results: table.md, table.json and figure.png, which are replaced if they exist.
+    out: Path = Path("runs/alignment")
+    # Side of the square frames that the encoder sees, in pixels; by default what it was made for.
+    size: int | None = None
+    # Number of frames that the encoder sees of each episode; by default what it was made for.
+    frames: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Record:
     """Record one episode of Metaworld's expert policy, or of a run's policy (--run), as GIF or MP4."""
 
@@ -157,7 +191,8 @@ class Record:
     episode_length: int = 128
 
 
-Command = Train | Eval | Reward | Record
+Command = Train | Eval | Reward | Align | Record
+MAX_ALIGN_EPISODES = 1000
 CURVE_SUFFIXES = (".png", ".gif", ".mp4")
 MAX_NAME_BYTES = 200  # file systems allow 255, but temporary names add some to it
 MACHINE_OPTIONS = ("--devices", "--distributed", "--coordinator", "--processes", "--process-id")
@@ -218,6 +253,7 @@ def parse(arguments: list[str]) -> Command:
         Annotated[Train, tyro.conf.subcommand("train", default=default)]
         | Annotated[Eval, tyro.conf.subcommand("eval")]
         | Annotated[Reward, tyro.conf.subcommand("reward")]
+        | Annotated[Align, tyro.conf.subcommand("align")]
         | Annotated[Record, tyro.conf.subcommand("record")]
     )
 
@@ -328,6 +364,8 @@ def check_paths(command: Command) -> None:
         require_replaceable("--out", command.out)
     if isinstance(command, Reward):
         check_reward(command)
+    if isinstance(command, Align):
+        check_align(command)
 
 
 def check_reward(command: Reward) -> None:
@@ -350,6 +388,21 @@ def check_reward(command: Reward) -> None:
         raise ValueError(
             f"--curve {command.curve} would replace a video that is compared, or a frame of it; choose another place."
         )
+
+
+def check_align(command: Align) -> None:
+    """Raises ValueError if there is nothing to compare with, if a number is out of range, or if --out is no folder."""
+    if command.video and not (command.task or command.text or command.demonstration):
+        raise ValueError(
+            'there is nothing to compare the videos with; give at least one --task, --text "..." or --demonstration '
+            "FILE."
+        )
+    require_range("--episodes", command.episodes, 1, MAX_ALIGN_EPISODES)
+    require_range("--seed", command.seed, 0, INT32_MAX)
+    for name in ("size", "frames"):
+        if getattr(command, name) is not None:
+            require_range(f"--{name}", getattr(command, name), 1)
+    require_writable_folder(command.out, "table.json", 1 << 20, "choose another --out")
 
 
 def demonstrations(command: Reward) -> list[TaskSpec]:
@@ -526,6 +579,24 @@ def reward_command(command: Reward) -> int:
     return 0
 
 
+def align_command(command: Align) -> int:
+    from rcjax import alignment, alignment_report, envs, similarity
+
+    tasks = command.task or (() if command.video else envs.PAPER_TASKS)
+    specs = [TaskSpec(text=(each,)) for each in command.text]
+    specs += [TaskSpec(video=(each,)) for each in command.demonstration]
+    specs = specs or alignment.own_sentences([envs.canonical_name(task) for task in tasks])
+    encoder = similarity.load_judge(command.encoder)
+    video = alignment.episode_video(encoder.network, command.frames, command.size)
+    for notice in similarity.read_sentences(specs, encoder):
+        print_error(notice, label="")
+    result = alignment.align_tasks(tasks, command.video, specs, encoder, video, command.episodes, command.seed)
+    alignment_report.write(result, command.out, encoder, command.seed)
+    print(alignment_report.as_markdown(result))
+    print(f"Written to {command.out}: table.md, table.json, figure.png.")
+    return 0
+
+
 def record_command(command: Record) -> int:
     from rcjax import envs, showcase
     from rcjax.storage import RunFolder
@@ -541,7 +612,7 @@ def record_command(command: Record) -> int:
 
 
 HANDLERS: dict[type[Command], Callable[[Any], int]] = {
-    Train: train_command, Eval: eval_command, Reward: reward_command, Record: record_command,
+    Train: train_command, Eval: eval_command, Reward: reward_command, Align: align_command, Record: record_command,
 }  # fmt: skip
 
 

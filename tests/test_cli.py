@@ -195,7 +195,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "reward", "record"])
+@pytest.mark.parametrize("command", ["train", "eval", "reward", "align", "record"])
 def test_help_says_what_a_command_does(command, capsys):
     with pytest.raises(SystemExit) as exit:
         cli.main([command, "--help"])
@@ -205,6 +205,7 @@ def test_help_says_what_a_command_does(command, capsys):
         "train": "Learn a task",
         "eval": "Evaluate a run",
         "reward": "similarity",
+        "align": "Compare episodes",
         "record": "Record one",
     }
     assert first_words[command] in out
