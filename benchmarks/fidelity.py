@@ -57,6 +57,8 @@ class Options:
     """Whether both renderers draw shadows."""
     samples: int = 4
     """Samples per pixel of both renderers; 1 draws without antialiasing."""
+    cull: bool = True
+    """Whether both renderers leave out surfaces that are seen from behind; without it, gaps show the arm's inside."""
     embed: bool = True
     """Whether S3D's embeddings are compared, which takes a minute or two per task."""
     out_dir: Path = Path("benchmarks/results/fidelity")
@@ -83,6 +85,7 @@ class Subject:
             episode_fixed_bodies=self.episode_fixed_bodies,
             shadows=shadows,
             samples=options.samples,
+            cull=options.cull,
         )
 
 
@@ -120,7 +123,7 @@ def our_frames(subject: Subject, scene: Scene) -> UInt8[np.ndarray, "F H W 3"]:
 
 def opengl_frames(subject: Subject, options: Options, shadows: bool) -> UInt8[np.ndarray, "F H W 3"]:
     """Draws the subject with MuJoCo's OpenGL renderer."""
-    with OpenGL(subject.model, subject.view, shadows=shadows, samples=options.samples) as renderer:
+    with OpenGL(subject.model, subject.view, shadows=shadows, samples=options.samples, cull=options.cull) as renderer:
         return renderer.draw(subject.poses)
 
 
@@ -246,6 +249,7 @@ def report(options: Options) -> dict[str, Any]:
         "platform": jax.devices()[0].platform,
         "size": options.size,
         "samples": options.samples,
+        "cull": options.cull,
         "frame_stride": options.frame_stride,
         "encoder": "S3D, random weights, seed 0, calibrated on untrained episodes",
         "goals": GOALS,

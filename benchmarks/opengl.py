@@ -31,13 +31,21 @@ class OpenGL:
         samples: Requested samples per pixel, 0 or 1 for no multisampling. OpenGL may round the number; the property
             `samples` is what it chose.
         reflections: Whether reflections are drawn.
+        cull: Whether surfaces are left out where they are seen from behind.
 
     Raises:
         ValueError: The camera is unknown or on a body that moves.
     """
 
     def __init__(
-        self, model: mujoco.MjModel, view: View, *, shadows: bool = False, samples: int = 4, reflections: bool = True
+        self,
+        model: mujoco.MjModel,
+        view: View,
+        *,
+        shadows: bool = False,
+        samples: int = 4,
+        reflections: bool = True,
+        cull: bool = True,
     ):
         self.view = view
         self._model = copy.copy(model)
@@ -56,6 +64,7 @@ class OpenGL:
         self._renderer = mujoco.Renderer(self._model, height, width)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_CULL_FACE] = cull
 
     def _prepare(self, samples: int) -> tuple[int, int]:
         """Sets the copied model's field of view and buffers; returns the image's height and width."""

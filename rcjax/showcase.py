@@ -1,4 +1,8 @@
-"""Videos to watch: upright, 250 pixels wide, antialiased and with shadows, whatever the encoder sees."""
+"""Videos to watch: upright, 250 pixels wide, antialiased and with shadows, whatever the encoder sees.
+
+The encoder sees the arm as MuJoCo draws it, with gaps between the pieces of its meshes through which the background
+shows as white specks. In videos to watch, the gaps show the arm's inside.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -9,9 +13,10 @@ import numpy as np
 
 from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, VideoConfig, Which
 from rcjax.demonstration import expert_clip, given_clips
+from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.evaluate import evaluate_run
 from rcjax.ppo import PPOConfig
-from rcjax.render import render_frames
+from rcjax.render import Scene, WarpScene, render_frames
 from rcjax.storage import RunFolder
 from rcjax.types import GeomPoses
 from rcjax.video_io import read_video, side_by_side, write_video
@@ -23,6 +28,11 @@ SIZE = 250
 def watchable(video: VideoConfig) -> VideoConfig:
     """Returns `video` with the size and quality of videos to watch."""
     return dataclasses.replace(video, size=SIZE, mirror=False, samples=4, shadows=True, renderer="jax")
+
+
+def watchable_scene(env: SawyerEnv, video: VideoConfig) -> Scene | WarpScene:
+    """Returns the scene of videos to watch, in which gaps in a mesh show its inside."""
+    return task_scene(env, watchable(video), cull=False)
 
 
 def given_demonstration(spec: TaskSpec, video: VideoConfig) -> np.ndarray | None:
@@ -40,13 +50,13 @@ def expert_video(run: RunFolder, world: World) -> None:
     is_shown = run.config.reward == "video" and run.config.spec.video[:1] == (EXPERT,)
     if is_shown and not run.demonstration_path.exists():
         video = watchable(run.config.video)
-        frames = expert_clip(world.env, world.train_params, task_scene(world.env, video), video)
+        frames = expert_clip(world.env, world.train_params, watchable_scene(world.env, video), video)
         write_video(run.demonstration_path, frames, fps=video.frames_per_second)
 
 
 def draw_watchable(world: World, video: VideoConfig, poses: GeomPoses) -> np.ndarray:
     """Draws frames [F H W 3] of kept poses [F G ...], as an iteration returns them."""
-    scene = task_scene(world.env, watchable(video))
+    scene = watchable_scene(world.env, video)
     return np.asarray(jax.jit(render_frames)(scene, jax.tree.map(lambda x: jnp.asarray(x)[None], poses))[0])
 
 
@@ -55,7 +65,7 @@ def record_expert(task: str, episode_length: int, path: Path) -> None:
     video = VideoConfig(episode_length=episode_length)
     config = TrainConfig(env=EnvConfig(task=task), video=video, ppo=PPOConfig(batch_size=episode_length))
     env, params = make_env(config)
-    scene = task_scene(env, watchable(video))
+    scene = watchable_scene(env, video)
     write_video(path, expert_clip(env, params, scene, watchable(video)), fps=video.frames_per_second)
 
 

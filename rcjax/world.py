@@ -43,7 +43,9 @@ def make_env(config: TrainConfig) -> tuple[SawyerEnv, EnvParams]:
     )
 
 
-def task_scene(env: MjxEnv, video: VideoConfig, n_episodes: int = 1, chunk: int | None = None) -> Scene | WarpScene:
+def task_scene(
+    env: MjxEnv, video: VideoConfig, n_episodes: int = 1, chunk: int | None = None, cull: bool = True
+) -> Scene | WarpScene:
     """Returns the task's scene as the encoder sees it.
 
     Args:
@@ -51,6 +53,7 @@ def task_scene(env: MjxEnv, video: VideoConfig, n_episodes: int = 1, chunk: int 
         video: The size and quality of the frames, and the renderer.
         n_episodes: How many episodes are drawn at a time (MJX-Warp has to know).
         chunk: See `build_scene`.
+        cull: See `build_scene`. It does not concern MJX-Warp.
 
     Raises:
         ValueError: The renderer that `video` names is not available.
@@ -64,4 +67,4 @@ def task_scene(env: MjxEnv, video: VideoConfig, n_episodes: int = 1, chunk: int 
     }
     if video.renderer == "warp":
         return build_warp_scene(env.mj_model, max_frames=n_episodes * video.n_frames, **looks)
-    return build_scene(env.mj_model, chunk=chunk, **looks)
+    return build_scene(env.mj_model, chunk=chunk, cull=cull, **looks)

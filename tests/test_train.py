@@ -383,9 +383,14 @@ def test_no_video_of_the_expert_ends_no_run(tiny_config, tiny_world, tmp_path, m
     assert len(said) == 1 and "disk full" in said[0]
 
 
+def test_videos_to_watch_show_the_arms_inside_and_the_encoders_frames_do_not(tiny_config, tiny_world):
+    assert tiny_world.scene.static.cull
+    assert not showcase.watchable_scene(tiny_world.env, tiny_config.video).static.cull
+
+
 def test_the_experts_video_is_written_once(tiny_config, tiny_world, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(showcase, "task_scene", lambda *_: None)
+    monkeypatch.setattr(showcase, "watchable_scene", lambda *_: None)
     monkeypatch.setattr(
         showcase, "expert_clip", lambda *_: drawn.append(1) or np.full((2, 16, 16, 3), 100 * len(drawn), np.uint8)
     )

@@ -38,6 +38,7 @@ def build_scene(
     samples: int = 1,
     shadows: bool = False,
     shadow_size: int = 1024,
+    cull: bool = True,
     layered: bool = True,
     error_pixels: float = _ERROR_PIXELS,
     chunk: int | None = None,
@@ -59,6 +60,9 @@ def build_scene(
         samples: Samples per pixel that are averaged: 1, 4 (MuJoCo's default), 9 or 16.
         shadows: Whether the lights with `castshadow` cast shadows.
         shadow_size: Texels along a shadow map's side.
+        cull: Whether opaque surfaces are left out where they are seen from behind, as in MuJoCo. Meshes with gaps, of
+            which Metaworld's arm has many, then show what is behind them in every gap. False draws their insides, as
+            MuJoCo does without its flag `mjRND_CULL_FACE`. Transparent surfaces are always culled.
         layered: Whether layers that do not change are drawn once. False draws everything in every frame, as a check.
         error_pixels: How far a decimated mesh may deviate from the model's, in pixels of the frame at the mesh's
             distance in the initial state. 0 keeps every triangle.
@@ -100,6 +104,7 @@ def build_scene(
         directional=tuple(np.asarray(lights.directional).tolist()),
         shadow_lights=tuple(np.flatnonzero(lights.casts_shadow).tolist()) if shadows else (),
         shadow_size=shadow_size,
+        cull=cull,
         chunk=chunk or _default_chunk(),
         tile_loop=tile_loop or ("triton" if jax.default_backend() == "gpu" else "xla"),
         lookup=lookup or ("varyings" if jax.default_backend() == "tpu" else "index"),

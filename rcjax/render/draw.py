@@ -164,7 +164,7 @@ def _draw_layer(
     def pack(fragments: raster.Fragments):
         return jnp.stack([shade.pack_colour(part) for part in shade_fragments(fragments)[0]], axis=-1)
 
-    setup = set_up_layer(scene, layer, camera, poses)
+    setup = set_up_layer(scene, layer, camera, poses, cull=static.cull)
     return raster.draw(
         setup, base, pack, base_index=base_index, near=scene.camera.near, grid=static.grid, chunk=static.chunk,
         tile_loop=static.tile_loop,
@@ -196,9 +196,11 @@ def _draw_shadow_layer(
     )  # fmt: skip
 
 
-def set_up_layer(scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses) -> raster.TriangleSetup:
+def set_up_layer(
+    scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses, *, cull: bool = True
+) -> raster.TriangleSetup:
     """Sets up a layer's triangles for the rasteriser, in each image."""
-    setup = raster.set_up_triangles(_corners(layer, camera, poses), camera, scene.static.grid)
+    setup = raster.set_up_triangles(_corners(layer, camera, poses), camera, scene.static.grid, cull=cull)
     if scene.static.lookup == "index":
         return setup
     return setup.replace(varyings=lookup.varying_planes(layer, _to_camera_frame(camera, poses)[0], setup.edges))

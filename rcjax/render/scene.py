@@ -35,6 +35,7 @@ class SceneStatic:
     directional: tuple[bool, ...]  # whether each light's rays are parallel
     shadow_lights: tuple[int, ...]  # the lights whose shadows are drawn
     shadow_size: int  # texels along a shadow map's side
+    cull: bool  # whether opaque surfaces are left out where they are seen from behind
     chunk: int  # tiles drawn at a time
     tile_loop: raster.TileLoop  # what draws them
     lookup: Literal["index", "varyings"]  # how `rcjax.render.lookup` interpolates attributes

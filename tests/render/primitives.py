@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 
+from rcjax.render.build import DRAWN_GROUPS
 from rcjax.render.camera import Camera
 from rcjax.types import GeomPoses
 
@@ -27,10 +28,15 @@ def initial_poses(model: mujoco.MjModel) -> GeomPoses:
     )
 
 
-def cast_depth(model: mujoco.MjModel, camera: Camera, size: int) -> np.ndarray:
-    """Depth along the camera's axis by casting one ray per pixel with mj_ray; inf where nothing is hit."""
+def cast_depth(model: mujoco.MjModel, camera: Camera, size: int, qpos: np.ndarray | None = None) -> np.ndarray:
+    """Depth along the camera's axis by casting one ray per pixel with mj_ray; inf where nothing is hit.
+
+    The rays hit the geoms of the groups that are drawn, and triangles of meshes from either side.
+    """
     data = mujoco.MjData(model)
+    data.qpos[:] = data.qpos if qpos is None else qpos
     mujoco.mj_kinematics(model, data)
+    groups = np.isin(np.arange(mujoco.mjNGROUP), DRAWN_GROUPS).astype(np.uint8)[:, None]
     pos, mat = np.asarray(camera.pos, float), np.asarray(camera.mat, float)
     depth = np.full((size, size), np.inf)
     geom = np.zeros(1, np.int32)
@@ -38,7 +44,7 @@ def cast_depth(model: mujoco.MjModel, camera: Camera, size: int) -> np.ndarray:
         for column in range(size):
             ray = np.array([camera.x0 + camera.dx * column, camera.y0 + camera.dy * row, -1.0])
             direction = (mat @ ray)[:, None]
-            hit = mujoco.mj_ray(model, data, pos[:, None], direction, None, True, -1, geom, None)
+            hit = mujoco.mj_ray(model, data, pos[:, None], direction, groups, True, -1, geom, None)
             if hit >= 0:
                 depth[row, column] = hit  # the direction has a depth of 1, so its multiple is the depth
     return depth

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from rcjax.render import View, build_scene, render_frames, take_poses
+from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
+from tests.render.primitives import cast_depth
 
 
 def psnr(a, b):
@@ -33,6 +34,17 @@ def test_textured_image_is_mujocos(full_detail, recorded):
     value = psnr(full_detail.frames, recorded.plain)
     print("PSNR, textured:", value)
     assert value > 32  # 33.9 measured; MuJoCo's own image with one sample per pixel has 34.7
+
+
+def test_nothing_shows_through_the_arms_gaps_without_culling(drawer):
+    """MuJoCo's ray caster hits triangles from either side, so its rays end in the arm where the arm has gaps."""
+    size = 80
+    scene = build_scene(drawer.model, view=View(size=size, upright=False), error_pixels=0, cull=False)
+    poses = jax.tree.map(lambda x: x[:, :1], drawer.states.poses)
+    depth = np.asarray(jax.jit(render_depth)(scene, take_poses(scene, poses)))[0, 0]
+    reached = cast_depth(drawer.model, scene.camera, size, drawer.states.qpos[0])
+    assert np.isfinite(reached).mean() > 0.7
+    assert not (depth > 1.001 * reached).any()  # 11 pixels of 6400 with culling
 
 
 @pytest.mark.slow  # decimates large meshes

@@ -1,11 +1,12 @@
 """Compares each primitive with MuJoCo's ray caster, and tests clipping, culling and lighting."""
 
 import jax
+import mujoco
 import numpy as np
 import pytest
 
 from rcjax.render import View, build_scene, render_depth, render_frames, take_poses
-from tests.render.primitives import cast_depth, initial_poses, model_of
+from tests.render.primitives import CAMERA, cast_depth, initial_poses, model_of
 
 SIZE = 48
 VIEW = View(camera="eye", frame_height=480, frame_width=480, crop=480, size=SIZE)
@@ -30,10 +31,6 @@ def _draw(model, **settings):
 def _model(kind):
     if kind != "mesh":
         return model_of(GEOMS[kind])
-    import mujoco
-
-    from tests.render.primitives import CAMERA
-
     return mujoco.MjModel.from_xml_string(
         f'<mujoco><statistic extent="4"/>{WEDGE}<worldbody>{CAMERA}'
         f"<body><freejoint/>{GEOMS[kind]}</body></worldbody></mujoco>"
@@ -88,6 +85,38 @@ def test_back_faces_are_culled():
     np.testing.assert_allclose(depth[0, 0], float(scene.camera.far), rtol=1e-5)  # the key's last 4 bits
 
 
+def test_an_open_mesh_shows_its_inside_unless_culled():
+    """MuJoCo's ray caster hits triangles from either side; culled, the wall behind the box shows in its opening."""
+    model = _open_box()
+    scene, whole = _draw(model, cull=False)
+    expected = cast_depth(model, scene.camera, SIZE)
+    np.testing.assert_allclose(whole, expected, atol=1e-4)  # float32; metres
+    culled = _draw(model)[1]
+    seen_through = np.abs(culled - expected) > 1e-4
+    assert seen_through.sum() > 400  # 449 measured
+    assert expected[seen_through].max() < 4 < culled[seen_through].min()  # the box and the wall
+
+
+def test_the_inside_is_lit_by_the_outsides_normals():
+    """MuJoCo does not turn normals round, so a light at the camera adds nothing but its ambient part."""
+    model = _open_box()
+    model.vis.headlight.ambient[:], model.vis.headlight.diffuse[:] = 0.2, 0.7
+    scene = build_scene(model, view=VIEW, cull=False)
+    frame = np.asarray(jax.jit(render_frames)(scene, take_poses(scene, initial_poses(model))))[0, 0]
+    np.testing.assert_allclose(frame[SIZE // 2, SIZE // 2], 255 * 0.2 * np.array([0.8, 0.2, 0.1]), atol=1)  # rounding
+
+
+def _open_box():
+    """A cube without the side that faces the camera, in front of a wall."""
+    return mujoco.MjModel.from_xml_string(
+        '<mujoco><statistic extent="4"/><asset><mesh name="open" inertia="shell" '
+        'vertex="-.5 -.5 -.5  .5 -.5 -.5  -.5 .5 -.5  .5 .5 -.5  -.5 -.5 .5  .5 -.5 .5  -.5 .5 .5  .5 .5 .5" '
+        'face="2 6 7 2 7 3  0 4 6 0 6 2  1 3 7 1 7 5  4 5 7 4 7 6  0 2 3 0 3 1"/></asset>'
+        f'<worldbody>{CAMERA}<geom type="box" size="3 .1 3" pos="0 2 0"/><body quat=".95 .2 .1 .2"><freejoint/>'
+        '<geom type="mesh" mesh="open" rgba=".8 .2 .1 1"/></body></worldbody></mujoco>'
+    )
+
+
 def test_near_plane_hides_what_touches_the_lens():
     """MuJoCo's znear is 0.01 of the extent, which is 4 cm here."""
     near = model_of("<geom type='box' size='.5 .001 .5' pos='0 -2.97 .4'/>")
@@ -98,8 +127,6 @@ def test_near_plane_hides_what_touches_the_lens():
 
 @pytest.mark.parametrize("kind", ["hfield", "sdf"])
 def test_a_geom_that_has_no_triangles_is_named(kind):
-    import mujoco
-
     if kind == "hfield":
         model = mujoco.MjModel.from_xml_string(
             '<mujoco><asset><hfield name="h" nrow="3" ncol="3" size="1 1 1 1"/></asset><worldbody>'
