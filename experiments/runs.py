@@ -1,22 +1,40 @@
 """Runs of an experiment: ordinary run folders, of which finished ones are kept and interrupted ones go on."""
 
+import dataclasses
 from pathlib import Path
 
 from rcjax import train
+from rcjax.checks import short_repr
 from rcjax.config import TrainConfig
 from rcjax.storage import RunFolder, read_metrics
 
 
-def finish_run(config: TrainConfig, path: Path) -> RunFolder:
+def finish_run(config: TrainConfig, path: Path, devices: int | None = None) -> RunFolder:
     """Trains the run in the folder `path` to its end, and returns it.
 
     Does nothing for a finished run, continues an interrupted one, and starts one that does not exist. What a run would
     print is appended to a file beside its folder, with the ending .log.
+
+    Raises ValueError if the folder has a run with another config.
     """
+    if path.exists():
+        require_same_config(config, path)
     if not is_finished(path):
         log = _log_file(path)
-        train.resume(path, log) if path.exists() else train.start(config, path, log)
+        train.resume(path, log, devices) if path.exists() else train.start(config, path, log, devices)
     return RunFolder.open(path)
+
+
+def require_same_config(config: TrainConfig, path: Path) -> None:
+    """Raises ValueError if the run in the folder `path` has another config."""
+    found, wanted = (dataclasses.asdict(each) for each in (RunFolder.open(path).config, config))
+    changed = [name for name in wanted if found[name] != wanted[name]]
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            f"{path} was made with {name}={short_repr(found[name])}, expected {short_repr(wanted[name])}; give another "
+            "folder with --out, or remove that run."
+        )
 
 
 def is_finished(path: Path) -> bool:

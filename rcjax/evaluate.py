@@ -76,6 +76,11 @@ class Evaluator:
         _, rows, scored = self.program.evaluate(state)
         return EvaluatedRun(self.program, rows, scored, iterations)
 
+    def evaluate_untrained(self) -> EvaluatedRun:
+        """Runs the mean of each seed's policy before any training from the same starts. Raises as `evaluate` does."""
+        _, rows, scored = self.program.evaluate(self.program.initial_state())
+        return EvaluatedRun(self.program, rows, scored, [0] * self.run.config.seeds)
+
 
 def replay_demonstration(run: RunFolder) -> tuple[World, Row]:
     """Repeats the actions of the expert's first episode, whatever is observed, from each of the first test starts.

@@ -44,7 +44,12 @@ def make_env(config: TrainConfig) -> tuple[SawyerEnv, EnvParams]:
 
 
 def task_scene(
-    env: MjxEnv, video: VideoConfig, n_episodes: int = 1, chunk: int | None = None, cull: bool = True
+    env: MjxEnv,
+    video: VideoConfig,
+    n_episodes: int = 1,
+    chunk: int | None = None,
+    cull: bool = True,
+    camera: str | None = None,
 ) -> Scene | WarpScene:
     """Returns the task's scene as the encoder sees it.
 
@@ -54,11 +59,12 @@ def task_scene(
         n_episodes: How many episodes are drawn at a time (MJX-Warp has to know).
         chunk: See `build_scene`.
         cull: See `build_scene`. It does not concern MJX-Warp.
+        camera: The name of one of the model's cameras; by default the one that the environment is seen by.
 
     Raises:
         ValueError: The renderer that `video` names is not available.
     """
-    view = View(camera=env.camera, crop=video.view, size=video.size, mirror=video.mirror)
+    view = View(camera=camera or env.camera, crop=video.view, size=video.size, mirror=video.mirror)
     looks: dict[str, Any] = {
         "view": view,
         "episode_fixed_bodies": env.episode_fixed_bodies,

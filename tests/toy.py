@@ -44,11 +44,13 @@ def glide(model, state, ctrl, *, substeps, barriers=False):
 def embed(params, clips, *, dtype, pixel_scale, graph, architecture):
     """Replaces `embed_video`: the last layer of S3D's video tower, on means of pixels instead of earlier layers.
 
-    This is deterministic, and depends on every pixel.
+    This is deterministic, and depends on every pixel, except for a few if their number is no multiple of the layer's.
     """
     del dtype, graph, architecture
-    last = params["video"]["fc"]
-    pooled = (clips.reshape(len(clips), len(last["kernel"]), -1) * pixel_scale).mean(-1)
+    last, pixels = params["video"]["fc"], clips.reshape(len(clips), -1)
+    n_inputs = len(last["kernel"])
+    shared = pixels[:, : pixels.shape[1] // n_inputs * n_inputs]
+    pooled = (shared.reshape(len(clips), n_inputs, -1) * pixel_scale).mean(-1)
     return pooled @ last["kernel"] + last["bias"]
 
 

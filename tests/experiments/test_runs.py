@@ -1,13 +1,14 @@
-"""Runs of experiments, with a few operations instead of physics, and the experiment on rewards around them."""
+"""Runs of experiments, with a few operations instead of physics."""
 
 import dataclasses
+import re
 
 import pytest
 
-from experiments import guidance, rewards
+from experiments import guidance
 from experiments.runs import finish_run, is_finished, last_rows
 from rcjax import train
-from rcjax.config import TrainConfig
+from rcjax.config import to_json
 from tests import toy
 
 
@@ -46,26 +47,13 @@ def test_a_folder_that_is_no_run_is_not_finished(tmp_path):
     assert not is_finished(tmp_path / "none")
 
 
-def test_every_job_of_the_experiment_has_a_config():
-    """A job that is finetuned comes after the run that it begins from, and keeps its environments and networks."""
-    command, names = rewards.Command(), []
-    for job in rewards.jobs(command.tasks):
-        config = rewards.job_config(command, job)
-        assert isinstance(config, TrainConfig) and config.env.task == job.task and config.seeds == 5
-        if job.finetune is None:
-            assert config.n_iterations == 60 and config.init_from is None
-        else:
-            assert config.reward == "dense" and config.n_iterations == 20
-            assert str(config.init_from).rpartition("/")[2] in names
-        names.append(job.name)
-    assert len(names) == len(set(names)) == 3 * (5 + 6)
-
-
-def test_the_table_has_intervals():
-    values = {"success_rate": [0.0, 0.5, 1.0], "true_return": [1.0, 2.0, 3.0], "normalized_return": [0.1, 0.2, 0.3]}
-    row = {"task": "drawer-close", "method": "text", "finetune": None} | dict.fromkeys(rewards.SELECTED, values)
-    line = rewards.as_markdown([row]).splitlines()[-1]
-    assert line.startswith("| drawer-close | text |  | 0.5 (0 to 1) | 2 (1 to 3) | 0.2 (0.1 to 0.3) |")
+def test_a_run_of_another_config_is_refused(tiny_config, tmp_path):
+    path = tmp_path / "one"
+    path.mkdir()
+    (path / "config.json").write_text(to_json(tiny_config))
+    message = re.escape(f"{path} was made with seeds=1, expected 3; give another folder with --out")
+    with pytest.raises(ValueError, match=message):
+        finish_run(dataclasses.replace(tiny_config, seeds=3), path)
 
 
 def test_seeds_of_a_setting_share_a_run_unless_their_encoders_differ():

@@ -1,0 +1,87 @@
+"""The scores of a run's policies, on starts that they were neither trained nor selected on, kept in its folder."""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from rcjax.config import Which
+from rcjax.evaluate import Evaluator, replay_demonstration
+from rcjax.normalization import normalize_returns
+from rcjax.program import Rows
+from rcjax.storage import RunFolder, read_metrics
+from rcjax.world import World
+
+SELECTED: tuple[Which, ...] = ("last", "best", "reward", "plateau")
+METRICS = ("success_rate", "true_return", "normalized_return")
+PACKAGES = ("jax", "mujoco", "mujoco-mjx", "metaworld", "flax", "optax")
+
+Scores = dict[str, dict[str, list[float]]]
+"""The scores of each seed by the name of the policy and of the metric"""
+
+
+def scores_of(run: RunFolder) -> dict[str, Any]:
+    """Returns the run's scores, which are computed once and kept in its folder as scores.json.
+
+    They are those of each policy that `rcjax eval --which` names ("policies"), of the policy before any training
+    ("untrained"), and of the demonstration's actions replayed, where actions were cloned from scratch ("replay"). With
+    them are the seconds of training, the device and the versions of packages.
+    """
+    path = run.path / "scores.json"
+    if not path.exists():
+        path.write_text(json.dumps(compute_scores(run), indent=1) + "\n")
+    return json.loads(path.read_text())
+
+
+def compute_scores(run: RunFolder) -> dict[str, Any]:
+    evaluator, config = Evaluator(run), run.config
+    world = evaluator.program.world
+    rules = SELECTED[:2] if config.reward == "bc" else SELECTED
+    policies = {which: _scores(evaluator.evaluate(which).rows, world, run) for which in rules}
+    scores: dict[str, Any] = {"policies": policies}
+    if config.init_from is None:
+        scores["untrained"] = _scores(evaluator.evaluate_untrained().rows, world, run)
+    if config.init_from is None and config.reward == "bc":
+        scores["replay"] = _scores([replay_demonstration(run)[1]], world, run)
+    return scores | {
+        "training_s": training_seconds(run),
+        "device": jax.devices()[0].device_kind,
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def _scores(rows: Rows, world: World, run: RunFolder) -> dict[str, list[float]]:
+    returns = np.array([row["eval_true_return"] for row in rows])
+    return {
+        "success_rate": [row["eval_success_rate"] for row in rows],
+        "true_return": returns.tolist(),
+        "normalized_return": normalize_returns(returns, world, run.config).tolist(),
+    }
+
+
+def training_seconds(run: RunFolder) -> float:
+    """Returns the wall-clock seconds of the run's iterations and their evaluations, without compiling."""
+    rows = read_metrics(run)
+    return float(sum(row["seconds"] for row in rows if row["seed"] == run.config.seed and "seconds" in row))
+
+
+def all_seeds(paths: Sequence[Path], policy: str, metric: str) -> Float[np.ndarray, " S"] | None:
+    """Returns a metric of the policies that `policy` names of all seeds of these runs; None if one has no scores.
+
+    `policy` is one of those of `rcjax eval --which`, or "untrained" or "replay".
+    """
+    values: list[float] = []
+    for path in paths:
+        if not (path / "scores.json").exists():
+            return None
+        scores = json.loads((path / "scores.json").read_text())
+        scores = scores["policies"] | {name: scores[name] for name in ("untrained", "replay") if name in scores}
+        if policy not in scores:
+            return None
+        values += scores[policy][metric]
+    return np.array(values, float)
