@@ -1,0 +1,86 @@
+"""The documentation's code runs, its commands are understood, and its links lead somewhere."""
+
+import importlib.util
+import re
+import shlex
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from rcjax import cli
+from rcjax.config import demo, to_json
+
+ROOT = Path(__file__).parent.parent
+USER_GUIDES = ("README.md", "rcjax/README.md", "rcjax/envs/README.md")
+PAGES = (*USER_GUIDES, "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "experiments/README.md",
+         "rcjax/encoders/SMALL.md")  # fmt: skip
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The lines of shell blocks, and what stands in backquotes, that begin with rcjax or python -m."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+        lines += re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        found += [" ".join(line.split()) for line in lines]
+    starts = re.compile(r"(\S+=\S+ )*(\S*/)?(rcjax (train|eval|reward|align|record)\b|python -m \S)")
+    return sorted({line.split(" && ")[-1] for line in found if starts.match(line.split(" && ")[-1])})
+
+
+def test_there_are_commands():
+    assert len(commands()) > 30 and ".venv/bin/rcjax train" in commands()
+
+
+@pytest.fixture
+def run_to_finetune(tmp_path, monkeypatch):
+    """The working folder has the runs that commands name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("RUN", "runs/NAME"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text(to_json(demo()))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_is_understood(command, run_to_finetune):
+    """Commands of rcjax are parsed whole, unless some of them is left out; of others, the module has to exist."""
+    words = [word for word in shlex.split(command, comments=True) if not re.fullmatch(r"\w+=\S*", word)]
+    if words[0].endswith("python"):
+        assert words[2].endswith(".NAME") or importlib.util.find_spec(words[2]) is not None
+        return
+    arguments = ["2" if word == "N" else word for word in words[1:]]
+    complete = "..." not in arguments and arguments[-1] not in ("--which", "eval", "reward", "record")
+    assert not complete or cli.parse(arguments) is not None
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page):
+    folder = (ROOT / page).parent
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    links += re.findall(r'src="([^"]+)"', (ROOT / page).read_text())
+    missing = [link for link in links if not link.startswith("http") and not (folder / link).exists()]
+    assert not missing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", USER_GUIDES)
+def test_python_blocks_run(page, tiny_video, tmp_path, monkeypatch):
+    """They find an episode and a demonstration in the working folder. Training by Brax is replaced: it takes hours."""
+    from rcjax.video_io import read_video, write_video
+
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "episode.mp4", read_video(tiny_video), fps=10)
+    (tmp_path / "human.gif").write_bytes(tiny_video.read_bytes())
+    stand_in = types.ModuleType("brax.training.agents.ppo.train")
+    stand_in.__dict__["train"] = lambda environment, **_: (environment.reset, None, None)
+    monkeypatch.setitem(sys.modules, "brax.training.agents.ppo.train", stand_in)
+    for block in blocks(page, "python"):
+        if "brax" in block and importlib.util.find_spec("brax") is None:
+            continue
+        exec(compile(block, page, "exec"), {})
