@@ -233,7 +233,7 @@ def print_error(message: str, label: str = "error: ") -> None:
 def run_command(command: Command) -> int:
     """Runs the command and returns the exit code. Checks that take no time come before any import or other work."""
     check_paths(command)
-    prepare_environment()
+    prepare_environment(share_cpu=not (isinstance(command, Train) and command.distributed))
     if isinstance(command, Train):
         join_distributed(command)
     require_devices()

@@ -1,5 +1,6 @@
 """What the command line prepares before a command: standard streams, environment variables, caches and devices."""
 
+import contextlib
 import importlib
 import os
 import subprocess
@@ -11,6 +12,7 @@ import jax
 
 from rcjax.files import cache_folder, require_writable_folder
 
+MAX_CPU_DEVICES = 8  # each of them repeats the updates of its seeds; more were not measured
 CACHE_HINT = "set RCJAX_CACHE to a writable folder"
 
 
@@ -29,14 +31,16 @@ def discard_output() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
-def prepare_environment() -> None:
+def prepare_environment(share_cpu: bool = True) -> None:
     """Sets up the caches, imports MuJoCo, and switches JAX's 64-bit mode off, as this package computes in 32 bits.
 
-    Raises ValueError for an environment variable that would abort the process later, and for a cache that cannot be
-    written.
+    With `share_cpu`, JAX sees a CPU as several devices (`use_cpu_cores`). Raises ValueError for an environment variable
+    that would abort the process later, and for a cache that cannot be written.
     """
     require_known_xla_flags()
     jax.config.update("jax_enable_x64", False)
+    if share_cpu:
+        use_cpu_cores()
     use_caches()
     import_mujoco()
 
@@ -53,6 +57,26 @@ def require_known_xla_flags() -> None:
     if done.returncode:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0].split("] ", 1)[-1]
         raise ValueError(f"XLA rejects XLA_FLAGS={os.environ['XLA_FLAGS']!r}: {reason}; correct or unset it.")
+
+
+def use_cpu_cores() -> None:
+    """Lets JAX see a CPU as one device for each core, of at most `MAX_CPU_DEVICES`.
+
+    XLA steps a batch of environments on a single core, and devices share the environments of a run. The number of
+    devices that JAX_NUM_CPU_DEVICES or XLA_FLAGS states, or that JAX has already started with, is left as it is.
+    """
+    stated = "JAX_NUM_CPU_DEVICES" in os.environ
+    if stated or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    with contextlib.suppress(RuntimeError):  # JAX has started already
+        jax.config.update("jax_num_cpu_devices", min(count_cores(), MAX_CPU_DEVICES))
+
+
+def count_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def use_caches() -> None:

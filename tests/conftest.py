@@ -14,6 +14,7 @@ QUICK_XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensi
 if version("jaxlib").startswith("0.10."):  # XLA aborts the process at a flag that it no longer knows
     QUICK_XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICK_XLA_FLAGS)
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")  # programs for one device are compiled faster
 
 LONGEST = (
     "test_devices",  # its runs leave decimated meshes for the others

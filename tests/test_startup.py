@@ -1,6 +1,7 @@
 """What the command line prepares before a command runs."""
 
 import os
+import subprocess
 import sys
 
 import jax
@@ -26,6 +27,40 @@ def test_an_unknown_xla_flag_is_refused_before_it_aborts_the_process(kept_settin
     kept_settings.setenv("XLA_FLAGS", "--xla_no_such_flag=1")
     with pytest.raises(ValueError, match="Unknown flag in XLA_FLAGS: --xla_no_such_flag=1; correct or unset it"):
         startup.require_known_xla_flags()
+
+
+COUNT_DEVICES = (
+    "import os, sys, jax; from rcjax import startup; startup.count_cores = lambda: int(sys.argv[1]); "
+    "startup.use_cpu_cores(); print(jax.device_count())"
+)
+
+
+@pytest.mark.parametrize(
+    ("cores", "variables", "n_devices"),
+    [
+        (3, {}, 3),
+        (64, {}, startup.MAX_CPU_DEVICES),
+        (3, {"JAX_NUM_CPU_DEVICES": "2"}, 2),
+        (3, {"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
+    ],
+)
+def test_a_cpu_is_a_device_for_each_core_unless_the_user_says_otherwise(cores, variables, n_devices):
+    environment = {name: os.environ[name] for name in os.environ if name not in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")}
+    command = [sys.executable, "-c", COUNT_DEVICES, str(cores)]
+    environment |= {"JAX_PLATFORMS": "cpu"} | variables
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == n_devices
+
+
+def test_cores_are_those_that_the_process_may_use():
+    assert startup.count_cores() == len(os.sched_getaffinity(0))
+
+
+def test_a_jax_that_has_started_keeps_its_devices(monkeypatch):
+    before = jax.device_count()
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    startup.use_cpu_cores()
+    assert jax.device_count() == before
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Unable to initialize backend 'cuda': no GPU\nmore"), AssertionError()])

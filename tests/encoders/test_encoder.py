@@ -83,7 +83,7 @@ def test_loads_on_another_number_of_devices(saved):
         "import sys, jax; from rcjax.encoders import load_encoder; assert jax.device_count() == 3; "
         "leaf = load_encoder(sys.argv[1]).params['video']['fc']['bias']; print(float(abs(leaf).sum()))"
     )
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
+    flags = {"JAX_NUM_CPU_DEVICES": "3", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", program, str(saved)], env=os.environ | flags, capture_output=True, text=True
     )
