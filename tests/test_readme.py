@@ -14,7 +14,7 @@ from rcjax.config import demo, to_json
 
 ROOT = Path(__file__).parent.parent
 USER_GUIDES = ("README.md", "rcjax/README.md", "rcjax/envs/README.md")
-PAGES = (*USER_GUIDES, "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "experiments/README.md",
+PAGES = (*USER_GUIDES, "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "benchmarks/HISTORY.md", "experiments/README.md",
          "rcjax/encoders/SMALL.md")  # fmt: skip
 
 
