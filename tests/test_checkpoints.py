@@ -208,6 +208,7 @@ def test_a_checkpoint_that_vanishes_while_it_is_read_is_looked_up_again(run, mon
     np.testing.assert_array_equal(load_newest_intact(run, print)[1][".iteration"], 6)
 
 
+@pytest.mark.slow
 def test_two_processes_save_and_restore_together(tmp_path):
     """Uses two real processes over the loopback. If the first one raises an error, the second does not wait for it."""
     with socket.socket() as free:

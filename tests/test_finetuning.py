@@ -183,6 +183,7 @@ def test_a_policy_of_edited_sizes_is_refused_in_one_line(pretrained, tmp_path):
         train.start(config, tmp_path / "run", log=lambda _: None)
 
 
+@pytest.mark.slow
 def test_cloning_begins_with_the_pretrained_policy_too(pretrained, tmp_path):
     """Its first row has no loss yet, and its curve is drawn all the same."""
     cloning = CloningConfig(bc_batch_size=16, bc_kl_weight=0.1)

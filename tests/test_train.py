@@ -178,6 +178,7 @@ def test_a_run_is_never_overwritten(whole, tiny_config):
     assert sorted(whole.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_is_evaluated(whole, tmp_path):
     """It said null for a random encoder, which is in its folder, and knew no view. Oracle: the run's own numbers."""
     path = Path(shutil.copytree(whole, tmp_path / "old"))

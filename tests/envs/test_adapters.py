@@ -114,7 +114,7 @@ def test_brax_ppo_trains_on_it(motionless, monkeypatch):
 
 
 def readme_example(start):
-    text = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    text = (pathlib.Path(__file__).parents[2] / "rcjax" / "envs" / "README.md").read_text()
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
     return next(block for block in blocks if block.startswith(start))
 

@@ -72,8 +72,9 @@ def test_figures_share_runs_of_equal_configs(tmp_path):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_drawn_before_its_runs_and_after(name, plan):
+def test_a_figure_is_drawn_before_its_runs_and_after(name, tmp_path):
     """The table has no rows before, and a row for each job, the untrained policy and other controls after."""
+    plan = Plan(dataclasses.replace(scales.demo_scale(), tasks=("drawer-close",)), tmp_path / "demo")
     chosen = FIGURES[name]
     jobs = tuple(chosen.jobs(plan))
     results = Results(plan, jobs)
@@ -267,6 +268,7 @@ def two_jobs(plan):
     return [edited, plan.finetuned(edited, "release")]
 
 
+@pytest.mark.slow
 def test_a_figure_runs_goes_on_and_is_not_run_twice(toy_scale, tmp_path, monkeypatch):
     """It is interrupted in its second run. The first one is of a recording that two sentences edit."""
     chosen = dataclasses.replace(fig8.FIGURE, jobs=two_jobs, draw=lambda *_: None, judge=lambda _: [])
