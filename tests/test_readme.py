@@ -12,8 +12,8 @@ from rcjax.config import demo, to_json
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
-    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "rcjax/README.md", "rcjax/envs/README.md", "rcjax/encoders/SMALL.md",
-    "benchmarks/README.md", "benchmarks/HISTORY.md", "experiments/README.md",
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "rcjax/README.md", "rcjax/envs/README.md",
+    "rcjax/encoders/SMALL.md", "benchmarks/README.md", "benchmarks/HISTORY.md", "experiments/README.md",
 )  # fmt: skip
 
 
