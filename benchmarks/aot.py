@@ -1,18 +1,21 @@
-"""Compiles the whole training iteration for a TPU on a machine without one, and reports what the program needs.
+"""Compiles the whole training iteration for a TPU or a GPU on a machine without one, and reports what it needs.
 
-Seeds and environments are sharded over all devices of the topology. Prints memory per device, FLOPs, the compiler's own
-estimate of cycles, and the collectives. Loops are counted as often as they run, the rasteriser's as often as for the
-expert's poses. Needs the extra `tpu-aot` (libtpu); no TPU is ever looked for.
+On a TPU, seeds and environments are sharded over all devices of the topology; the extra `tpu-aot` (libtpu) compiles,
+and no TPU is ever looked for. Prints memory per device, FLOPs, the compiler's own estimate of cycles, and the
+collectives. Loops are counted as often as they run, the rasteriser's as often as for the expert's poses. Of one GPU
+(`--topology h100`, extra `gpu-aot` in an environment of its own), it prints memory, the kernels that each loop
+launches, and the registers and spills of kernels.
 """
 
 import os
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before jax is imported: libtpu is used to compile only
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # before jax is used: plugins are there to compile only
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 
 import dataclasses
 import functools
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -24,11 +27,14 @@ import tyro
 from jax.experimental import topologies
 from jax.sharding import NamedSharding
 
+from benchmarks.gpu_target import GPUS, assembled_kernels, compiler_options, gpu_devices
 from benchmarks.hlo import Program
+from benchmarks.launches import count_launches
 from benchmarks.report import save
 from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from benchmarks.turns import iteration_trip_counts
 from benchmarks.work import count_work
+from rcjax import target
 from rcjax.config import TrainConfig
 from rcjax.demonstration import expert_poses
 from rcjax.devices import make_layout
@@ -37,17 +43,16 @@ from rcjax.episodes import train_mode
 from rcjax.loop import TrainState, initial_state, iterate
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import Scene, take_poses
-from rcjax.render.build import TPU_CHUNK
 from rcjax.types import GeomPoses
 from rcjax.world import World, task_scene
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Compile the iteration for a TPU topology."""
+    """Compile the iteration for a TPU topology or a GPU."""
 
     topology: str = "v5e:2x2"
-    """The topology's name for the TPU compiler: v5e:2x2, v5e:2x4, v4:2x2x1, v5p:2x2x1, v6e:2x2."""
+    """The topology's name for the TPU compiler (v5e:2x2, v5e:2x4, v4:2x2x1, v5p:2x2x1, v6e:2x2), or the GPU h100."""
     seeds: int = 1
     """Number of policies trained in parallel."""
     n_envs: int = 64
@@ -83,12 +88,11 @@ def tpu_devices(topology: str) -> np.ndarray:
     return np.array(described.devices)
 
 
-def tpu_world(config: TrainConfig) -> World:
-    """Returns the world as a TPU would build it, without the choices that are made for a CPU."""
-    env = TASKS[config.env.task](max_steps=config.video.episode_length, chain_barriers=False)
+def target_world(config: TrainConfig) -> World:
+    """Returns the world as the target builds it, inside of `target.compiling_for`."""
+    env = TASKS[config.env.task](max_steps=config.video.episode_length)  # not `envs.make`, which keeps environments
     params = env.make_params(env.build_reset_bank(config.env.train_seeds))
-    scene = task_scene(env, config.video, chunk=TPU_CHUNK)
-    return World(env, params, params, scene)
+    return World(env, params, params, task_scene(env, config.video))
 
 
 def abstract(tree: Any, sharding: NamedSharding) -> Any:
@@ -101,14 +105,22 @@ def _dtype(x: Any) -> Any:
 
 
 def compile_iteration(options: Options) -> dict[str, Any]:
-    """Compiles the iteration and returns the options and what the program needs. Raises what `tpu_devices` raises."""
-    devices = tpu_devices(options.topology)
+    """Compiles the iteration and returns the options and what the program needs.
+
+    Raises ValueError for a topology that is unknown or cannot be compiled for.
+    """
+    is_gpu = options.topology in GPUS
+    devices = gpu_devices(options.topology) if is_gpu else tpu_devices(options.topology)
+    with target.compiling_for("gpu" if is_gpu else "tpu"):
+        return _compile_for(devices, options)
+
+
+def _compile_for(devices: np.ndarray, options: Options) -> dict[str, Any]:
     config = benchmark_config(options.n_envs, options.micro_batch, options.size, options.frame_stride, options.dtype)
-    config = dataclasses.replace(config, video=dataclasses.replace(config.video, graph="native"))
     config = dataclasses.replace(config, seeds=options.seeds)
     layout = make_layout(config.seeds, config.n_envs, devices.ravel().tolist())
     micro_batch = choose_micro_batch(options.micro_batch, config.seeds * config.n_envs // devices.size, config.video)
-    world = tpu_world(config)
+    world = target_world(config)
     state, others = initial_state(config, world.env), (random_inputs(config, world), train_mode(config))
     state = TrainState(
         ppo=abstract(state.ppo, layout.by_seed),
@@ -117,25 +129,15 @@ def compile_iteration(options: Options) -> dict[str, Any]:
         key=abstract(state.key, layout.by_seed),
         iteration=abstract(state.iteration, layout.replicated),
     )
+    mesh = layout.mesh if devices.size > 1 else None
     function = functools.partial(
-        iterate, env=world.env, network=NETWORK, config=config, micro_batch=micro_batch, mesh=layout.mesh
+        iterate, env=world.env, network=NETWORK, config=config, micro_batch=micro_batch, mesh=mesh
     )
 
     started = time.perf_counter()
     lowered = jax.jit(function, donate_argnums=0).lower(state, *abstract(others, layout.replicated))
     traced = time.perf_counter()
-    effort: dict[str, Any] = {"exec_time_optimization_effort": options.effort}
-    compiled = lowered.compile(compiler_options=effort)
-    done = time.perf_counter()
-    memory, text = compiled.memory_analysis(), compiled.as_text()
-    assert memory is not None and text is not None  # the TPU compiler provides both
-    if options.text is not None:
-        options.text.write_text(text)
-    program = Program(text)
-    poses = expert_episodes(world, config, micro_batch)
-    assert isinstance(world.scene, Scene)
-    work = count_work(program, iteration_trip_counts(world.env, world.scene, jax.tree.map(lambda x: x[None], poses)))
-    return {
+    about = {
         "topology": options.topology,
         "devices": devices.size,
         "mesh": dict(layout.mesh.shape),
@@ -143,14 +145,60 @@ def compile_iteration(options: Options) -> dict[str, Any]:
         "jax": jax.__version__,
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
         "trace_s": traced - started,
-        "compile_s": done - traced,
+    }
+    poses = expert_episodes(world, config, micro_batch)
+    judge = judge_for_gpu if options.topology in GPUS else judge_for_tpu
+    return about | judge(lowered, world, poses, options)
+
+
+def judge_for_tpu(lowered: jax.stages.Lowered, world: World, poses: GeomPoses, options: Options) -> dict[str, Any]:
+    """Compiles for a TPU, and returns memory, work and collectives."""
+    effort: dict[str, Any] = {"exec_time_optimization_effort": options.effort}
+    compiled, needs = compile_program(lowered, effort, options)
+    program = Program(compiled)
+    assert isinstance(world.scene, Scene)
+    work = count_work(program, iteration_trip_counts(world.env, world.scene, jax.tree.map(lambda x: x[None], poses)))
+    return needs | {
+        "flops": work.matrix_flops + work.other_flops,
+        "estimated_cycles": work.cycles,
+        "collectives": [dataclasses.asdict(collective) for collective in program.collectives()],
+    }
+
+
+def judge_for_gpu(lowered: jax.stages.Lowered, world: World, poses: GeomPoses, options: Options) -> dict[str, Any]:
+    """Compiles for a GPU, and returns memory, the launches of each loop, and the kernels' registers and spills."""
+    del world, poses
+    with tempfile.TemporaryDirectory() as dump:
+        compiled, needs = compile_program(lowered, compiler_options() | {"xla_dump_to": dump}, options)
+        kernels = assembled_kernels(Path(dump))
+    return needs | {
+        "launches": [dataclasses.asdict(loop) for loop in count_launches(Program(compiled))],
+        "kernels": len(kernels),
+        "most_registers": [dataclasses.asdict(k) | {"occupancy": k.occupancy} for k in kernels[:10]],
+        "spilling": [dataclasses.asdict(kernel) for kernel in kernels if kernel.spilled_bytes],
+        "rasteriser": [
+            dataclasses.asdict(k) | {"occupancy": k.occupancy} for k in kernels if "nearest_fragments" in k.name
+        ],
+    }
+
+
+def compile_program(
+    lowered: jax.stages.Lowered, compiler_options: dict[str, Any], options: Options
+) -> tuple[str, dict[str, Any]]:
+    """Returns the compiled program's text, the seconds that it took, and its memory."""
+    started = time.perf_counter()
+    compiled = lowered.compile(compiler_options=compiler_options)
+    compile_s = time.perf_counter() - started
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    assert memory is not None and text is not None  # the compilers of TPUs and GPUs provide both
+    if options.text is not None:
+        options.text.write_text(text)
+    return text, {
+        "compile_s": compile_s,
         "argument_bytes": memory.argument_size_in_bytes,
         "output_bytes": memory.output_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
         "program_bytes": memory.generated_code_size_in_bytes,
-        "flops": work.matrix_flops + work.other_flops,
-        "estimated_cycles": work.cycles,
-        "collectives": [dataclasses.asdict(collective) for collective in program.collectives()],
     }
 
 
@@ -160,6 +208,25 @@ def expert_episodes(world: World, config: TrainConfig, n: int) -> GeomPoses:
     stride = config.video.frame_stride
     kept = jax.tree.map(lambda x: jnp.asarray(np.repeat(x[None, ::stride], n, axis=0)), poses)
     return take_poses(world.scene, kept)
+
+
+def print_tpu(result: dict[str, Any]) -> None:
+    tflop, mcycles = result["flops"] / 1e12, result["estimated_cycles"] / 1e6
+    print(f"an iteration, per device: {tflop:,.2f} TFLOP, {mcycles:,.0f} Mcycles (an estimate that leaves gathers out)")
+    print("collectives, and the size of their result on each device:")
+    for collective in result["collectives"]:
+        print(f"  {collective['kind']}, {collective['bytes'] / 2**20:,.3f} MiB: {collective['source']}")
+
+
+def print_gpu(result: dict[str, Any]) -> None:
+    print("kernels, copies and library calls that one turn of each loop launches, outside of the loops in it:")
+    for loop in result["launches"]:
+        trips = "a test on the host" if loop["trips"] is None else f"{loop['trips']} turns"
+        indent = "  " * (1 + len(loop["path"]))
+        print(f"{indent}{loop['launches']} in {loop['source'] or 'a loop'} ({trips})")
+    print(f"{result['kernels']} kernels assembled; {len(result['spilling'])} spill registers")
+    for kernel in result["spilling"] + result["rasteriser"]:
+        print(f"  {kernel['name']}: {kernel['registers']} registers, {kernel['spilled_bytes']} bytes spilled")
 
 
 def main() -> int:
@@ -174,11 +241,7 @@ def main() -> int:
           f"{options.size}x{options.size} frames, S3D in {options.dtype}")  # fmt: skip
     print(f"traced in {result['trace_s']:.0f} s, compiled in {result['compile_s']:.0f} s")
     print("memory per device: " + ", ".join(f"{k.removesuffix('_bytes')} {v:,.1f} MiB" for k, v in mib.items()))
-    tflop, mcycles = result["flops"] / 1e12, result["estimated_cycles"] / 1e6
-    print(f"an iteration, per device: {tflop:,.2f} TFLOP, {mcycles:,.0f} Mcycles (an estimate that leaves gathers out)")
-    print("collectives, and the size of their result on each device:")
-    for collective in result["collectives"]:
-        print(f"  {collective['kind']}, {collective['bytes'] / 2**20:,.3f} MiB: {collective['source']}")
+    print_gpu(result) if options.topology in GPUS else print_tpu(result)
     save(result, options.out)
     return 0
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
+import numpy as np
 import tyro
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -21,10 +22,9 @@ from benchmarks.report import save
 from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from benchmarks.turns import rendering_trip_counts
 from benchmarks.work import TripCounts, count_work
-from rcjax import envs
+from rcjax import envs, target
 from rcjax.embedding import embed_frames
 from rcjax.render import View, build_scene, render_clips, render_frames
-from rcjax.render.build import TPU_CHUNK
 from rcjax.world import World
 
 
@@ -47,9 +47,14 @@ class Options:
 def report(options: Options) -> dict[str, Any]:
     """Compiles the stages and returns the estimated cycles of each. Raises what `aot.tpu_devices` raises."""
     device = benchmarks.aot.tpu_devices(options.topology).reshape(-1)[:1]
+    with target.compiling_for("tpu"):
+        return _report_for(device, options)
+
+
+def _report_for(device: np.ndarray, options: Options) -> dict[str, Any]:
     sharding = NamedSharding(Mesh(device, ("env",)), PartitionSpec())
     config = benchmark_config(options.episodes, options.episodes, options.size, 4, "bfloat16")
-    video = dataclasses.replace(config.video, graph="native")
+    video = config.video
     env, params = envs.make(config.env.task, seeds=range(8), max_steps=video.episode_length)
     rows = []
 
@@ -60,8 +65,7 @@ def report(options: Options) -> dict[str, Any]:
     for lookup in options.lookup:
         view = View(camera=env.camera, size=options.size)
         scene = build_scene(
-            env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, chunk=TPU_CHUNK,
-            lookup=lookup,
+            env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, lookup=lookup,
         )  # fmt: skip
         world = World(env, params, params, scene)
         poses = benchmarks.aot.expert_episodes(world, config, options.episodes)

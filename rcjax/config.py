@@ -116,7 +116,7 @@ class VideoConfig:
     # Data type of the encoder's activations; auto means float32 on a CPU and bfloat16 elsewhere.
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     # How the layers of an S3D are computed: with 3-D convolutions (native), or with 2-D ones (separable), which are
-    # faster on CPUs and GPUs. Their results are equal up to rounding; auto chooses by JAX's default backend.
+    # faster on CPUs and GPUs. Their results are equal up to rounding; auto chooses by the platform.
     graph: Literal["auto", "native", "separable"] = "auto"
 
     def __post_init__(self):

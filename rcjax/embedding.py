@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, UInt8
 
+from rcjax import target
 from rcjax.config import VideoConfig
 from rcjax.encoders import Network, Params
 from rcjax.render import Scene, WarpScene, render_clips, render_frames
@@ -17,7 +18,7 @@ def activation_dtype(video: VideoConfig) -> jnp.dtype:
     By default it is bfloat16 on accelerators, and float32 on CPUs, where bfloat16 is slow.
     """
     if video.dtype == "auto":
-        return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+        return jnp.dtype(jnp.float32 if target.platform() == "cpu" else jnp.bfloat16)
     return jnp.dtype(video.dtype)
 
 

@@ -11,12 +11,14 @@ from typing import Any
 import jax
 from jax.custom_batching import custom_vmap
 
+from rcjax import target
+
 SAFE_BATCH = 64  # environments whose factorisations are not split
 
 
 def needs_chunks() -> bool:
-    """Whether physics on JAX's default backend can wait for ever in large batches."""
-    return jax.default_backend() == "cpu" and jax.__version_info__ < (0, 11)
+    """Whether physics on the platform can wait for ever in large batches."""
+    return target.platform() == "cpu" and jax.__version_info__ < (0, 11)
 
 
 def in_chunks(function: Callable[..., Any], size: int = SAFE_BATCH) -> Callable[..., Any]:

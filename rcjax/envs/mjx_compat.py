@@ -15,6 +15,8 @@ from collections.abc import Iterator
 import jax
 from mujoco.mjx._src import scan as mjx_scan
 
+from rcjax import target
+
 _EXPECTED_PARAMETERS = ("m", "f", "in_types", "out_types", "args", "reverse")
 
 _enabled: contextvars.ContextVar[bool] = contextvars.ContextVar("rcjax_chain_barriers", default=False)
@@ -61,6 +63,6 @@ def chain_barriers(enabled: bool = True) -> Iterator[None]:
         _enabled.reset(token)
 
 
-def needed_on_default_backend() -> bool:
-    """Whether programs of this process should have the barriers: only if JAX's default backend is the CPU."""
-    return jax.default_backend() == "cpu"
+def are_needed() -> bool:
+    """Whether programs of this process should have the barriers: only those for a CPU."""
+    return target.platform() == "cpu"

@@ -75,7 +75,6 @@ class MjxEnv(environment.Environment, abc.ABC):
         *,
         max_steps: int = 128,
         backend: Backend = "jax",
-        chain_barriers: bool | None = None,
     ):
         super().__init__()
         require_integer("max_steps", max_steps, 1)
@@ -88,7 +87,7 @@ class MjxEnv(environment.Environment, abc.ABC):
             warp_physics.check_installed()
             self._simulate: warp_physics.Simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
         else:
-            barriers = mjx_compat.needed_on_default_backend() if chain_barriers is None else chain_barriers
+            barriers = mjx_compat.are_needed()
             simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers)
             self._simulate = chunks.in_chunks(simulate) if chunks.needs_chunks() else simulate
 

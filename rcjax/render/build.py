@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from rcjax import target
 from rcjax.render import meshes, raster, shade, textures
 from rcjax.render.camera import Camera, View, find_camera, make_camera, place_camera
 from rcjax.render.draw import draw_backdrop, draw_shadow_maps, join_fixed_poses, take_poses, view_camera, world_points
@@ -66,9 +67,9 @@ def build_scene(
         layered: Whether layers that do not change are drawn once. False draws everything in every frame, as a check.
         error_pixels: How far a decimated mesh may deviate from the model's, in pixels of the frame at the mesh's
             distance in the initial state. 0 keeps every triangle.
-        chunk: Tiles drawn at a time; it changes the speed only. The default depends on JAX's default backend.
+        chunk: Tiles drawn at a time; it changes the speed only. The default depends on the platform.
         lookup: How attributes are interpolated, see `rcjax.render.lookup`; it changes the speed only. The default
-            depends on JAX's default backend.
+            depends on the platform.
         tile_loop: What draws the tiles, see `rcjax.render.raster`; by default the kernel on a GPU, XLA elsewhere. It
             changes the speed, and pictures by rounding alone.
 
@@ -106,8 +107,8 @@ def build_scene(
         shadow_size=shadow_size,
         cull=cull,
         chunk=chunk or _default_chunk(),
-        tile_loop=tile_loop or ("triton" if jax.default_backend() == "gpu" else "xla"),
-        lookup=lookup or ("varyings" if jax.default_backend() == "tpu" else "index"),
+        tile_loop=tile_loop or _tile_loop(target.platform()),
+        lookup=lookup or ("varyings" if target.platform() == "tpu" else "index"),
     )
     scene = Scene.of_leaves(
         static=static,
@@ -125,8 +126,14 @@ def build_scene(
         transparent_layer=layer(geoms.transparent),
     )
     scene, backdrop_layer = jax.tree.map(jnp.asarray, (scene, layer(geoms.opaque[PoseUpdates.NEVER])))
-    scene = jax.jit(draw_backdrop)(scene, backdrop_layer)
-    return _with_shadow_maps(model, placed, scene, backdrop_layer, triangles_of) if static.shadow_lights else scene
+    # The scene may be for another platform, but what never moves is drawn on this one.
+    drawable = scene.replace(
+        static=dataclasses.replace(static, tile_loop=tile_loop or _tile_loop(jax.default_backend()))
+    )
+    drawn = jax.jit(draw_backdrop)(drawable, backdrop_layer)
+    if static.shadow_lights:
+        drawn = _with_shadow_maps(model, placed, drawn, backdrop_layer, triangles_of)
+    return drawn.replace(static=static)
 
 
 class _SortedGeoms(NamedTuple):
@@ -214,8 +221,12 @@ def _segments(radius: float) -> int:
     return int(np.clip(4 * np.ceil(np.pi / np.sqrt(2 * 0.125 / max(radius, 0.5)) / 4), 8, 28))
 
 
+def _tile_loop(platform: str) -> raster.TileLoop:
+    return "triton" if platform == "gpu" else "xla"
+
+
 def _default_chunk() -> int:
-    return _CHUNKS.get(jax.default_backend(), TPU_CHUNK)
+    return _CHUNKS.get(target.platform(), TPU_CHUNK)
 
 
 def _visible_points(scene: Scene, placed: mujoco.MjData) -> Float[np.ndarray, "P 3"]:

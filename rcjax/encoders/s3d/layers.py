@@ -21,6 +21,7 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
+from rcjax import target
 from rcjax.encoders.network import Graph
 
 Triple = tuple[int, int, int]
@@ -30,9 +31,9 @@ BATCH_NORM_EPSILON = 1e-5  # as in the released PyTorch model
 
 
 def resolve_graph(graph: Graph) -> Literal["native", "separable"]:
-    """Returns `graph`, where `auto` means `native` if JAX's default backend is a TPU, and `separable` otherwise."""
+    """Returns `graph`, where `auto` means `native` on a TPU, and `separable` elsewhere."""
     if graph == "auto":
-        return "native" if jax.default_backend() == "tpu" else "separable"
+        return "native" if target.platform() == "tpu" else "separable"
     if graph not in ("native", "separable"):
         raise ValueError(f"graph={graph!r} is not one of 'auto', 'native', 'separable'.")
     return graph

@@ -156,14 +156,13 @@ class SawyerEnv(mjx_env.MjxEnv):
         max_steps: int = 128,
         reward_version: RewardVersion = "v2",
         backend: mjx_env.Backend = "jax",
-        chain_barriers: bool | None = None,
     ):
         require_bool("goal_hidden", goal_hidden)
         require_options(max_steps, backend, reward_version)
         if reward_version == "v1" and type(self).reward_v1 is SawyerEnv.reward_v1:
             raise ValueError(f"{self.task} has no reward 'v1', as Metaworld's own fails there. Use 'v2'.")
         model = scenes.build_model(self.scene, self.hand_proxies, HAND_BODIES, PADS, self.hand_pair)
-        super().__init__(model, max_steps=max_steps, backend=backend, chain_barriers=chain_barriers)
+        super().__init__(model, max_steps=max_steps, backend=backend)
         self.reward_version = reward_version
         self.goal_hidden = goal_hidden
         self.episode_fixed_bodies = (*self.scene.placed_bodies, *self.scene.goal_sites)
