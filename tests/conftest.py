@@ -17,11 +17,11 @@ os.environ.setdefault("XLA_FLAGS", QUICK_XLA_FLAGS)
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")  # programs for one device are compiled faster
 
 LONGEST = (
-    "test_devices",  # its runs leave decimated meshes for the others
+    "test_loop",  # its scene leaves decimated meshes for the others
     "test_official_numbers",
     "tests/envs/test_physics",
     "test_train",
-    "test_loop",
+    "test_devices",
     "test_taskspec",
     "render/",
     "encoders/",

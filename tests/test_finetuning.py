@@ -93,7 +93,7 @@ def subtree(arrays, prefix):
     return {name: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("release", marks=pytest.mark.slow), "sound"])
 def test_what_is_kept_and_what_begins_anew(pretrained, kind, tmp_path):
     last = read_checkpoint(checkpoints_path(RunFolder.open(pretrained)) / "4")
     start = arrays_at_start(finetuned_config(pretrained, kind), tmp_path)

@@ -341,6 +341,7 @@ def test_a_reward_that_is_not_finite_stops_the_run_and_a_damaged_checkpoint_is_p
     assert tensorboard_steps(path) == [row["env_steps"] for row in rows_of(path)]
 
 
+@pytest.mark.slow
 def test_without_a_good_iteration_nothing_is_saved(tiny_program):
     row = {"nonfinite_reward": 0.0, "nonfinite_episodes": 0.0, "nonfinite_update": 5.0}
     said = "iteration 1: the update gives .* not finite .*; no iteration was good"

@@ -40,7 +40,9 @@ def test_variable_frame_rates(tmp_path, name, codec, n_frames):
     ("name", "codec"),
     [("a.mp4", "libx264"), ("a.mp4", "mpeg4"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.avi", "libx264")],
 )
-@pytest.mark.parametrize("fps", [10, 24, 30, Fraction(30000, 1001)])
+@pytest.mark.parametrize(
+    "fps", [*(pytest.param(n, marks=pytest.mark.slow) for n in (10, 24)), 30, Fraction(30000, 1001)]
+)
 def test_even_frames_are_picked_by_their_number(tmp_path, name, codec, fps):
     """Matroska rounds to milliseconds, H.264 has B-frames, and AVI gives them timestamps in decoding order."""
     path = tmp_path / name

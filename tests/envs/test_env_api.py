@@ -285,6 +285,7 @@ def test_parameters_of_another_task_are_refused(drawer):
         env.reset_env(jax.random.key(0), {"max_steps_in_episode": 3})
 
 
+@pytest.mark.slow
 def test_64_bit_mode_changes_no_number(motionless):
     """Oracle: the same calls without it. Observations and rewards once became float64, and other resets were drawn."""
     env, params = motionless

@@ -38,10 +38,21 @@ def n_episodes(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=envs.MT50)
+# The tasks of RoboCLIP, and one for each other kind of scene and reward; the slow tests have all of them.
+QUICK = (
+    *envs.PAPER_TASKS, "assembly", "basketball", "dial-turn", "hammer", "lever-pull", "peg-insert-side",
+    "pick-place-wall", "plate-slide", "push", "reach-wall", "shelf-place", "stick-pull", "window-open",
+)  # fmt: skip
+
+
+@pytest.fixture(
+    scope="module", params=[t if t in QUICK else pytest.param(t, marks=pytest.mark.slow) for t in envs.MT50]
+)
 def task(request, n_episodes):
     """A task's official environment and ours, and what both compute for the same official states. These come from
     expert and random actions; the goal is shown."""
+    if n_episodes == FEW and request.param not in QUICK:
+        pytest.skip("it is compared in many episodes")
     official = make_official(request.param, 3, goal_hidden=False)
     official.reset()
     drawn = official._last_rand_vec

@@ -32,7 +32,12 @@ def _inner(difference):
     return smallest
 
 
-@pytest.mark.parametrize("name", SCENES)
+QUICK = ("glass_in_the_sun", "lamp_without_shadows")  # together they have every effect but shadows of a lamp
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCENES]
+)
 def test_effects_are_mujocos(recorded, name):
     xml, shadows = SCENES[name]
     ours = _frame(mujoco.MjModel.from_xml_string(xml), shadows=shadows)

@@ -120,6 +120,7 @@ def channel_first_depth(frames):
     ],
     ids=["crop the wrong end", "SAME pools", "channels before pixels"],
 )
+@pytest.mark.slow
 def test_recorded_embeddings_tell_a_wrong_port(module, name, mistake, params, clips, recorded, monkeypatch):
     """The recorded values detect each mistake: its error is over a hundred times what parity allows."""
     monkeypatch.setattr(module, name, mistake)
