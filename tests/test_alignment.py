@@ -134,6 +134,7 @@ def test_frames_have_to_divide_an_episode():
         alignment.episode_video(S3D(), n_frames=20)
 
 
+@pytest.mark.slow
 def test_the_command_writes_matrices_of_tasks_and_videos(tmp_path, tiny_video, capsys):
     out = tmp_path / "new" / "alignment"
     arguments = ["align", "--task", "drawer-close-v3", "--video", str(tiny_video), "--episodes", "4", "--out", str(out)]

@@ -317,6 +317,7 @@ def test_64_bit_mode_changes_no_number(motionless):
     jax.tree.map(same, usual, wide)
 
 
+@pytest.mark.slow
 def test_mjx_steps_in_64_bit_mode(drawer):
     """The step is only traced: the scan over MJX's substeps once failed, as its carry became float64."""
     env, params = drawer

@@ -19,6 +19,7 @@ def toys():
         yield
 
 
+@pytest.mark.slow
 def test_a_run_is_finished_once(tiny_config, tmp_path, monkeypatch):
     """It is interrupted after its first iteration, goes on, and is then left as it is."""
     path = tmp_path / "runs" / "one"

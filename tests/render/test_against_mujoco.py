@@ -36,6 +36,7 @@ def test_textured_image_is_mujocos(full_detail, recorded):
     assert value > 32  # 33.9 measured; MuJoCo's own image with one sample per pixel has 34.7
 
 
+@pytest.mark.slow
 def test_nothing_shows_through_the_arms_gaps_without_culling(drawer):
     """MuJoCo's ray caster hits triangles from either side, so its rays end in the arm where the arm has gaps."""
     size = 80

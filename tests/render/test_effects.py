@@ -55,6 +55,7 @@ def test_effects_are_mujocos(recorded, name):
 LEAST_PSNR = {"glass": 47, "sun": 39.5, "lamp": 37.5, "lamp_without_shadows": 38.5, "glass_in_the_sun": 39.5}
 
 
+@pytest.mark.slow
 def test_shadows_do_not_depend_on_what_moves(recorded):
     """The image is the same whether the ball and the brick are drawn once or in every frame."""
     model = mujoco.MjModel.from_xml_string(SCENES["sun"][0])
