@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -25,7 +24,6 @@ from rcjax.render import meshes
 from rcjax.statistics import stratified_bootstrap
 from rcjax.storage import RunFolder, read_metrics
 from tests import toy
-from tests.conftest import QUICK_XLA_FLAGS
 from tests.encoders import tiny
 from tests.experiments.fake_runs import invent
 
@@ -292,16 +290,6 @@ def test_a_figure_runs_goes_on_and_is_not_run_twice(toy_scale, tmp_path, monkeyp
     assert len(started) == 3
     with pytest.raises(ValueError, match="was made with seeds=2, expected 3"):
         figure.make(chosen, dataclasses.replace(options, seeds=3))
-
-
-@pytest.mark.slow
-def test_a_smoke_run_of_real_physics(tmp_path):
-    """Figure 8 in a process of its own, as a user runs it; it compiles quickly, because its numbers mean nothing."""
-    command = [sys.executable, "-m", "experiments.fig8", "--scale", "smoke", "--out", str(tmp_path)]
-    subprocess.run(command, check=True, timeout=900, env=os.environ | {"XLA_FLAGS": QUICK_XLA_FLAGS})
-    folder = tmp_path / "smoke" / "fig8"
-    assert "5 of 5 settings are finished" in (folder / "table.md").read_text()
-    assert (folder / "figure.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
