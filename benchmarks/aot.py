@@ -146,9 +146,9 @@ def _compile_for(devices: np.ndarray, options: Options) -> dict[str, Any]:
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
         "trace_s": traced - started,
     }
-    poses = expert_episodes(world, config, micro_batch)
-    judge = judge_for_gpu if options.topology in GPUS else judge_for_tpu
-    return about | judge(lowered, world, poses, options)
+    if options.topology in GPUS:
+        return about | judge_for_gpu(lowered, options)
+    return about | judge_for_tpu(lowered, world, expert_episodes(world, config, micro_batch), options)
 
 
 def judge_for_tpu(lowered: jax.stages.Lowered, world: World, poses: GeomPoses, options: Options) -> dict[str, Any]:
@@ -165,9 +165,8 @@ def judge_for_tpu(lowered: jax.stages.Lowered, world: World, poses: GeomPoses, o
     }
 
 
-def judge_for_gpu(lowered: jax.stages.Lowered, world: World, poses: GeomPoses, options: Options) -> dict[str, Any]:
+def judge_for_gpu(lowered: jax.stages.Lowered, options: Options) -> dict[str, Any]:
     """Compiles for a GPU, and returns memory, the launches of each loop, and the kernels' registers and spills."""
-    del world, poses
     with tempfile.TemporaryDirectory() as dump:
         compiled, needs = compile_program(lowered, compiler_options() | {"xla_dump_to": dump}, options)
         kernels = assembled_kernels(Path(dump))

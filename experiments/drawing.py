@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from experiments.plan import Job
+from experiments.plan import Finetuning, Job, Plan
 from experiments.results import Results
 from rcjax.files import write_atomically
 from rcjax.statistics import interquartile_mean, stratified_bootstrap
@@ -28,6 +28,16 @@ class Panel:
     title: str
     lines: dict[str, Job]
     max_steps: float = np.inf  # environment steps up to which curves are shown
+
+
+def finetuning_panel(plan: Plan, title: str, pretrained: Sequence[Job], kind: Finetuning) -> Panel:
+    """Returns the curves of these policies while they are finetuned, and of as many steps of the dense reward alone."""
+    lines = {job.label: plan.finetuned(job, kind) for job in pretrained}
+    n_steps = next(iter(lines.values())).configs[0].total_env_steps
+    task = pretrained[0].task
+    from_scratch = plan.from_reward(task, "dense") if kind == "release" else plan.from_scaled_dense(task)
+    lines[f"{from_scratch.label}, from scratch"] = from_scratch
+    return Panel(title, lines, n_steps)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.claims import finetuning_stays_above, solved, zero_shot_ratio
-from experiments.drawing import Panel, curves_figure
+from experiments.drawing import curves_figure, finetuning_panel
 from experiments.entry import run
 from experiments.figure import Figure, make
 from experiments.plan import Finetuning, Job, Plan
@@ -35,17 +35,12 @@ def jobs(plan: Plan) -> list[Job]:
     return listed
 
 
-def panel(plan: Plan, task: str, kind: Finetuning) -> Panel:
-    """Returns the curves of one task and one way of finetuning."""
-    lines = {job.label: plan.finetuned(job, kind) for job in pretrained(plan, task)}
-    from_scratch = plan.from_reward(task, "dense") if kind == "release" else plan.from_scaled_dense(task)
-    lines[f"{from_scratch.label}, from scratch"] = from_scratch
-    return Panel(f"{task} ({kind})", lines, max_steps=lines[pretrained(plan, task)[0].label].configs[0].total_env_steps)
-
-
 def draw(results: Results, path: Path) -> None:
     plan = results.plan
-    rows = [[panel(plan, task, kind) for task in plan.tasks(TASKS)] for kind in KINDS]
+    rows = [
+        [finetuning_panel(plan, f"{task} ({kind})", pretrained(plan, task), kind) for task in plan.tasks(TASKS)]
+        for kind in KINDS
+    ]
     curves_figure(results, rows, path, "Figure 3: finetuning on the dense reward")
 
 

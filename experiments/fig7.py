@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments.claims import zero_shot_ratio
-from experiments.drawing import N_FRAMES, Panel, draw_frames, draw_panel, save_figure
+from experiments.drawing import N_FRAMES, draw_frames, draw_panel, finetuning_panel, save_figure
 from experiments.entry import run
 from experiments.figure import Figure, make
 from experiments.plan import Job, Plan
@@ -91,11 +91,8 @@ def draw(results: Results, path: Path, videos: Videos) -> None:
     figure = plt.figure(figsize=(4.8 * len(tasks), 6.6), layout="constrained")
     for task, part in zip(tasks, figure.subfigures(1, len(tasks), squeeze=False)[0], strict=True):
         grid = part.add_gridspec(3, N_FRAMES, height_ratios=(3, 1, 1))
-        begun = pretrained(plan, videos, task)
-        lines = {job.label: plan.finetuned(job, "release") for job in begun}
-        last = lines[begun[0].label].configs[0].total_env_steps
-        lines["dense reward, from scratch"] = plan.from_reward(task, "dense")
-        draw_panel(part.add_subplot(grid[0, :]), results, Panel(task, lines, last))
+        panel = finetuning_panel(plan, task, pretrained(plan, videos, task), "release")
+        draw_panel(part.add_subplot(grid[0, :]), results, panel)
         for row, (label, video) in enumerate(_videos(results, videos, task).items(), start=1):
             draw_frames([part.add_subplot(grid[row, i]) for i in range(N_FRAMES)], video, label)
     save_figure(figure, path, "Figure 7: a video of another domain as the only reward, and finetuning")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.claims import FLOOR
-from experiments.drawing import Panel, curves_figure
+from experiments.drawing import curves_figure, finetuning_panel
 from experiments.entry import run
 from experiments.figure import Figure, make
 from experiments.plan import Job, Plan
@@ -44,10 +44,8 @@ def jobs(plan: Plan) -> list[Job]:
 
 def draw(results: Results, path: Path) -> None:
     plan = results.plan
-    lines = {job.label: plan.finetuned(job, "release") for job in pretrained(plan)}
-    last = next(iter(lines.values())).configs[0].total_env_steps
-    lines["dense reward, from scratch"] = plan.from_reward(TASK, "dense")
-    curves_figure(results, [[Panel(TASK, lines, last)]], path, "Figure 8: an edited demonstration")
+    panel = finetuning_panel(plan, TASK, pretrained(plan), "release")
+    curves_figure(results, [[panel]], path, "Figure 8: an edited demonstration")
 
 
 def judge(results: Results) -> Sequence[Verdict]:

@@ -11,7 +11,7 @@ from experiments.recordings import Recording, record
 from experiments.results import Results
 from experiments.runs import finish_run
 from experiments.scales import Options, choose_scale
-from experiments.scores import scores_of
+from experiments.scores import keep_scores
 from experiments.tables import write_tables
 from experiments.verdicts import Verdict, withheld
 
@@ -47,17 +47,20 @@ def make_plan(options: Options) -> Plan:
 def make(figure: Figure, options: Options) -> None:
     """Runs what is not finished yet, and writes table.md, table.json and figure.png into the figure's folder.
 
-    The tables are written after every run, with what is known by then.
+    They are written after every new run, with what is known by then, and once if no run is new.
     """
     plan = make_plan(options)
     jobs = tuple(figure.jobs(plan))
     results = Results(plan, jobs)
     for recording in figure.recordings(plan):
         record(recording, plan.scale.base.video)
+    any_new = False
     for name, config in tqdm([run for job in jobs for run in job.runs()], desc=figure.name):
-        scores_of(finish_run(config, plan.runs / name, options.devices))
+        if keep_scores(finish_run(config, plan.runs / name, options.devices)):
+            write(figure, results)
+            any_new = True
+    if not any_new:
         write(figure, results)
-    write(figure, results)
 
 
 def write(figure: Figure, results: Results) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,8 +52,3 @@ class Results:
         for job in self.jobs:
             tasks.setdefault(job.task, []).append(job)
         return tasks
-
-
-def pick(jobs: Sequence[Job], name: str) -> Job:
-    """Returns the job of this name."""
-    return next(job for job in jobs if job.name == name)

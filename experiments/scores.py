@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from rcjax.config import Which
 from rcjax.evaluate import Evaluator, replay_demonstration
+from rcjax.files import write_atomically
 from rcjax.normalization import normalize_returns
 from rcjax.program import Rows
 from rcjax.storage import RunFolder, read_metrics
@@ -25,17 +26,19 @@ Scores = dict[str, dict[str, list[float]]]
 """The scores of each seed by the name of the policy and of the metric"""
 
 
-def scores_of(run: RunFolder) -> dict[str, Any]:
-    """Returns the run's scores, which are computed once and kept in its folder as scores.json.
+def keep_scores(run: RunFolder) -> bool:
+    """Computes the run's scores and keeps them in its folder as scores.json; returns False if they are there already.
 
     They are those of each policy that `rcjax eval --which` names ("policies"), of the policy before any training
     ("untrained"), and of the demonstration's actions replayed, where actions were cloned from scratch ("replay"). With
     them are the seconds of training, the device and the versions of packages.
     """
     path = run.path / "scores.json"
-    if not path.exists():
-        path.write_text(json.dumps(compute_scores(run), indent=1) + "\n")
-    return json.loads(path.read_text())
+    if path.exists():
+        return False
+    text = json.dumps(compute_scores(run), indent=1) + "\n"
+    write_atomically(path, lambda part: part.write_text(text))
+    return True
 
 
 def compute_scores(run: RunFolder) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from rcjax.statistics import interquartile_mean
+from rcjax.statistics import interquartile_mean, stratified_bootstrap
 
 Outcome = Literal["reproduced", "not reproduced", "cannot tell"]
 Scores = Float[np.ndarray, " S"]
@@ -59,10 +59,10 @@ def difference(scores: Scores, baseline: Scores, factor: float = 1.0, seed: int 
     return Difference(float(value), float(low), float(high))
 
 
-def above(scores: Scores, threshold: float, seed: int = 0) -> Difference:
+def above(scores: Scores, threshold: float) -> Difference:
     """Returns the interquartile mean of the scores less a threshold, with its interval."""
-    low, high = np.percentile(_resampled(scores, np.random.default_rng(seed)), [2.5, 97.5]) - threshold
-    return Difference(float(interquartile_mean(scores) - threshold), float(low), float(high))
+    low, high = stratified_bootstrap(scores[None])
+    return Difference(*(float(value - threshold) for value in (interquartile_mean(scores), low, high)))
 
 
 def _resampled(scores: Scores, draw: np.random.Generator) -> Float[np.ndarray, " B"]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
@@ -21,11 +20,10 @@ from tqdm import tqdm
 from rcjax import envs
 from rcjax.config import VIEW_HEIGHT, TaskSpec, VideoConfig
 from rcjax.curve_axes import label_demonstrations
-from rcjax.demonstration import given_clips
+from rcjax.demonstration import draw_episode, given_clips
 from rcjax.encoders import Encoder, Network
 from rcjax.envs.experts import Policy, expert_policy, run_policy
 from rcjax.prefixes import open_video, whole_clip
-from rcjax.render import render_frames, take_poses
 from rcjax.similarity import clip_config, embed_clips, read_sentences
 from rcjax.taskspec import embed_spec
 from rcjax.world import task_scene
@@ -154,12 +152,8 @@ def graded_episodes(
     env, params = envs.make(task, seeds=range(seed, seed + 1), max_steps=video.episode_length)
     episodes = run_policy(env, params, noisy_expert(env.name, n_episodes, seed), [0] * n_episodes, video.episode_length)
     scene = task_scene(env, video)
-    kept = jax.tree.map(lambda x: np.moveaxis(x[list(video.kept_steps)], 1, 0), episodes.poses)
-    draw = jax.jit(render_frames)
-    clips = (
-        np.asarray(draw(scene, take_poses(scene, jax.tree.map(lambda x, i=i: jnp.asarray(x[i : i + 1]), kept)))[0])
-        for i in range(n_episodes)
-    )
+    poses = (jax.tree.map(lambda x, i=i: x[:, i], episodes.poses) for i in range(n_episodes))
+    clips = (draw_episode(scene, each, video) for each in poses)
     embedding = np.asarray(embed_clips(clips, encoder, video, BATCH))
     return EmbeddedEpisodes(env.name, embedding, episodes.reward.sum(0), np.asarray(episodes.success.any(0)))
 

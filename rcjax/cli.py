@@ -397,6 +397,7 @@ def check_align(command: Align) -> None:
             'there is nothing to compare the videos with; give at least one --task, --text "..." or --demonstration '
             "FILE."
         )
+    require_files(each_alone(command.text, command.demonstration))
     require_range("--episodes", command.episodes, 1, MAX_ALIGN_EPISODES)
     require_range("--seed", command.seed, 0, INT32_MAX)
     for name in ("size", "frames"):
@@ -419,10 +420,20 @@ def demonstrations(command: Reward) -> list[TaskSpec]:
         minus = {"minus_text": command.minus_text, "minus_video": command.minus_demonstration}
         specs = [TaskSpec(text=text, video=video, combine=command.combine or "sum", **minus)]
     else:
-        specs = [TaskSpec(text=(each,)) for each in text] + [TaskSpec(video=(each,)) for each in video]
+        specs = each_alone(text, video)
+    require_files(specs)
+    return specs
+
+
+def each_alone(text: tuple[str, ...], video: tuple[str, ...]) -> list[TaskSpec]:
+    """Returns a demonstration for each sentence, and then for each video."""
+    return [TaskSpec(text=(each,)) for each in text] + [TaskSpec(video=(each,)) for each in video]
+
+
+def require_files(specs: list[TaskSpec]) -> None:
+    """Raises ValueError if a video is the word that stands for the expert in training, and no file."""
     if any(spec.shows_expert for spec in specs) and not Path(EXPERT).exists():
         raise ValueError(f"--demonstration {EXPERT} is no file; make one with `rcjax record --out {EXPERT}.mp4`.")
-    return specs
 
 
 def require_replaceable(option: str, path: Path) -> None:
@@ -583,9 +594,9 @@ def align_command(command: Align) -> int:
     from rcjax import alignment, alignment_report, envs, similarity
 
     tasks = command.task or (() if command.video else envs.PAPER_TASKS)
-    specs = [TaskSpec(text=(each,)) for each in command.text]
-    specs += [TaskSpec(video=(each,)) for each in command.demonstration]
-    specs = specs or alignment.own_sentences([envs.canonical_name(task) for task in tasks])
+    specs = each_alone(command.text, command.demonstration) or alignment.own_sentences(
+        [envs.canonical_name(task) for task in tasks]
+    )
     encoder = similarity.load_judge(command.encoder)
     video = alignment.episode_video(encoder.network, command.frames, command.size)
     for notice in similarity.read_sentences(specs, encoder):

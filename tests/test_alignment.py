@@ -162,6 +162,7 @@ def test_the_command_writes_matrices_of_tasks_and_videos(tmp_path, tiny_video, c
         (["--encoder", "random"], "cannot judge videos"),
         (["--task", "door-open", "--text", "zzz"], "'zzz'"),
         (["--task", "door-open", "--demonstration", "none.gif"], "none.gif"),
+        (["--task", "door-open", "--demonstration", "expert"], "--demonstration expert is no file"),
         (["--task", "door-open", "--out", "{video}"], "square.gif"),
     ],
 )
