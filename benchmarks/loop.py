@@ -19,6 +19,7 @@ from benchmarks.report import disable_compilation_cache, save
 from benchmarks.stages import Stage, benchmark_config, loop_stages, random_s3d
 from rcjax.embedding import activation_dtype
 from rcjax.encoders import SMALL, load_encoder
+from rcjax.envs.mjx_env import Backend
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.world import build_world
 
@@ -39,8 +40,8 @@ class Options:
     """An S3D of the released size, or the encoder that comes with rcjax (preset `demo`)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere."""
-    backend: Literal["jax", "warp"] = "jax"
-    """What steps the physics: MJX on JAX alone, or MJX-Warp, which needs the extra `warp` and an NVIDIA GPU."""
+    backend: Backend = "jax"
+    """What steps the physics: MJX on JAX alone (jax), C MuJoCo on a CPU (c), or MJX-Warp (warp), which needs its extra."""
     repeats: int = 5
     """Number of timed runs of each stage, after one that is not counted."""
     out: Path | None = None

@@ -60,8 +60,9 @@ class EnvConfig:
     test_seed: int = 2000
     # Version of Metaworld's dense reward, which is reported as the true return, and trained on only by --reward dense.
     reward_version: Literal["v1", "v2"] = "v2"
-    # Physics engine: MJX's own (jax), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of the same name).
-    backend: Literal["jax", "warp"] = "jax"
+    # Physics engine: MJX's own (jax), C MuJoCo on a CPU (c), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of
+    # the same name); auto means c on a CPU, where it is the fastest, and jax elsewhere.
+    backend: Literal["auto", "jax", "c", "warp"] = "jax"
     # Start environment i from start i of the bank in every episode, as the release does, not from a random start.
     frozen_resets: bool = False
 
@@ -418,6 +419,7 @@ def demo() -> TrainConfig:
         total_env_steps=60 * 64 * 128,
         n_envs=64,
         eval_every=10,
+        env=EnvConfig(backend="auto"),
         video=VideoConfig(size=64, frame_stride=8),  # the clips that the encoder takes
         # The reward comes only at the end of an episode, so discounting is weak, and credit reaches the whole episode.
         ppo=PPOConfig(learning_rate=1e-3, n_epochs=10, batch_size=1024, gamma=0.999, gae_lambda=0.99),

@@ -61,6 +61,6 @@ def _fingerprint(world: World, config: TrainConfig) -> str:
     """Returns a digest of everything that the returns depend on."""
     versions = [__version__] + [version(name) for name in ("mujoco", "mujoco-mjx", "metaworld")]
     bank = [hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for x in jax.tree.leaves(world.eval_params.bank)]
-    numbers = [config.n_envs, config.video.episode_length, config.env.reward_version, config.env.backend]
+    numbers = [config.n_envs, config.video.episode_length, config.env.reward_version, world.env.backend]
     text = json.dumps([world.env.name, numbers, world.env.mj_model.ngeom, versions, bank])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

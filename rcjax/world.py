@@ -6,7 +6,7 @@ from typing import Any
 from rcjax import envs
 from rcjax.config import TrainConfig, VideoConfig
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.mjx_env import EnvParams, MjxEnv
+from rcjax.envs.mjx_env import EnvParams, MjxEnv, choose_backend
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import Scene, View, WarpScene, build_scene, build_warp_scene
 
@@ -39,7 +39,7 @@ def make_env(config: TrainConfig) -> tuple[SawyerEnv, EnvParams]:
         goal_hidden=config.env.goal_hidden,
         max_steps=config.video.episode_length,
         reward_version=config.env.reward_version,
-        backend=config.env.backend,
+        backend=choose_backend(config.env.backend),
     )
 
 

@@ -20,18 +20,26 @@ from jax.core import Tracer
 from jaxtyping import Bool, Float, Int
 from mujoco import mjx
 
+from rcjax import target
 from rcjax.checks import require_integer, require_one_of, short_repr
-from rcjax.envs import chunks, mjx_compat, physics, warp_physics
+from rcjax.envs import c_physics, chunks, mjx_compat, physics, warp_physics
 from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses
 
-Backend = Literal["jax", "warp"]
+Backend = Literal["jax", "c", "warp"]
 BACKENDS = get_args(Backend)
 DEFAULT_SEEDS = range(50)  # of the default bank; Metaworld's benchmarks also have 50 initial states per task
 TaskState = Any
 """The part of a state that belongs to the environment: a pytree of arrays, such as `metaworld.sawyer.SawyerState`"""
+
+
+def choose_backend(name: Literal["auto"] | Backend) -> Backend:
+    """Returns `name`, where "auto" is the fastest backend of the platform that needs nothing to be installed."""
+    if name != "auto":
+        return name
+    return "c" if target.platform() == "cpu" else "jax"
 
 
 class EnvState(PyTree):
@@ -86,6 +94,9 @@ class MjxEnv(environment.Environment, abc.ABC):
         if backend == "warp":
             warp_physics.check_installed()
             self._simulate: warp_physics.Simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
+        elif backend == "c":
+            c_physics.check_platform()
+            self._simulate = c_physics.make_simulate(mj_model, self.frame_skip)
         else:
             barriers = mjx_compat.are_needed()
             simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers)

@@ -1,0 +1,112 @@
+"""C MuJoCo as the physics backend, on CPUs, where it takes a fraction of the time of MJX's batched operations.
+
+The compiled program calls the host at each control step, which on a CPU is where its arrays are. A program with such
+calls is compiled in less time, but JAX does not keep it in its compilation cache.
+"""
+
+import copy
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+from mujoco import mjx
+
+from rcjax import target
+from rcjax.envs.physics import PhysicsState, Poses
+
+STATE = (
+    mujoco.mjtState.mjSTATE_QPOS,
+    mujoco.mjtState.mjSTATE_QVEL,
+    mujoco.mjtState.mjSTATE_WARMSTART,
+    mujoco.mjtState.mjSTATE_CTRL,
+    mujoco.mjtState.mjSTATE_MOCAP_POS,
+    mujoco.mjtState.mjSTATE_MOCAP_QUAT,
+)
+"""What determines a step, in the order in which `mj_setState` takes it"""
+
+
+def check_platform() -> None:
+    """Raises ValueError unless programs are made for a CPU."""
+    if target.platform() != "cpu":
+        raise ValueError(f"backend='c' steps on a CPU, but JAX computes on a {target.platform()}; use 'jax', or 'warp'.")
+
+
+def make_simulate(
+    mj_model: mujoco.MjModel, substeps: int
+) -> Callable[[mjx.Model, PhysicsState, Float[Array, " U"]], PhysicsState]:
+    """Returns `physics.simulate` on C MuJoCo, for the model `mj_model`, in double precision within a control step.
+
+    The MJX model that it is given is not read. `vmap`s become one call of the host, which steps one environment after
+    another, so that each of several devices keeps one core busy.
+    """
+    stepper = _Stepper(mj_model, substeps)
+
+    def simulate(_: mjx.Model, state: PhysicsState, ctrl: Float[Array, " U"]) -> PhysicsState:
+        before = (state.qpos, state.qvel, state.qacc_warmstart, ctrl, state.mocap_pos, state.mocap_quat)
+        packed = jnp.concatenate([jnp.ravel(part) for part in before])
+        after = jax.ShapeDtypeStruct((stepper.size_after,), jnp.float32)
+        return stepper.unpack(jax.pure_callback(stepper, after, packed, vmap_method="broadcast_all"), state)
+
+    return simulate
+
+
+class _Stepper:
+    """Takes control steps on the host. Each thread has MuJoCo data of its own."""
+
+    def __init__(self, mj_model: mujoco.MjModel, substeps: int):
+        self._model = _without_reset(mj_model)
+        self._substeps = substeps
+        self._spec = sum(int(part) for part in STATE)
+        self._idle: list[tuple[mujoco.MjData, list[np.ndarray]]] = []
+        self._shapes = {name: getattr(mujoco.MjData(mj_model), name).shape for name in _AFTER}
+        self._ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes.values()])
+        self.size_after = int(self._ends[-1])
+
+    def __call__(self, packed: Float[Array, "*batch K"]) -> Float[np.ndarray, "*batch M"]:
+        """Returns what `unpack` takes, for states and controls in the order of `STATE`."""
+        before = np.asarray(packed, np.float64)
+        after = np.empty((*before.shape[:-1], self.size_after), np.float32)
+        try:
+            data, parts = worker = self._idle.pop()
+        except IndexError:
+            data, parts = worker = self._new_worker()
+        for index in np.ndindex(before.shape[:-1]):
+            mujoco.mj_setState(self._model, data, before[index], self._spec)
+            mujoco.mj_step(self._model, data, nstep=self._substeps)
+            mujoco.mj_kinematics(self._model, data)
+            np.concatenate(parts, out=after[index], casting="same_kind")
+        self._idle.append(worker)
+        return after
+
+    def _new_worker(self) -> tuple[mujoco.MjData, list[np.ndarray]]:
+        """Returns MuJoCo data, and flat views of its arrays that a step returns."""
+        data = mujoco.MjData(self._model)
+        return data, [getattr(data, name).reshape(-1) for name in _AFTER]
+
+    def unpack(self, after: Float[Array, " M"], before: PhysicsState) -> PhysicsState:
+        """Returns the state after a step from `before`."""
+        parts = jnp.split(after, self._ends[:-1])
+        arrays = {name: part.reshape(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
+        poses = Poses(
+            body_pos=arrays["xpos"],
+            body_quat=arrays["xquat"],
+            geom_pos=arrays["geom_xpos"],
+            geom_mat=arrays["geom_xmat"].reshape(-1, 3, 3),
+            site_pos=arrays["site_xpos"],
+        )
+        return before.replace(**{name: arrays[name] for name in ("qpos", "qvel", "qacc_warmstart")}, poses=poses)
+
+
+_AFTER = ("qpos", "qvel", "qacc_warmstart", "xpos", "xquat", "geom_xpos", "geom_xmat", "site_xpos")
+"""The arrays of MuJoCo's data that a step returns"""
+
+
+def _without_reset(mj_model: mujoco.MjModel) -> mujoco.MjModel:
+    """Returns a copy of the model with which MuJoCo leaves a diverged state as it is, for `finish_step` to see it."""
+    model = copy.copy(mj_model)
+    model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    return model
