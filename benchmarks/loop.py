@@ -41,7 +41,7 @@ class Options:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Data type of S3D's activations; auto means float32 on a CPU and bfloat16 elsewhere."""
     backend: Backend = "jax"
-    """What steps the physics: MJX on JAX alone (jax), C MuJoCo on a CPU (c), or MJX-Warp (warp), which needs its extra."""
+    """What steps the physics: MJX on JAX alone (jax), C MuJoCo (c), or MJX-Warp (warp), which needs its extra."""
     repeats: int = 5
     """Number of timed runs of each stage, after one that is not counted."""
     out: Path | None = None

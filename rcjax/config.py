@@ -60,7 +60,7 @@ class EnvConfig:
     test_seed: int = 2000
     # Version of Metaworld's dense reward, which is reported as the true return, and trained on only by --reward dense.
     reward_version: Literal["v1", "v2"] = "v2"
-    # Physics engine: MJX's own (jax), C MuJoCo on a CPU (c), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of
+    # Physics engine: MJX (jax), C MuJoCo on the host (c), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of
     # the same name); auto means c on a CPU, where it is the fastest, and jax elsewhere.
     backend: Literal["auto", "jax", "c", "warp"] = "jax"
     # Start environment i from start i of the bank in every episode, as the release does, not from a random start.

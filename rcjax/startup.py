@@ -102,11 +102,15 @@ def _home_is_writable() -> bool:
 
 
 def import_mujoco() -> None:
-    """Imports MuJoCo without OpenGL, which this package does not need, so that an invalid MUJOCO_GL does no harm."""
+    """Imports MuJoCo without OpenGL, which this package does not need, so that an invalid MUJOCO_GL does no harm.
+
+    Its warnings of unstable physics are switched off, which C MuJoCo would print and write into the working directory:
+    such steps are counted as diverged, as those of MJX are.
+    """
     original = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disabled"
     try:
-        importlib.import_module("mujoco")
+        importlib.import_module("mujoco").set_mju_user_warning(lambda message: None)
     finally:
         del os.environ["MUJOCO_GL"]
         if original is not None:

@@ -59,8 +59,8 @@ def make(
             Metaworld's suffix "-goal-observable".
         max_steps: the time limit of an episode, in control steps.
         reward_version: the version of Metaworld's reward; "v2" is its default.
-        backend: what computes the physics. "jax" is MJX and runs everywhere; "c" is C MuJoCo and runs on CPUs, several
-            times as fast; "warp" runs where MJX-Warp is installed.
+        backend: what computes the physics. "jax" is MJX and runs everywhere; "c" is C MuJoCo on the host, which on
+            a CPU is several times as fast; "warp" runs where MJX-Warp is installed.
 
     Raises:
         ValueError: for an unknown task, backend or reward version, and for an option of a wrong type or size.

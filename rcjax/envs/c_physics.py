@@ -1,7 +1,7 @@
-"""C MuJoCo as the physics backend, on CPUs, where it takes a fraction of the time of MJX's batched operations.
+"""C MuJoCo as the physics backend. It is made for CPUs, where it takes a fraction of the time of MJX's operations.
 
-The compiled program calls the host at each control step, which on a CPU is where its arrays are. A program with such
-calls is compiled in less time, but JAX does not keep it in its compilation cache.
+The compiled program calls the host at each control step. On a CPU that is where its arrays are; on an accelerator each
+step would wait for the host. Such a program is compiled in less time, but JAX does not keep it in its cache.
 """
 
 import copy
@@ -15,7 +15,6 @@ from jax import Array
 from jaxtyping import Float
 from mujoco import mjx
 
-from rcjax import target
 from rcjax.envs.physics import PhysicsState, Poses
 
 STATE = (
@@ -29,19 +28,13 @@ STATE = (
 """What determines a step, in the order in which `mj_setState` takes it"""
 
 
-def check_platform() -> None:
-    """Raises ValueError unless programs are made for a CPU."""
-    if target.platform() != "cpu":
-        raise ValueError(f"backend='c' steps on a CPU, but JAX computes on a {target.platform()}; use 'jax', or 'warp'.")
-
-
 def make_simulate(
     mj_model: mujoco.MjModel, substeps: int
 ) -> Callable[[mjx.Model, PhysicsState, Float[Array, " U"]], PhysicsState]:
     """Returns `physics.simulate` on C MuJoCo, for the model `mj_model`, in double precision within a control step.
 
-    The MJX model that it is given is not read. `vmap`s become one call of the host, which steps one environment after
-    another, so that each of several devices keeps one core busy.
+    The MJX model that it is given is not read, so changes of it have no effect. `vmap`s become one call of the host,
+    which steps one environment after another, so that each of several devices keeps one core busy.
     """
     stepper = _Stepper(mj_model, substeps)
 

@@ -95,7 +95,6 @@ class MjxEnv(environment.Environment, abc.ABC):
             warp_physics.check_installed()
             self._simulate: warp_physics.Simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
         elif backend == "c":
-            c_physics.check_platform()
             self._simulate = c_physics.make_simulate(mj_model, self.frame_skip)
         else:
             barriers = mjx_compat.are_needed()
