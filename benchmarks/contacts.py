@@ -21,7 +21,7 @@ from jaxtyping import Float
 from benchmarks import report
 from benchmarks.official import make_official, reset_to
 from rcjax import envs
-from rcjax.envs import native
+from rcjax.envs import c_physics
 from rcjax.envs.metaworld.sawyer import ACTION_SCALE, HAND_DOWN, SawyerEnv
 from rcjax.envs.warp_physics import contact_capacity
 
@@ -160,11 +160,11 @@ def walk(env: SawyerEnv, walks: int) -> Walks:
     rows = np.zeros((3, walks, STEPS))
     for i in range(walks):
         reset_to(official, env.random_vector(i))
-        native.load_state(env.mj_model, ours, jax.tree.map(lambda leaf, i=i: leaf[i], bank.physics))
+        c_physics.load_state(env.mj_model, ours, jax.tree.map(lambda leaf, i=i: leaf[i], bank.physics))
         for t, action in enumerate(walk_actions(i).astype(np.float32)):
             official.step(action)
             control(env, ours, action)
-            native.step(env, ours)
+            c_physics.step(env.mj_model, ours, env.frame_skip)
             rows[0, i, t] = np.linalg.norm(official.data.body("hand").xpos - ours.body("hand").xpos)
             rows[1, i, t] = meter.overlap(official.data)
             rows[2, i, t] = meter.overlap_at(ours.qpos, official.data)

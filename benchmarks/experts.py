@@ -22,7 +22,7 @@ import tyro
 from benchmarks import report
 from benchmarks.official import make_official, reset_to
 from rcjax import envs
-from rcjax.envs import experts, native
+from rcjax.envs import experts
 from rcjax.envs.experts import PolicyRun, expert_policy
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.warp_physics import contact_capacity
@@ -108,12 +108,10 @@ def deviation_mm(ours: PolicyRun, official: Episodes, part: slice) -> float:
 
 def run_task(task: str, options: Options) -> dict[str, Any]:
     """Returns the task's row: the figures of the official environment and ours."""
-    backend = "jax" if options.backend == "c" else options.backend
-    env, params = envs.make(task, seeds=range(options.seeds), goal_hidden=False, backend=backend)
+    env, params = envs.make(task, seeds=range(options.seeds), goal_hidden=False, backend=options.backend)
     official = run_official(env, options.seeds, options.steps)
     started = time.perf_counter()
-    make_step = native.make_c_step if options.backend == "c" else experts.make_mjx_step
-    ours = experts.run_expert(env, params, range(options.seeds), options.steps, make_step)
+    ours = experts.run_expert(env, params, range(options.seeds), options.steps)
     contacts, rows = contact_capacity(env.mj_model)
     summary = Episodes(ours.obs, ours.reward, ours.success).summary() | {
         "hand_deviation_mm": deviation_mm(ours, official, slice(0, 3)),
@@ -183,7 +181,7 @@ def main(options: Options) -> None:
 
 def forget_programs() -> None:
     """Frees the compiled programs of a task: on a CPU, a dozen of them use up the memory mappings of a process."""
-    for cached in (experts._compiled, native._compiled, envs._make_env):
+    for cached in (experts._compiled, envs._make_env):
         cached.cache_clear()
     jax.clear_caches()
     gc.collect()

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ import tyro
 from benchmarks import report
 from benchmarks.official import make_official
 from rcjax import envs
-from rcjax.envs import experts, native
+from rcjax.envs import c_physics, experts
 from rcjax.envs.metaworld.sawyer import ACTION_SCALE, SawyerEnv
 from rcjax.envs.mjx_env import Backend, EnvParams, EnvState
 from rcjax.envs.warp_physics import contact_capacity
@@ -39,8 +39,8 @@ class Options:
     """Names of the tasks."""
     batches: tuple[int, ...] = (64, 256)
     """Batch sizes: numbers of environments."""
-    backends: tuple[Literal["jax", "warp"], ...] = ("jax",)
-    """Backends of MJX."""
+    backends: tuple[Backend, ...] = ("jax",)
+    """What computes the physics, see `envs.make`."""
     repeats: int = 3
     """Number of timed runs, after one that is not counted."""
     out: Path | None = None
@@ -49,7 +49,7 @@ class Options:
 
 def record_actions(env: SawyerEnv, params: EnvParams) -> np.ndarray:
     """Returns the expert's actions [STEPS, EPISODES, 4]."""
-    return experts.run_expert(env, params, range(EPISODES), STEPS, native.make_c_step).action
+    return experts.run_expert(env, params, range(EPISODES), STEPS).action
 
 
 def seconds_of(function: Callable[[], Any], repeats: int) -> float:
@@ -102,12 +102,12 @@ def time_c(env: SawyerEnv, params: EnvParams, actions: np.ndarray, repeats: int)
 
     def episodes():
         for i, start in enumerate(starts):
-            native.load_state(model, data, start)
+            c_physics.load_state(model, data, start)
             for action in actions[:, i]:
                 target = data.mocap_pos[hand] + ACTION_SCALE * action[:3]
                 data.mocap_pos[hand] = np.clip(target, env.mocap_low, env.mocap_high)
                 data.ctrl[:] = action[3], -action[3]
-                native.step(env, data)
+                c_physics.step(env.mj_model, data, env.frame_skip)
 
     return EPISODES * STEPS / seconds_of(episodes, repeats)
 
@@ -126,7 +126,7 @@ def time_official(env: SawyerEnv, actions: np.ndarray, repeats: int) -> float:
 
 
 def time_task(task: str, options: Options) -> dict[str, Any]:
-    env, params = envs.make(task, seeds=range(EPISODES))
+    env, params = envs.make(task, seeds=range(EPISODES), backend="c")
     actions = record_actions(env, params)
     contacts, rows = contact_capacity(env.mj_model)
     return {

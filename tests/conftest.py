@@ -130,15 +130,13 @@ def tiny_encoder(tiny_config, tiny_world):
 
 def encoder_calibrated_with_c(config, world):
     """Returns the encoder of a run, calibrated on episodes that C MuJoCo steps."""
-    import functools
+    import dataclasses
 
-    from rcjax import calibration
-    from rcjax.envs import native
+    from rcjax.calibration import calibrated_encoder
+    from rcjax.world import make_env
 
-    with pytest.MonkeyPatch.context() as patch:
-        run_policy = functools.partial(calibration.run_policy, make_step=native.make_c_step)
-        patch.setattr(calibration, "run_policy", run_policy)
-        return calibration.calibrated_encoder(config, world)
+    by_c = dataclasses.replace(config, env=dataclasses.replace(config.env, backend="c"))
+    return calibrated_encoder(config, dataclasses.replace(world, env=make_env(by_c)[0]))
 
 
 @pytest.fixture(scope="session")

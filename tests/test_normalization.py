@@ -30,7 +30,7 @@ def returns(monkeypatch, tmp_path):
 
 
 def world(bank=0.0):
-    env = SimpleNamespace(name="drawer-close", num_actions=4, mj_model=SimpleNamespace(ngeom=3))
+    env = SimpleNamespace(name="drawer-close", num_actions=4, backend="c", mj_model=SimpleNamespace(ngeom=3))
     return SimpleNamespace(env=env, eval_params=SimpleNamespace(bank=np.full(2, bank), bank_size=2))
 
 

@@ -1,7 +1,6 @@
 """Demonstrations of every kind, brought to one vector."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +11,7 @@ from rcjax import demonstration, envs, taskspec
 from rcjax.config import TaskSpec, VideoConfig
 from rcjax.encoders import Encoder, random_encoder
 from rcjax.encoders.s3d import S3D, WordTokenizer, embed_text, params_from_torch
-from rcjax.envs.experts import run_expert, run_policy
-from rcjax.envs.native import make_c_step
+from rcjax.envs.experts import run_policy
 from rcjax.types import GeomPoses
 from rcjax.video_io import read_clip, read_video
 from rcjax.world import task_scene
@@ -26,14 +24,12 @@ VIDEO = VideoConfig(size=32, frame_stride=8)
 
 @pytest.fixture(scope="module")
 def drawer():
-    return envs.make("drawer-close", seeds=range(N))
+    return envs.make("drawer-close", seeds=range(N), backend="c")
 
 
 @pytest.fixture(scope="module")
 def expert_poses(drawer):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demonstration, "run_expert", functools.partial(run_expert, make_step=make_c_step))
-        return demonstration.expert_poses(*drawer, 128, n_tries=N)
+    return demonstration.expert_poses(*drawer, 128, n_tries=N)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +61,7 @@ def test_the_expert_is_paid_more_than_any_untrained_policy(drawer, expert_poses)
     scene = task_scene(env, VIDEO)
 
     draw = np.random.default_rng(0)
-    poses = run_policy(env, params, lambda obs: draw.standard_normal((N, 4)), range(N), make_step=make_c_step).poses
+    poses = run_policy(env, params, lambda obs: draw.standard_normal((N, 4)), range(N)).poses
     episodes = [jax.tree.map(lambda x, i=i: x[:, i], poses) for i in range(N)]
     untrained = np.stack([demonstration.draw_episode(scene, episode, VIDEO) for episode in episodes])
     encoder = random_encoder(jax.random.key(0), untrained[:8])

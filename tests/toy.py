@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rcjax import envs, showcase, train
+from rcjax import envs, showcase, train, world
 from rcjax.encoders import random_encoder
 from rcjax.encoders.s3d import network
 from rcjax.envs import physics
@@ -77,6 +77,7 @@ def expert(world, config):
 
 TOYS = (
     (physics, "simulate", glide),
+    (world, "choose_backend", lambda name: "jax"),
     (network, "embed_video", embed),
     (train, "calibrated_encoder", encoder),
     (train, "expert_transitions", expert),

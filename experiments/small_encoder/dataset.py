@@ -16,7 +16,6 @@ from rcjax.config import VideoConfig
 from rcjax.envs.experts import Policy, PolicyRun, run_policy
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams
-from rcjax.envs.native import make_c_step
 from rcjax.files import write_arrays
 from rcjax.render import Scene, WarpScene, render_frames, take_poses
 from rcjax.types import GeomPoses
@@ -71,12 +70,12 @@ class TaskWorld:
 
     @classmethod
     def build(cls, task: str, seeds: range) -> "TaskWorld":
-        env, params = envs.make(task, seeds=seeds, max_steps=LONG_EPISODE, goal_hidden=False)
+        env, params = envs.make(task, seeds=seeds, max_steps=LONG_EPISODE, goal_hidden=False, backend="c")
         return cls(env, params, task_scene(env, VIDEO))
 
     def run(self, policy: Policy, start: np.ndarray, steps: int) -> PolicyRun:
         """Runs the policy from these starts of the bank, by C MuJoCo's physics."""
-        return run_policy(self.env, self.params, policy, start.tolist(), steps, make_c_step)
+        return run_policy(self.env, self.params, policy, start.tolist(), steps)
 
     def draw(self, poses: GeomPoses) -> UInt8[np.ndarray, "n F H W 3"]:
         """Draws episodes, given the poses [T N G ...] of every geom after every step."""

@@ -47,6 +47,20 @@ def make_simulate(
     return simulate
 
 
+def load_state(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> None:
+    """Sets C MuJoCo's `data` to `state`, which has no batch axis, and brings the kinematics up to date."""
+    mujoco.mj_resetData(model, data)
+    for name in ("qpos", "qvel", "qacc_warmstart", "mocap_pos", "mocap_quat"):
+        getattr(data, name)[:] = getattr(state, name)
+    mujoco.mj_kinematics(model, data)
+
+
+def step(model: mujoco.MjModel, data: mujoco.MjData, substeps: int) -> None:
+    """Advances `data` by one control step, and brings the kinematics up to date."""
+    mujoco.mj_step(model, data, nstep=substeps)
+    mujoco.mj_kinematics(model, data)
+
+
 class _Stepper:
     """Takes control steps on the host. Each thread has MuJoCo data of its own."""
 
@@ -69,8 +83,7 @@ class _Stepper:
             data, parts = worker = self._new_worker()
         for index in np.ndindex(before.shape[:-1]):
             mujoco.mj_setState(self._model, data, before[index], self._spec)
-            mujoco.mj_step(self._model, data, nstep=self._substeps)
-            mujoco.mj_kinematics(self._model, data)
+            step(self._model, data, self._substeps)
             np.concatenate(parts, out=after[index], casting="same_kind")
         self._idle.append(worker)
         return after

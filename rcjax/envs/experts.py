@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jaxtyping import Bool, Float
 
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.mjx_env import EnvParams, EnvState
+from rcjax.envs.mjx_env import EnvParams
 from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses
 
@@ -32,31 +31,9 @@ class PolicyRun(PyTree):
     poses: GeomPoses  # of all geoms: T N G
 
 
-Step = Callable[[EnvState, np.ndarray], tuple[Array, EnvState, Array, dict[str, Array]]]
-"""Maps a batch of states and actions to the next observations, states, rewards and infos"""
-
-
-def make_mjx_step(env: SawyerEnv, params: EnvParams, start: EnvState) -> Step:
-    """Returns the environment's own step, compiled for a batch. `start` is not used."""
-    del start
-    step, key = _compiled(env)[1], jax.random.key(0)  # steps take a key but do not use it
-
-    def advance(state: EnvState, action: np.ndarray):
-        obs, state, reward, _, info = step(key, state, action, params)
-        return obs, state, reward, info
-
-    return advance
-
-
-MakeStep = Callable[[SawyerEnv, EnvParams, EnvState], Step]
-"""Builds the step for episodes that start from these states: `make_mjx_step`, or `native.make_c_step`"""
-
-
-def run_expert(
-    env: SawyerEnv, params: EnvParams, indices: Sequence[int], steps: int = 128, make_step: MakeStep = make_mjx_step
-) -> PolicyRun:
+def run_expert(env: SawyerEnv, params: EnvParams, indices: Sequence[int], steps: int = 128) -> PolicyRun:
     """Runs one episode of Metaworld's scripted policy from each of these entries of the bank. See `run_policy`."""
-    return run_policy(env, params, expert_policy(env.name), indices, steps, make_step)
+    return run_policy(env, params, expert_policy(env.name), indices, steps)
 
 
 def expert_policy(task: str) -> Policy:
@@ -74,12 +51,7 @@ def expert_policy(task: str) -> Policy:
 
 
 def run_policy(
-    env: SawyerEnv,
-    params: EnvParams,
-    policy: Policy,
-    indices: Sequence[int],
-    steps: int = 128,
-    make_step: MakeStep = make_mjx_step,
+    env: SawyerEnv, params: EnvParams, policy: Policy, indices: Sequence[int], steps: int = 128
 ) -> PolicyRun:
     """Runs one episode from each of these entries of the bank, as one batch with the policy on the host.
 
@@ -89,14 +61,14 @@ def run_policy(
     Raises ValueError for an index outside the bank.
     """
     rows = _check_indices(indices, params)
-    reset_at, _, obs_with_goal = _compiled(env)
+    reset_at, step, obs_with_goal = _compiled(env)
+    key = jax.random.key(0)  # steps take a key but do not use it
     obs, state = reset_at(jnp.asarray(rows), params)
-    step = make_step(env, params, state)
     history = []
     for _ in range(steps):
         unclipped = policy(np.asarray(obs_with_goal(state), np.float64))
         action = np.clip(unclipped, -1.0, 1.0).astype(np.float32)
-        next_obs, state, reward, info = step(state, action)
+        next_obs, state, reward, _, info = step(key, state, action, params)
         poses = env.geom_poses(state)
         history.append(jax.device_get((obs, action, reward, info["success"] > 0, poses.pos, poses.mat)))
         obs = next_obs

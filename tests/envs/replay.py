@@ -1,6 +1,7 @@
 """Records official episodes, and computes our observations and rewards for the same states."""
 
 from types import SimpleNamespace
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,15 @@ from metaworld.sawyer_xyz_env import SawyerXYZEnv
 
 from rcjax.envs.experts import expert_policy
 from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.native import DATA_FIELDS, physics_of_batch
+from rcjax.envs.physics import PhysicsState, physics_of
 from tests.envs.official import reset_to
 
 STEPS = 100
+DATA_FIELDS = (
+    *("qpos", "qvel", "qacc_warmstart", "mocap_pos", "mocap_quat"),
+    *("xpos", "xquat", "geom_xpos", "geom_xmat", "site_xpos"),
+)
+"""The arrays of C MuJoCo's data that `physics_of` reads"""
 FAST_COMPILATION = {"xla_backend_optimization_level": 0}  # most of the time is compilation
 
 
@@ -63,6 +69,17 @@ def record(env: SawyerEnv, official: SawyerXYZEnv, n_episodes: int) -> dict[str,
             )
         episodes.append(_stack(rows) | {"physics": physics_of_batch(batch)})
     return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *episodes)
+
+
+def physics_of_batch(batch: list[SimpleNamespace]) -> PhysicsState:
+    """Returns `physics_of` each data of the batch, stacked along a leading axis."""
+    arrays = {name: np.asarray([getattr(data, name) for data in batch], np.float32) for name in DATA_FIELDS}
+    return _physics_of_arrays(arrays)
+
+
+@jax.jit
+def _physics_of_arrays(arrays: dict[str, jax.Array]) -> PhysicsState:
+    return physics_of(cast(mujoco.MjData, SimpleNamespace(**arrays)))
 
 
 def official_v1(official, obs, action) -> dict[str, np.ndarray]:

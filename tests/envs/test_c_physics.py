@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rcjax import envs
-from rcjax.envs import experts, native
+from rcjax.envs import c_physics, experts
 from rcjax.envs.mjx_env import choose_backend
 from rcjax.startup import import_mujoco
 from rcjax.target import compiling_for
@@ -42,9 +42,9 @@ def test_a_step_is_mujocos_own(drawer, step):
     driven, ctrl = jax.vmap(env.control)(state.physics, actions[-1])
     data = mujoco.MjData(env.mj_model)
     for i in range(N):
-        native.load_state(env.mj_model, data, jax.tree.map(lambda leaf, i=i: leaf[i], driven))
+        c_physics.load_state(env.mj_model, data, jax.tree.map(lambda leaf, i=i: leaf[i], driven))
         data.ctrl[:] = ctrl[i]
-        native.step(env, data)
+        c_physics.step(env.mj_model, data, env.frame_skip)
         assert np.abs(data.qvel).max() > 0.01
         np.testing.assert_array_equal(after.physics.qpos[i], data.qpos.astype(np.float32))
         np.testing.assert_array_equal(after.physics.qvel[i], data.qvel.astype(np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import contacts
-from rcjax.envs import TASKS, native, physics
+from rcjax.envs import TASKS, c_physics, physics
 
 WALKS = 6
 
@@ -43,7 +43,7 @@ def test_the_solver_keeps_up_with_a_wedged_lid():
     exact.opt.iterations = exact.opt.ls_iterations = 50
     data, converged = mujoco.MjData(model), mujoco.MjData(exact)
     for i, walk in enumerate((7, 23)):
-        native.load_state(model, data, jax.tree.map(lambda leaf, i=i: leaf[i], bank.physics))
+        c_physics.load_state(model, data, jax.tree.map(lambda leaf, i=i: leaf[i], bank.physics))
         for action in slow_walk(np.random.default_rng(walk), steps=300):
             contacts.control(env, data, action)
             for _ in range(env.frame_skip):

@@ -194,7 +194,7 @@ def test_the_goals_suffix_is_honoured(task, asked, hidden):
         ({"max_steps": True}, "a whole number"),
         ({"max_steps": 10.0}, "a whole number"),
         ({"max_steps": 2**31}, "at most 2147483647"),
-        ({"backend": ["jax"]}, "'jax' or 'warp'"),
+        ({"backend": ["jax"]}, "'jax', 'c' or 'warp'"),
         ({"reward_version": 2}, "'v1' or 'v2'"),
         ({"random_source": None}, "'metaworld' or 'release'"),
         ({"seeds": 5}, "seeds=5"),

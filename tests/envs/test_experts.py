@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from rcjax import envs
-from rcjax.envs import native
 from rcjax.envs.experts import _compiled, run_expert, run_policy
 from tests import toy
 
@@ -20,8 +19,8 @@ OTHERS = tuple(task for task in envs.PAPER_TASKS if task not in SAMPLE)
 @pytest.mark.parametrize("task", [*SAMPLE, *(pytest.param(task, marks=pytest.mark.slow) for task in OTHERS)])
 def test_expert_succeeds(task):
     """All of these succeed in 20 of 20 official episodes within 500 steps; door-open in 18."""
-    env, params = envs.make(task, seeds=range(SEEDS), goal_hidden=False)
-    run = run_expert(env, params, range(SEEDS), STEPS, native.make_c_step)
+    env, params = envs.make(task, seeds=range(SEEDS), goal_hidden=False, backend="c")
+    run = run_expert(env, params, range(SEEDS), STEPS)
     assert run.success.any(0).sum() >= SEEDS - 1
     assert (run.success.argmax(0)[run.success.any(0)] > 20).all()  # none was successful from the beginning
 

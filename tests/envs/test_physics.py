@@ -7,7 +7,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from rcjax.envs import experts, native
+from rcjax import envs
+from rcjax.envs import experts
 from rcjax.envs.experts import run_expert
 from tests.envs.conftest import N
 from tests.envs.official import make_official
@@ -149,12 +150,12 @@ def test_first_success_step_is_in_info(drawer, compiled, expert_run):
 def test_stepping_by_c_is_the_environments_step(drawer, expert_run):
     """C MuJoCo and MJX have the same successes for the same seeds, and hands and drawers stay within millimetres."""
     env, params = drawer
-    by_c = run_expert(env, params, range(3), 128, native.make_c_step)
+    by_c = run_expert(*envs.make("drawer-close", seeds=range(3), backend="c"), range(3))
     np.testing.assert_array_equal(by_c.success.any(0), expert_run.success[:, :3].any(0))
     np.testing.assert_allclose(by_c.obs[:, :, :7], expert_run.obs[:, :3, :7], atol=5e-3)  # 2.4 mm measured
     assert by_c.poses.pos.shape == (128, 3, env.mj_model.ngeom, 3)
     with pytest.raises(ValueError, match=r"0 \.\.\. 19"):
-        run_expert(env, params, [20], 1, native.make_c_step)
+        run_expert(env, params, [20], 1)
 
 
 def test_physics_follows_official_under_the_same_actions(drawer, expert_run):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rcjax import envs
-from rcjax.envs import experts, native, warp_physics
+from rcjax.envs import c_physics, experts, warp_physics
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("warp") is None, reason="needs rcjax[warp]")
 N = 20
@@ -47,9 +47,9 @@ def test_a_step_is_c_mujocos_step(warp_drawer, warp_step):
     driven, ctrl = jax.vmap(env.control)(params.bank.physics, action)
     data = mujoco.MjData(env.mj_model)
     for i in range(0, N, 5):
-        native.load_state(env.mj_model, data, jax.tree.map(lambda leaf, i=i: leaf[i], driven))
+        c_physics.load_state(env.mj_model, data, jax.tree.map(lambda leaf, i=i: leaf[i], driven))
         data.ctrl[:] = ctrl[i]
-        native.step(env, data)
+        c_physics.step(env.mj_model, data, env.frame_skip)
         np.testing.assert_allclose(state.physics.qpos[i], data.qpos, atol=2e-5)
         np.testing.assert_allclose(state.physics.poses.body_pos[i], data.xpos, atol=2e-5)
         np.testing.assert_allclose(state.physics.poses.geom_mat[i].reshape(-1, 9), data.geom_xmat, atol=5e-5)
