@@ -4,12 +4,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from experiments.plan import Job, Plan
 from experiments.recordings import Recording, record
 from experiments.results import Results
-from experiments.runs import finish_run
+from experiments.runs import claim_each, finish_run
 from experiments.scales import Options, choose_scale
 from experiments.scores import keep_scores
 from experiments.tables import write_tables
@@ -47,15 +45,16 @@ def make_plan(options: Options) -> Plan:
 def make(figure: Figure, options: Options) -> None:
     """Runs what is not finished yet, and writes table.md, table.json and figure.png into the figure's folder.
 
-    They are written after every new run, with what is known by then, and once if no run is new.
+    They are written after every new run, with what is known by then, and once if no run is new. Other processes may
+    make the same figure, or one with the same runs, at the same time.
     """
     plan = make_plan(options)
     jobs = tuple(figure.jobs(plan))
     results = Results(plan, jobs)
     for recording in figure.recordings(plan):
-        record(recording, plan.scale.base.video)
+        record(recording, plan.scale.base)
     any_new = False
-    for name, config in tqdm([run for job in jobs for run in job.runs()], desc=figure.name):
+    for name, config in claim_each([run for job in jobs for run in job.runs()], plan.runs, figure.name):
         if keep_scores(finish_run(config, plan.runs / name, options.devices)):
             write(figure, results)
             any_new = True

@@ -9,10 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from experiments.entry import run
-from experiments.runs import finish_run, is_finished, last_rows
+from experiments.runs import claim_each, finish_run, is_finished, last_rows
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, demo
 from rcjax.encoders import RANDOM, SMALL
 from rcjax.envs.registry import PAPER_TASKS, TASKS
@@ -80,7 +78,7 @@ class Command:
 
 def run_all(command: Command) -> None:
     chosen = [s for s in settings() if not command.only or any(part in s.name for part in command.only)]
-    for name, config in tqdm([job for setting in chosen for job in setting.runs()], desc="runs"):
+    for name, config in claim_each([job for setting in chosen for job in setting.runs()], command.out, "runs"):
         if not is_finished(command.out / name):
             finish_run(config, command.out / name)
             write_table(command.out)

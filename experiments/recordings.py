@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from rcjax import envs
-from rcjax.config import VideoConfig
+from rcjax.config import TrainConfig
 from rcjax.demonstration import draw_episode, expert_poses
+from rcjax.envs.mjx_env import choose_backend
 from rcjax.world import task_scene
 
 N_STARTS = 8  # the first of which is shown from which the expert succeeds
@@ -39,12 +40,13 @@ class Recording:
     recoloured: bool = False
 
 
-def record(recording: Recording, video: VideoConfig) -> None:
-    """Draws the recording as clips are drawn with `video`, unless its folder exists."""
+def record(recording: Recording, config: TrainConfig) -> None:
+    """Draws the recording as the clips of runs with `config` are drawn, unless its folder exists."""
     if recording.path.exists():
         return
     starts = range(recording.first_seed, recording.first_seed + N_STARTS)
-    env, params = envs.make(recording.task, seeds=starts, max_steps=video.episode_length)
+    video, backend = config.video, choose_backend(config.env.backend)
+    env, params = envs.make(recording.task, seeds=starts, max_steps=video.episode_length, backend=backend)
     scene = task_scene(env, video, camera=recording.camera)
     frames = draw_episode(scene, expert_poses(env, params, video.episode_length), video)
     write_pictures(recording.path, np.roll(frames, 1, axis=-1) if recording.recoloured else frames)
@@ -58,7 +60,17 @@ def write_pictures(folder: Path, frames: np.ndarray) -> None:
         for i, frame in enumerate(frames):
             Image.fromarray(frame).save(building / f"{i:03d}.png")
         building.chmod(0o755)
-        building.rename(folder)
+        _rename(building, folder)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+
+
+def _rename(building: Path, folder: Path) -> None:
+    """Renames `building` to `folder`, or removes it if another process has made that folder meanwhile."""
+    try:
+        building.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(building)

@@ -1,12 +1,51 @@
-"""Runs of an experiment: ordinary run folders, of which finished ones are kept and interrupted ones go on."""
+"""Runs of an experiment: ordinary run folders, of which finished ones are kept and interrupted ones go on.
 
+Several processes may do an experiment together, each with a device or a core of its own: a process takes the runs that
+no other is at.
+"""
+
+import contextlib
 import dataclasses
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tqdm import tqdm
 
 from rcjax import train
 from rcjax.checks import short_repr
 from rcjax.config import TrainConfig
+from rcjax.lock import Held, hold_lock
 from rcjax.storage import RunFolder, read_metrics
+
+POLL_S = 5.0  # how often a process looks whether another one has ended a run that it waits for
+NamedRun = tuple[str, TrainConfig]
+
+
+def claim_each(runs: Sequence[NamedRun], folder: Path, description: str) -> Iterator[NamedRun]:
+    """Yields each run once, with a progress bar. While a run is yielded, no other process is given it.
+
+    What is yielded has been left by all others, so it may be finished already. Runs are yielded in their order, but for
+    those that another process is at, and those that begin from such a run, which come as soon as they can.
+    """
+    pending = list(runs)
+    with tqdm(total=len(pending), desc=description) as bar:
+        while pending:
+            names = {name for name, _ in pending}
+            for name, config in pending:
+                if config.init_from is not None and Path(config.init_from).name in names:
+                    continue
+                with contextlib.ExitStack() as stack:
+                    try:
+                        stack.enter_context(hold_lock(folder / f".{name}.claim", f"{name} is being run", bar.write))
+                    except Held:
+                        continue
+                    yield name, config
+                pending.remove((name, config))
+                bar.update()
+                break
+            else:
+                time.sleep(POLL_S)
 
 
 def finish_run(config: TrainConfig, path: Path, devices: int | None = None) -> RunFolder:

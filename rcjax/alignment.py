@@ -23,6 +23,7 @@ from rcjax.curve_axes import label_demonstrations
 from rcjax.demonstration import draw_episode, given_clips
 from rcjax.encoders import Encoder, Network
 from rcjax.envs.experts import Policy, expert_policy, run_policy
+from rcjax.envs.mjx_env import choose_backend
 from rcjax.prefixes import open_video, whole_clip
 from rcjax.similarity import clip_config, embed_clips, read_sentences
 from rcjax.taskspec import embed_spec
@@ -149,8 +150,10 @@ def graded_episodes(
     task: str, n_episodes: int, encoder: Encoder, video: VideoConfig, seed: int = 0
 ) -> EmbeddedEpisodes:
     """Returns embedded episodes of the task from one start, from the expert's to random motion; see `noisy_expert`."""
-    env, params = envs.make(task, seeds=range(seed, seed + 1), max_steps=video.episode_length)
-    episodes = run_policy(env, params, noisy_expert(env.name, n_episodes, seed), [0] * n_episodes, video.episode_length)
+    env, params = envs.make(
+        task, seeds=range(seed, seed + 1), max_steps=video.episode_length, backend=choose_backend("auto")
+    )
+    episodes = run_policy(env, params, noisy_expert(env.name, n_episodes, seed), [0] * n_episodes, steps)
     scene = task_scene(env, video)
     poses = (jax.tree.map(lambda x, i=i: x[:, i], episodes.poses) for i in range(n_episodes))
     clips = (draw_episode(scene, each, video) for each in poses)

@@ -1,11 +1,8 @@
 """Demonstration videos: a file of the user's, or an episode of Metaworld's expert policy, recorded once and cached."""
 
 import contextlib
-import hashlib
-import json
 import zipfile
 import zlib
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -13,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
-from rcjax import __version__
 from rcjax.config import EXPERT, TaskSpec, VideoConfig
 from rcjax.envs.experts import run_expert
+from rcjax.envs.fingerprint import fingerprint
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams
 from rcjax.files import cache_folder, write_arrays
@@ -58,7 +55,7 @@ def expert_poses(env: SawyerEnv, env_params: EnvParams, episode_length: int, n_t
     `episode_length` control steps is shown in fast motion, up to shortly after its success. Raises ValueError if no
     episode succeeds.
     """
-    path = cache_folder() / "experts" / f"{env.name}-{_fingerprint(env, env_params, episode_length)}.npz"
+    path = cache_folder() / "experts" / f"{env.name}-{fingerprint(env, env_params, episode_length)}.npz"
     stored = _load(path)
     if stored is not None:
         return stored
@@ -80,14 +77,6 @@ def expert_poses(env: SawyerEnv, env_params: EnvParams, episode_length: int, n_t
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         write_arrays(path, {"pos": poses.pos, "mat": poses.mat})
     return poses
-
-
-def _fingerprint(env: SawyerEnv, env_params: EnvParams, episode_length: int) -> str:
-    """Returns a digest of everything that the recorded episode depends on."""
-    versions = [__version__] + [version(name) for name in ("mujoco", "mujoco-mjx", "metaworld")]
-    bank = [hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for x in jax.tree.leaves(env_params.bank)]
-    text = json.dumps([env.name, episode_length, env.mj_model.ngeom, versions, bank])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _load(path: Path) -> GeomPoses | None:

@@ -16,6 +16,10 @@ NO_LOCKS = "There are no locks here, so make sure yourself that no other process
 UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # file systems without locks
 
 
+class Held(ValueError):
+    """Raised when another process holds a lock."""
+
+
 @contextmanager
 def hold_lock(path: Path, activity: str, log: Callable[[str], None]) -> Iterator[None]:
     """Holds a lock while the block runs.
@@ -28,7 +32,8 @@ def hold_lock(path: Path, activity: str, log: Callable[[str], None]) -> Iterator
         log: Takes one line of text for the user.
 
     Raises:
-        ValueError: Another process holds the lock, or the file cannot be made.
+        Held: Another process holds the lock.
+        ValueError: The file cannot be made.
     """
     missing = [folder for folder in path.parents if not folder.exists()]
     try:
@@ -74,7 +79,7 @@ def _acquire(file: int, activity: str, log: Callable[[str], None]) -> None:
             log(f"{NO_LOCKS} ({error.strerror}).")
         elif error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES):
             holder = os.pread(file, 300, 0).decode(errors="replace") or "another process"
-            raise ValueError(f"{activity} by {holder}; wait for it to end, or stop it.") from error
+            raise Held(f"{activity} by {holder}; wait for it to end, or stop it.") from error
         else:
             raise
 

@@ -1,16 +1,13 @@
 """Normalised returns: 0 is doing nothing, and 1 is Metaworld's expert policy."""
 
-import hashlib
 import json
-from importlib.metadata import version
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
-from rcjax import __version__
 from rcjax.config import TrainConfig
 from rcjax.envs.experts import Policy, expert_policy, run_policy
+from rcjax.envs.fingerprint import fingerprint
 from rcjax.files import cache_folder, write_atomically
 from rcjax.world import World
 
@@ -29,7 +26,9 @@ def reference_returns(world: World, config: TrainConfig) -> tuple[float, float]:
 
     They are over an episode from each of the first `config.n_envs` starts of the evaluation bank, as in an evaluation.
     """
-    path = cache_folder() / "returns" / f"{world.env.name}-{_fingerprint(world, config)}.json"
+    numbers = config.n_envs, config.video.episode_length, config.env.reward_version
+    key = fingerprint(world.env, world.eval_params, *numbers)
+    path = cache_folder() / "returns" / f"{world.env.name}-{key}.json"
     try:
         stored = json.loads(path.read_text())
         return float(stored["nothing"]), float(stored["expert"])
@@ -55,12 +54,3 @@ def _mean_return(policy: Policy, world: World, config: TrainConfig) -> float:
     rows = (np.arange(config.n_envs) % world.eval_params.bank_size).tolist()
     episodes = run_policy(world.env, world.eval_params, policy, rows, config.video.episode_length)
     return float(episodes.reward.sum(0).mean())
-
-
-def _fingerprint(world: World, config: TrainConfig) -> str:
-    """Returns a digest of everything that the returns depend on."""
-    versions = [__version__] + [version(name) for name in ("mujoco", "mujoco-mjx", "metaworld")]
-    bank = [hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for x in jax.tree.leaves(world.eval_params.bank)]
-    numbers = [config.n_envs, config.video.episode_length, config.env.reward_version, world.env.backend]
-    text = json.dumps([world.env.name, numbers, world.env.mj_model.ngeom, versions, bank])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

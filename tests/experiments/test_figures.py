@@ -237,8 +237,9 @@ def test_bad_options_are_refused_before_any_work(module, arguments, message, tmp
     assert message in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
-def record_grey(recording, video):
+def record_grey(recording, config):
     """Replaces `record`: the toys' expert does not succeed."""
+    video = config.video
     if not recording.path.exists():
         write_pictures(recording.path, np.full((video.n_frames, video.size, video.size, 3), 90, np.uint8))
 

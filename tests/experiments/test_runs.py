@@ -1,12 +1,14 @@
 """Runs of experiments, with a few operations instead of physics."""
 
+import contextlib
 import dataclasses
+import itertools
 import re
 
 import pytest
 
-from experiments import guidance
-from experiments.runs import finish_run, is_finished, last_rows
+from experiments import guidance, runs
+from experiments.runs import claim_each, finish_run, is_finished, last_rows
 from rcjax import train
 from rcjax.config import to_json
 from tests import toy
@@ -55,6 +57,22 @@ def test_a_run_of_another_config_is_refused(tiny_config, tmp_path):
     message = re.escape(f"{path} was made with seeds=1, expected 3; give another folder with --out")
     with pytest.raises(ValueError, match=message):
         finish_run(dataclasses.replace(tiny_config, seeds=3), path)
+
+
+def test_a_process_takes_the_runs_that_no_other_is_at(tiny_config, tmp_path, monkeypatch):
+    """Another process is at run "a", from which "c" begins, until two other runs are done."""
+    monkeypatch.setattr(runs, "POLL_S", 0.01)
+    named = [("a", tiny_config), ("b", tiny_config), ("c", dataclasses.replace(tiny_config, init_from="runs/a"))]
+    named.append(("d", tiny_config))
+    taken = []
+    with contextlib.ExitStack() as other:
+        (first,) = itertools.islice(claim := claim_each(named[:1], tmp_path, "other"), 1)
+        other.callback(claim.close)
+        for name, _ in claim_each(named, tmp_path, "runs"):
+            taken.append(name)
+            if len(taken) == 2:
+                other.close()
+    assert first[0] == "a" and taken == ["b", "d", "a", "c"] and not list(tmp_path.iterdir())
 
 
 def test_seeds_of_a_setting_share_a_run_unless_their_encoders_differ():
