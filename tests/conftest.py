@@ -155,9 +155,9 @@ def make_program(config, world, encoder):
     return Program(config, world, encoder, embed_spec(config.spec, clips, encoder, config.video))
 
 
-@pytest.fixture(scope="module", params=["toy", pytest.param("mjx", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["toy", pytest.param("real", marks=pytest.mark.slow)])
 def motion(request):
-    """Chooses what moves and embeds the episodes of a module's runs: a few operations (see `toy`), or MJX and S3D."""
+    """Chooses what moves and embeds the episodes of a module's runs: a few operations (see `toy`), or physics and S3D."""
     from tests import toy
 
     with toy.installed() if request.param == "toy" else contextlib.nullcontext():

@@ -1,6 +1,6 @@
 """Run by test_devices.py in a process with eight virtual devices: makes the same run on different numbers of them.
 
-Usage: python -m tests.devices_runs toy|mjx CONFIG_JSON FOLDER RUN ... Writes FOLDER/RUN for each RUN, which is `one`,
+Usage: python -m tests.devices_runs toy|real CONFIG_JSON FOLDER RUN ... Writes FOLDER/RUN for each RUN, which is `one`,
 `alone` (the second seed), `eight_two` or `two_eight`.
 """
 

@@ -26,7 +26,7 @@ COMPARED = ("video_reward", "video_reward_max", "true_return", "success_rate", "
 # The video reward jumps where rounding moves an edge over the centre of a pixel: one pixel of 32x32 changes it by
 # percents. On one device too, a change of 3e-8 in the parameters does that. With the real physics and encoder, the
 # rewards of two ways of sharing differed by 3.2 % at most, and physics and policy by less than 2e-3.
-CLOSE_VIDEO = {"toy": CLOSE, "mjx": {"rtol": 1e-1, "atol": 2e-3}}
+CLOSE_VIDEO = {"toy": CLOSE, "real": {"rtol": 1e-1, "atol": 2e-3}}
 # The metrics of evaluations that only physics and the policy decide.
 EVALUATED = ("eval_true_return", "eval_success_rate")
 # Two updates at a learning rate of 1e-3 amplify the rounding, and the policy's mean then acts for a whole episode. The
@@ -63,7 +63,7 @@ def environment(n_devices: int) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def with_mjx(motion):
+def with_real(motion):
     if motion == "toy":
         pytest.skip("too slow to run twice; MJX and S3D are the stricter case")
 
@@ -111,7 +111,7 @@ def test_other_devices_give_the_same_curve(runs, motion):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("with_mjx")
+@pytest.mark.usefixtures("with_real")
 def test_other_devices_give_the_same_curve_in_the_other_order(runs, motion):
     """The run is stopped on two devices and resumed on eight, so each half of the curve has been run on both."""
     run_on_eight(motion, runs, "two_eight")
@@ -119,7 +119,7 @@ def test_other_devices_give_the_same_curve_in_the_other_order(runs, motion):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("with_mjx")
+@pytest.mark.usefixtures("with_real")
 def test_seeds_differ_and_equal_single_runs(runs, motion):
     """Each seed of a sweep gives the same metrics as a run of this seed alone."""
     swept = curves(runs / "one")
@@ -132,7 +132,7 @@ def test_seeds_differ_and_equal_single_runs(runs, motion):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("with_mjx")
+@pytest.mark.usefixtures("with_real")
 def test_two_processes_give_the_same_curve(runs, sweep, tmp_path, motion):
     """Uses two real processes of two devices each, over the loopback. Only the first one writes."""
     with socket.socket() as free:
@@ -167,7 +167,7 @@ def test_discriminators_and_finetuned_policies_are_shared_too(sweep, tmp_path, m
 
     Both are stopped on eight devices and resumed on two. Oracle: the same runs on one device.
     """
-    if motion == "mjx":
+    if motion == "real":
         pytest.skip("how a reward's state is shared does not depend on what moves")
     discriminator = DiscriminatorConfig(disc_settings="tuned")
     airl = dataclasses.replace(sweep, reward="airl", discriminator=discriminator)

@@ -30,7 +30,7 @@ from tests.conftest import encoder_calibrated_with_c, make_program
 from tests.encoders import tiny
 
 # Nothing that a run leaves or resumes depends on what moves its environments and embeds its videos: a few operations,
-# or (marked slow) MJX and S3D.
+# or (marked slow) C MuJoCo, which is compiled in less time than MJX, and S3D.
 pytestmark = pytest.mark.usefixtures("motion")
 
 TIMES = ("seconds",)  # the only fields that may differ between two runs
@@ -46,6 +46,11 @@ def tensorboard_steps(path):
     events = event_accumulator.EventAccumulator(str(path))
     events.Reload()
     return [scalar.step for scalar in events.Scalars("video_reward")]
+
+
+@pytest.fixture(scope="module")
+def tiny_config(tiny_config):
+    return dataclasses.replace(tiny_config, env=dataclasses.replace(tiny_config.env, backend="c"))
 
 
 @pytest.fixture(scope="module")

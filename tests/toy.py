@@ -102,7 +102,7 @@ def installed(**others: Callable) -> Iterator[None]:
 
 
 def move_by(motion: str) -> None:
-    """Installs the replacements for the rest of the process if `motion` is "toy", and nothing if it is "mjx"."""
+    """Installs the replacements for the rest of the process if `motion` is "toy", and nothing if it is "real"."""
     if motion == "toy":
         for toy in TOYS:
             setattr(*toy)
