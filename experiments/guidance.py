@@ -11,12 +11,14 @@ from pathlib import Path
 
 from experiments.entry import run
 from experiments.runs import claim_each, finish_run, is_finished, last_rows
+from rcjax.checks import require_range
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, demo
 from rcjax.encoders import RANDOM, SMALL
 from rcjax.envs.registry import PAPER_TASKS, TASKS
 
 MANY_SEEDS = range(10)  # of the default run
 FEW_SEEDS = range(3)
+ITERATIONS = 60  # of the demo preset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,20 +34,21 @@ class Setting:
     def name(self) -> str:
         return f"{self.task}-{self.demonstration}-{self.encoder}"
 
-    def runs(self) -> Iterator[tuple[str, TrainConfig]]:
-        """Yields the names and the configs of the runs.
+    def runs(self, iterations: int = ITERATIONS) -> Iterator[tuple[str, TrainConfig]]:
+        """Yields the names and the configs of the runs, which have this many iterations.
 
         All seeds share a run, except with the random encoder, whose weights are drawn anew for each seed.
         """
         if self.encoder == RANDOM:
-            yield from ((f"{self.name}-{seed}", self._config(range(seed, seed + 1))) for seed in self.seeds)
+            yield from ((f"{self.name}-{seed}", self._config(range(seed, seed + 1), iterations)) for seed in self.seeds)
         else:
-            yield self.name, self._config(self.seeds)
+            yield self.name, self._config(self.seeds, iterations)
 
-    def _config(self, seeds: range) -> TrainConfig:
+    def _config(self, seeds: range, iterations: int) -> TrainConfig:
         base, text = demo(), self.demonstration == "text"
         return dataclasses.replace(
             base,
+            total_env_steps=iterations * base.n_envs * base.video.episode_length,
             seed=seeds.start,
             seeds=len(seeds),
             encoder=self.encoder,
@@ -74,11 +77,16 @@ class Command:
     out: Path = Path("runs/guidance")
     # Only settings whose names contain one of these.
     only: tuple[str, ...] = ()
+    # Number of iterations of each run. Runs of another length need another folder.
+    iterations: int = ITERATIONS
 
 
 def run_all(command: Command) -> None:
+    require_range("--iterations", command.iterations, 1)
     chosen = [s for s in settings() if not command.only or any(part in s.name for part in command.only)]
-    for name, config in claim_each([job for setting in chosen for job in setting.runs()], command.out, "runs"):
+    for name, config in claim_each(
+        [job for setting in chosen for job in setting.runs(command.iterations)], command.out, "runs"
+    ):
         if not is_finished(command.out / name):
             finish_run(config, command.out / name)
             write_table(command.out)

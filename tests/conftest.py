@@ -157,7 +157,7 @@ def make_program(config, world, encoder):
 
 @pytest.fixture(scope="module", params=["toy", pytest.param("real", marks=pytest.mark.slow)])
 def motion(request):
-    """Chooses what moves and embeds the episodes of a module's runs: a few operations (see `toy`), or physics and S3D."""
+    """Chooses what moves and embeds a module's episodes: a few operations (see `toy`), or physics and S3D."""
     from tests import toy
 
     with toy.installed() if request.param == "toy" else contextlib.nullcontext():
