@@ -5,7 +5,7 @@ step would wait for the host. Such a program is compiled in less time, but JAX d
 """
 
 import copy
-from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,13 @@ from jax import Array
 from jaxtyping import Float
 from mujoco import mjx
 
+from rcjax.envs.flat_batch import Simulate, flatten_vmaps
 from rcjax.envs.physics import PhysicsState, Poses
+
+MAX_BYTES = 2**16
+"""The most that the host is given in one call. JAX puts what a call is given on a device again, and from about 100 kB
+on it copies in a thread of the pool whose threads all wait for their calls: two devices with 2 MB each waited for ever.
+"""
 
 STATE = (
     mujoco.mjtState.mjSTATE_QPOS,
@@ -28,23 +34,27 @@ STATE = (
 """What determines a step, in the order in which `mj_setState` takes it"""
 
 
-def make_simulate(
-    mj_model: mujoco.MjModel, substeps: int
-) -> Callable[[mjx.Model, PhysicsState, Float[Array, " U"]], PhysicsState]:
+def make_simulate(mj_model: mujoco.MjModel, substeps: int) -> Simulate:
     """Returns `physics.simulate` on C MuJoCo, for the model `mj_model`, in double precision within a control step.
 
-    The MJX model that it is given is not read, so changes of it have no effect. `vmap`s become one call of the host,
-    which steps one environment after another, so that each of several devices keeps one core busy.
+    The MJX model that it is given is not read, so changes of it have no effect. The host steps one environment after
+    another, so that each of several devices keeps one core busy.
     """
     stepper = _Stepper(mj_model, substeps)
+    after = jax.ShapeDtypeStruct((stepper.size_after,), jnp.float32)
 
-    def simulate(_: mjx.Model, state: PhysicsState, ctrl: Float[Array, " U"]) -> PhysicsState:
+    def on_host(packed: Float[Array, " K"]) -> Float[Array, " M"]:
+        return jax.pure_callback(stepper, after, packed, vmap_method="broadcast_all")
+
+    def simulate_batch(_: mjx.Model, state: PhysicsState, ctrl: Float[Array, "n U"]) -> PhysicsState:
         before = (state.qpos, state.qvel, state.qacc_warmstart, ctrl, state.mocap_pos, state.mocap_quat)
-        packed = jnp.concatenate([jnp.ravel(part) for part in before])
-        after = jax.ShapeDtypeStruct((stepper.size_after,), jnp.float32)
-        return stepper.unpack(jax.pure_callback(stepper, after, packed, vmap_method="broadcast_all"), state)
+        packed = jnp.concatenate([part.reshape(len(ctrl), -1) for part in before], axis=1)
+        at_once = max(1, MAX_BYTES // (packed.itemsize * packed.shape[1]))
+        in_parts = functools.partial(jax.lax.map, on_host, batch_size=at_once)
+        stepped = (in_parts if len(ctrl) > at_once else jax.vmap(on_host))(packed)
+        return jax.vmap(stepper.unpack)(stepped, state)
 
-    return simulate
+    return flatten_vmaps(simulate_batch, "c")
 
 
 def load_state(model: mujoco.MjModel, data: mujoco.MjData, state: PhysicsState) -> None:

@@ -23,6 +23,7 @@ from mujoco import mjx
 from rcjax import target
 from rcjax.checks import require_integer, require_one_of, short_repr
 from rcjax.envs import c_physics, chunks, mjx_compat, physics, warp_physics
+from rcjax.envs.flat_batch import Simulate
 from rcjax.envs.physics import PhysicsState, Poses
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
@@ -93,7 +94,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         self.backend = backend
         if backend == "warp":
             warp_physics.check_installed()
-            self._simulate: warp_physics.Simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
+            self._simulate: Simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
         elif backend == "c":
             self._simulate = c_physics.make_simulate(mj_model, self.frame_skip)
         else:

@@ -1,25 +1,19 @@
 """MJX-Warp as the physics backend, on NVIDIA GPUs through CUDA and on CPUs through Warp's CPU target.
 
 Warp keeps the contacts of all worlds in one buffer, whose size is fixed when the program is traced, and drops contacts
-that do not fit. So the batch size has to be known then: `simulate` has its own batching rule, which sees it.
+that do not fit. So the batch size has to be known then (`flat_batch`).
 """
 
 import functools
 import importlib.util
-from collections.abc import Callable
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import mujoco
-from jax import Array
-from jax.custom_batching import custom_vmap
-from jaxtyping import Float
 from mujoco import mjx
 
-from rcjax.envs.physics import PhysicsState, poses_of
-
-Simulate = Callable[[mjx.Model, PhysicsState, Float[Array, " U"]], PhysicsState]
+from rcjax.envs.flat_batch import Simulate, flatten_vmaps
+from rcjax.envs.physics import poses_of
 
 
 def check_installed() -> None:
@@ -67,44 +61,9 @@ def make_simulate(mj_model: mujoco.MjModel, substeps: int) -> Simulate:
         after = {name: getattr(data, name) for name in ("qpos", "qvel", "qacc_warmstart")}
         return state.replace(**after, poses=poses_of(mjx.kinematics(model, data)))
 
-    @custom_vmap
     def worlds(model, state, ctrl):
-        """Simulates a batch of worlds, along a leading axis."""
         n = ctrl.shape[0]
         empty = mjx.make_data(mj_model, impl="warp", naconmax=max(contacts, 1) * n, njmax=rows)
         return jax.vmap(functools.partial(one_world, model, empty))(state, ctrl)
 
-    @worlds.def_vmap
-    def _(size, batched, model, state, ctrl):
-        _check_model_is_shared(batched[0])
-        state, ctrl = _broadcast(size, batched[1:], (state, ctrl))
-        n = ctrl.shape[1]
-        flat = jax.tree.map(lambda x: x.reshape(size * n, *x.shape[2:]), (state, ctrl))
-        next_state = jax.tree.map(lambda x: x.reshape(size, n, *x.shape[1:]), worlds(model, *flat))
-        return next_state, jax.tree.map(lambda _: True, next_state)
-
-    @custom_vmap
-    def simulate(model, state, ctrl):
-        batch_of_one = jax.tree.map(lambda x: x[None], (state, ctrl))
-        return jax.tree.map(lambda x: x[0], worlds(model, *batch_of_one))
-
-    @simulate.def_vmap
-    def _(size, batched, model, state, ctrl):
-        _check_model_is_shared(batched[0])
-        next_state = worlds(model, *_broadcast(size, batched[1:], (state, ctrl)))
-        return next_state, jax.tree.map(lambda _: True, next_state)
-
-    return simulate
-
-
-def _check_model_is_shared(batched) -> None:
-    """Raises ValueError if any leaf of the model is batched."""
-    if any(jax.tree.leaves(batched)):
-        raise ValueError("A batch of different models cannot be simulated by backend='warp'; use backend='jax'.")
-
-
-def _broadcast(size: int, batched, tree):
-    """Returns `tree` with a leading axis of `size` also for leaves that are not batched."""
-    return jax.tree.map(
-        lambda is_batched, x: x if is_batched else jnp.broadcast_to(x, (size, *x.shape)), tuple(batched), tree
-    )
+    return flatten_vmaps(worlds, "warp")
