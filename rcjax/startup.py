@@ -43,6 +43,7 @@ def prepare_environment(share_cpu: bool = True) -> None:
         use_cpu_cores()
     use_caches()
     import_mujoco()
+    silence_mujoco()
 
 
 def require_known_xla_flags() -> None:
@@ -102,19 +103,23 @@ def _home_is_writable() -> bool:
 
 
 def import_mujoco() -> None:
-    """Imports MuJoCo without OpenGL, which this package does not need, so that an invalid MUJOCO_GL does no harm.
-
-    Its warnings of unstable physics are switched off, which C MuJoCo would print and write into the working directory:
-    such steps are counted as diverged, as those of MJX are.
-    """
+    """Imports MuJoCo without OpenGL, which this package does not need, so that an invalid MUJOCO_GL does no harm."""
     original = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disabled"
     try:
-        importlib.import_module("mujoco").set_mju_user_warning(lambda message: None)
+        importlib.import_module("mujoco")
     finally:
         del os.environ["MUJOCO_GL"]
         if original is not None:
             os.environ["MUJOCO_GL"] = original
+
+
+def silence_mujoco() -> None:
+    """Switches off C MuJoCo's warnings of unstable physics, which it prints and writes into the working directory.
+
+    Such steps are counted as diverged, as those of MJX are.
+    """
+    importlib.import_module("mujoco").set_mju_user_warning(lambda message: None)
 
 
 def require_devices() -> None:

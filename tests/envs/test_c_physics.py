@@ -14,7 +14,7 @@ import pytest
 from rcjax import envs
 from rcjax.envs import c_physics, experts
 from rcjax.envs.mjx_env import choose_backend
-from rcjax.startup import import_mujoco
+from rcjax.startup import silence_mujoco
 from rcjax.target import compiling_for
 
 N = 8
@@ -98,7 +98,7 @@ def test_diverged_physics_returns_to_the_start(drawer, step, speed, tmp_path, mo
     """MuJoCo by itself would reset such a state, which would pass for a step of the episode. The others are stepped as
     if it were not there, and MuJoCo's warning is not written into the working directory."""
     monkeypatch.chdir(tmp_path)
-    import_mujoco()
+    silence_mujoco()
     params = drawer[1]
     _, undisturbed, *_ = step(jax.random.key(0), params.bank, jnp.zeros((N, 4)), params)
     fast = params.bank.physics.qvel.at[2, 0].set(speed)
