@@ -150,9 +150,8 @@ def graded_episodes(
     task: str, n_episodes: int, encoder: Encoder, video: VideoConfig, seed: int = 0
 ) -> EmbeddedEpisodes:
     """Returns embedded episodes of the task from one start, from the expert's to random motion; see `noisy_expert`."""
-    env, params = envs.make(
-        task, seeds=range(seed, seed + 1), max_steps=video.episode_length, backend=choose_backend("auto")
-    )
+    steps, backend = video.episode_length, choose_backend("auto")
+    env, params = envs.make(task, seeds=range(seed, seed + 1), max_steps=steps, backend=backend)
     episodes = run_policy(env, params, noisy_expert(env.name, n_episodes, seed), [0] * n_episodes, steps)
     scene = task_scene(env, video)
     poses = (jax.tree.map(lambda x, i=i: x[:, i], episodes.poses) for i in range(n_episodes))
