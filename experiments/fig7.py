@@ -67,7 +67,7 @@ def from_video(plan: Plan, videos: Videos, task: str) -> Job:
     if task in videos:
         name = Path(videos[task]).stem
         return plan.from_spec(task, f"video-{name}", f"RoboCLIP, {name}", TaskSpec(video=(videos[task],)))
-    path = str(plan.recording(f"{task}-recoloured").absolute())
+    path = str(plan.recording(f"{task}-recoloured"))
     label = "RoboCLIP, video by another camera, other colours"
     return plan.from_spec(task, "recoloured", label, TaskSpec(video=(path,)))
 

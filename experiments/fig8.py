@@ -28,7 +28,7 @@ def recordings(plan: Plan) -> list[Recording]:
 
 
 def edited(plan: Plan) -> Job:
-    path = str(plan.recording(EDITED).absolute())
+    path = str(plan.recording(EDITED))
     spec = TaskSpec(video=(path,), minus_text=("red button",), text=("green drawer",))
     return plan.from_spec(TASK, "edited", "RoboCLIP, video - “red button” + “green drawer”", spec)
 

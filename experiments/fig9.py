@@ -60,7 +60,7 @@ def one(plan: Plan, task: str) -> Job:
 
 
 def several(plan: Plan, task: str) -> Job:
-    videos = tuple(str(recording.path.absolute()) for recording in _demonstrations(plan, task))
+    videos = tuple(str(recording.path) for recording in _demonstrations(plan, task))
     label = f"RoboCLIP, {N_DEMONSTRATIONS} videos of the expert"
     return plan.from_spec(task, f"videos-{N_DEMONSTRATIONS}", label, TaskSpec(video=videos))
 

@@ -48,7 +48,11 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Makes jobs of one scale, whose files are in `folder`."""
+    """Makes jobs of one scale, whose files are in `folder`.
+
+    Runs name others, and recordings, by paths in it. So the folder may be moved or copied if it was given relative to
+    the working directory.
+    """
 
     scale: Scale
     folder: Path
@@ -131,7 +135,7 @@ class Plan:
         return self.scale.finetuning_eval_every
 
     def _path(self, name: str) -> Path:
-        return (self.runs / name).absolute()
+        return self.runs / name
 
     def _cloning(self, config: TrainConfig, kl_weight: float = 0.0) -> TrainConfig:
         cloning = dataclasses.replace(config.cloning, bc_kl_weight=kl_weight)
