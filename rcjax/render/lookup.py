@@ -89,7 +89,7 @@ def varying_planes(
 def material_from_varyings(fragments: raster.Fragments) -> Int[Array, "C pixels"]:
     """Index of the material at each pixel, 0 where nothing was drawn."""
     assert fragments.varyings is not None
-    return fragments.varyings[:, -1].astype(jnp.int32)
+    return fragments.varyings[-1].astype(jnp.int32)
 
 
 def by_varyings(layer: Layer, fragments: raster.Fragments) -> SurfacePoint:
@@ -98,15 +98,15 @@ def by_varyings(layer: Layer, fragments: raster.Fragments) -> SurfacePoint:
     varyings, is_drawn = fragments.varyings, fragments.cluster >= 0
 
     def vector(first: int) -> Vector:
-        planes = [[varyings[:, first + 3 * axis + factor] for factor in range(3)] for axis in range(3)]
+        planes = [[varyings[first + 3 * axis + factor] for factor in range(3)] for axis in range(3)]
         values = (p[0] * fragments.pixel_column + p[1] * fragments.pixel_row + p[2] for p in planes)
         return tuple(jnp.where(is_drawn, a, 1.0) for a in values)
 
     depth = 1 / raster.inverse_depth_of(fragments.depth_key)
     if layer.coords is None:
         return SurfacePoint(depth, vector(0), None)
-    slopes = [tuple(varyings[:, 9 + 3 * axis + factor] for axis in range(3)) for factor in (0, 1)]
-    texture = _texture_point(depth, vector(9), slopes, [varyings[:, 18], varyings[:, 19]])
+    slopes = [tuple(varyings[9 + 3 * axis + factor] for axis in range(3)) for factor in (0, 1)]
+    texture = _texture_point(depth, vector(9), slopes, [varyings[18], varyings[19]])
     return SurfacePoint(depth, vector(0), texture)
 
 

@@ -4,7 +4,8 @@ Triangles come in clusters of `CLUSTER` neighbours of one geom. For every 8x8 ti
 clusters' bounding boxes touch it. The tiles are then processed in chunks, fullest first: each step takes the next set
 bit of every tile in the chunk and tests that cluster's triangles on all the tile's pixels. The masks have a bit for
 every cluster, so no list can overflow, and the work grows with the number of set bits, not with the fullest tile. On a
-GPU one kernel takes all these steps for a chunk (`rcjax.render.tile_kernel`).
+GPU one kernel takes all these steps for a chunk (`rcjax.render.tile_kernel`). On a TPU another kernel does
+(`rcjax.render.mosaic_kernel`); its chunks are groups of 16 tiles of one image, in the images' order.
 
 Every triangle with camera-frame corners v0, v1, v2 has three edge functions, which are linear in the ray r through a
 pixel: e_k = r . (v_i x v_j) / (v0 . (v1 x v2)). Each is the barycentric coordinate of corner k where the ray meets the
@@ -25,15 +26,18 @@ from jax import Array
 from jaxtyping import Float, Int, UInt32
 
 from rcjax.pytree import PyTree
-from rcjax.render import tile_kernel
+from rcjax.render import mosaic_kernel, tile_groups, tile_kernel
 from rcjax.render.camera import Camera
 from rcjax.render.clusters import CLUSTER, LANE_MASK, WORD, depth_keys
 from rcjax.render.vectors import Vector, cross, dot, minus
 
 TILE = 8  # pixels along a tile's side
 
-TileLoop = Literal["xla", "triton", "triton-interpreted"]
-"""What draws tiles: rounds of XLA operations, or a kernel on a GPU, which tests can interpret on any backend."""
+TileLoop = Literal["xla", "triton", "triton-interpreted", "mosaic", "mosaic-interpreted"]
+"""What draws tiles: rounds of XLA operations, or a kernel on a GPU (triton) or a TPU (mosaic).
+
+Tests can interpret the kernels on any backend.
+"""
 
 Corners = tuple[Vector, Vector, Vector]
 """Three corners, each of three arrays [J K B]: XLA fuses arithmetic written out over them into one loop."""
@@ -99,14 +103,17 @@ class Framebuffer(PyTree):
 
 
 class Fragments(NamedTuple):
-    """The nearest triangle at each pixel of C tiles: where it is drawn, and where to look it up."""
+    """The nearest triangle at each pixel: where it is drawn, and where to look it up.
+
+    There are C sets of pixels, each of one image: tiles, or a row of pixels of each of a group's tiles.
+    """
 
     image: Int[Array, " C"]
     cluster: Int[Array, "C pixels"]  # -1 where the base framebuffer stays visible
     depth_key: Int[Array, "C pixels"]
     pixel_column: Float[Array, "C pixels"]  # the pixel's centre, where it is shaded
     pixel_row: Float[Array, "C pixels"]
-    varyings: Float[Array, "C A pixels"] | None
+    varyings: list[Float[Array, "C pixels"]] | None  # A arrays
     planes: Callable[[], Float[Array, "C pixels 3 3"]]  # looks up the coefficients of e_0, e_1, e_2
 
     @property
@@ -175,6 +182,12 @@ def draw(
         tile_loop: What finds the nearest fragments; it changes the speed, and results by rounding alone.
         key_limit: If given, only fragments with a smaller depth key, which are farther away, are drawn.
     """
+    if tile_loop.startswith("mosaic"):
+        if _fits_kernel(setup):
+            limits = base.depth_key, key_limit
+            interpret = tile_loop == "mosaic-interpreted"
+            return _draw_in_groups(setup, base.colour, limits, shade, base_index, near, grid, chunk, interpret)
+        tile_loop = "xla"
     n_images, n_tiles, n_words = setup.masks.shape
     tiles = grid.tiles
     masks = setup.masks.reshape(-1, n_words)
@@ -199,6 +212,7 @@ def draw(
         nearest_key, cluster, varyings = _nearest_fragments(
             masks[jobs], triangles, first_cluster, origin, limits, near, grid, tile_loop
         )
+        varyings = None if varyings is None else [varyings[:, i] for i in range(varyings.shape[1])]
         column, row = _pixels(origin)
 
         def planes():
@@ -224,6 +238,80 @@ def draw(
         return whole.reshape(n_images, n_tiles, *drawn.shape[1:])
 
     return Framebuffer(colour=in_image_order(colour, base_colour), depth_key=in_image_order(depth_key, base_key))
+
+
+def _fits_kernel(setup: TriangleSetup) -> bool:
+    """Whether a TPU's kernel can hold an image's triangles; XLA's rounds draw scenes with more."""
+    n_varyings = 0 if setup.varyings is None else setup.varyings.shape[2]
+    return mosaic_kernel.table_fits(setup.edges.shape[1], setup.depth_bias is not None, n_varyings)
+
+
+def _draw_in_groups(setup, base_colour, limits, shade, base_index, near, grid: Grid, chunk: int, interpret: bool):
+    """Draws as `draw` does, with the kernel for TPUs, in chunks of groups of tiles."""
+    n_images, n_tiles, _ = setup.masks.shape
+    groups = tile_groups.group_tiles((setup.masks != 0).any(axis=-1))
+    most = groups.tile.shape[0] * groups.tile.shape[1]
+    n_chunk = max(1, min(chunk // mosaic_kernel.GROUP, most))
+    find_nearest = _group_kernel(setup, near, grid, interpret)
+
+    def one_chunk(state):
+        start, colour, depth_key = state
+        image, tile, masks = tile_groups.take_groups(groups, start + jnp.arange(n_chunk), setup.masks)
+        origin = jnp.stack([tile % grid.tiles, tile // grid.tiles], axis=-1) * TILE
+        base_tile = base_index[image][:, None], tile
+        base_key, key_limit = (
+            None if keys is None else tile_groups.side_by_side(keys[index])
+            for keys, index in zip(limits, (base_tile, (image[:, None], tile)), strict=True)
+        )
+        fragments = find_nearest(image, masks, origin, base_key, key_limit)
+        new = tile_groups.apart(shade(fragments))
+        is_drawn = tile_groups.apart(fragments.cluster >= 0)
+        drawn = jnp.where(is_drawn[..., None], new, base_colour[base_tile].reshape(new.shape))
+        first = start * mosaic_kernel.GROUP
+        return (
+            start + n_chunk,
+            jax.lax.dynamic_update_slice_in_dim(colour, drawn, first, 0),
+            jax.lax.dynamic_update_slice_in_dim(depth_key, tile_groups.apart(fragments.depth_key), first, 0),
+        )
+
+    n_slots = -(-most // n_chunk) * n_chunk * mosaic_kernel.GROUP
+    empty = (jnp.zeros((n_slots, *a.shape[2:]), a.dtype) for a in (base_colour, limits[0]))
+    _, *drawn = jax.lax.while_loop(lambda s: s[0] < groups.n_groups, one_chunk, (jnp.int32(0), *empty))
+    slots = tile_groups.group_slots(groups)
+
+    def in_image_order(drawn, base):
+        touched = groups.is_active.reshape(n_images, n_tiles, *[1] * (drawn.ndim - 1))
+        return jnp.where(touched, drawn[slots], base[base_index])
+
+    colour, depth_key = (in_image_order(*pair) for pair in zip(drawn, (base_colour, limits[0]), strict=True))
+    return Framebuffer(colour=colour, depth_key=depth_key)
+
+
+def _group_kernel(setup: TriangleSetup, near, grid: Grid, interpret: bool) -> Callable[..., Fragments]:
+    """Returns the function that finds the nearest fragments of groups of tiles, by the kernel for TPUs."""
+    table = mosaic_kernel.triangle_table(setup.edges, setup.depth_bias, setup.varyings)
+    local = jnp.arange(TILE * TILE).reshape(TILE, TILE)
+    samples = jnp.stack(grid.sample_positions(local % TILE, local // TILE))
+    has_depth_bias = setup.depth_bias is not None
+
+    def find_nearest(image, masks, origin, base_key, key_limit) -> Fragments:
+        results = mosaic_kernel.nearest_fragments(
+            table, image, masks, origin, jnp.tile(samples, CLUSTER), base_key, key_limit, near,
+            has_depth_bias=has_depth_bias, interpret=interpret,
+        )  # fmt: skip
+        key, cluster, *varyings = (result.reshape(-1, result.shape[-1]) for result in results)
+        image = jnp.repeat(image, TILE)
+
+        def planes():
+            return setup.edges[image[:, None], jnp.maximum(cluster, 0), :, :, key & LANE_MASK]
+
+        tiles_of_rows = jnp.broadcast_to(origin[:, None, :, None], (*origin.shape[:1], TILE, origin.shape[1], 1, 2))
+        column = tiles_of_rows[..., 0] + local[0]
+        row = tiles_of_rows[..., 1] + local[:, :1, None] // TILE
+        centres = (grid.pixel_centre(jnp.broadcast_to(x, column.shape).reshape(key.shape)) for x in (column, row))
+        return Fragments(image, cluster, key, *centres, varyings if setup.varyings is not None else None, planes)
+
+    return find_nearest
 
 
 def _nearest_fragments(masks, triangles, first_cluster, origin, limits, near, grid: Grid, tile_loop: TileLoop):

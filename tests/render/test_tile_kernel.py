@@ -66,8 +66,9 @@ def _draw(tile_loop: raster.TileLoop, grid: raster.Grid, bias: float, limited: b
         (raster.Grid(SIZE, 2, mirror=True), 1.5, True),
     ],
 )
-def test_kernel_draws_what_the_rounds_draw(grid, bias, limited):
-    rounds, kernel = (_draw(tile_loop, grid, bias, limited) for tile_loop in ("xla", "triton-interpreted"))
+@pytest.mark.parametrize("tile_loop", ["triton-interpreted", "mosaic-interpreted"])
+def test_kernels_draw_what_the_rounds_draw(tile_loop, grid, bias, limited):
+    rounds, kernel = (_draw(each, grid, bias, limited) for each in ("xla", tile_loop))
     assert len(np.unique(rounds.colour)) > CLUSTERS // 4
     np.testing.assert_array_equal(kernel.depth_key, rounds.depth_key)
     np.testing.assert_array_equal(kernel.colour, rounds.colour)
