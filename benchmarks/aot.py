@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from jax._src.pallas.mosaic import tpu_info
 from jax.experimental import topologies
 from jax.sharding import NamedSharding
 
@@ -85,7 +86,16 @@ def tpu_devices(topology: str) -> np.ndarray:
             f"no TPU topology {topology!r} ({str(error).splitlines()[0]}); is libtpu installed "
             "(pip install 'rcjax[tpu-aot]'), and the name one like v5e:2x2?"
         ) from error
+    _lower_kernels_for(topology)
     return np.array(described.devices)
+
+
+def _lower_kernels_for(topology: str) -> None:
+    """Tells Pallas which TPU kernels are lowered for: it asks JAX's default device, which is a CPU here."""
+    name = topology.split(":")[0].upper()
+    chip = {"V4": tpu_info.ChipVersion.TPU_V4, "V5P": tpu_info.ChipVersion.TPU_V5P,
+            "V6E": tpu_info.ChipVersion.TPU_V6E}.get(name, tpu_info.ChipVersion.TPU_V5E)  # fmt: skip
+    tpu_info.registry["cpu"] = lambda: tpu_info.get_tpu_info_for_chip(chip, 1)
 
 
 def target_world(config: TrainConfig) -> World:

@@ -261,9 +261,11 @@ def _surface_at(
     material = lookup.material_from_varyings(fragments)
 
     def choose(rows: Array) -> Array:
-        is_row = material[..., None] == jnp.arange(rows.shape[0])
-        is_row = is_row.reshape(*is_row.shape, *[1] * (rows.ndim - 1))
-        return jnp.where(is_row, rows, jnp.zeros((), rows.dtype)).sum(axis=2, dtype=rows.dtype)
+        shape = (*material.shape, *[1] * (rows.ndim - 1))
+        chosen = jnp.broadcast_to(rows[0], (*material.shape, *rows.shape[1:]))
+        for row in range(1, rows.shape[0]):  # not a sum over an axis of rows, which would be laid out in memory
+            chosen = jnp.where((material == row).reshape(shape), rows[row], chosen)
+        return chosen
 
     return jax.tree.map(choose, table)
 

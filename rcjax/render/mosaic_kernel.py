@@ -11,8 +11,7 @@ Tiles come in groups of 16 of one image, because the results of 16 tiles fill wh
 is the pixel (x, y) of the group's tile g.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,16 +26,15 @@ GROUP = 16  # tiles; as many as a cluster has triangles, so that both fill a reg
 SIDE = 8  # rows and columns of a tile; a register's rows, and lanes per place
 LANES = 128
 UNROLL = 2  # clusters per turn of the inner loop
-GATHERED = 4  # tiles whose places are compared at the same time
 _EDGE_ROWS = 9  # coefficients of a triangle's edge functions
-_TABLE_BYTES = 48 << 20  # of the 128 MiB of fast memory (VMEM) that a core of a v5e has; the images need little else
+_TABLE_BYTES = 10 << 20  # of the 16 MiB of fast memory (VMEM) that a kernel is given on every TPU by default
 _SMEM_TILE = 1024  # words; blocks of flat arrays in SMEM are multiples of it
 
 
 def table_fits(n_clusters: int, has_depth_bias: bool, n_varyings: int) -> bool:
     """Whether the table of an image with this many clusters fits a core's fast memory."""
     n_rows = _EDGE_ROWS + has_depth_bias + n_varyings
-    return n_clusters * n_rows * LANES * 4 <= _TABLE_BYTES
+    return n_clusters * (n_rows + n_rows % 2) * LANES * 4 <= _TABLE_BYTES
 
 
 def triangle_table(
@@ -47,16 +45,17 @@ def triangle_table(
     """Returns what the kernel reads of each image's triangles, eight clusters side by side.
 
     Cluster k's number i of triangle t is in row (k // 8) n + i, lane 8 t + k % 8, where n counts a triangle's numbers:
-    nine coefficients of the edge functions, the depth bias and the varyings, if any.
+    nine coefficients of the edge functions, the depth bias and the varyings, if any, and a 0 if they are odd in number.
     """
     j, k, *_, b = edges.shape
     parts = [edges.reshape(j, k, _EDGE_ROWS, b)]
     parts += [] if depth_bias is None else [depth_bias[:, :, None]]
     parts += [] if varyings is None else [varyings]
+    if sum(part.shape[2] for part in parts) % 2:  # the rows of 32 clusters then fill registers
+        parts.append(jnp.zeros_like(parts[0][:, :, :1]))
     numbers = jnp.concatenate(parts, axis=2)
     side_by_side = numbers.reshape(j, k // SIDE, SIDE, -1, b).transpose(0, 1, 3, 4, 2)
-    table = side_by_side.reshape(j, -1, b * SIDE)
-    return jnp.pad(table, ((0, 0), (0, -table.shape[1] % SIDE), (0, 0)))
+    return side_by_side.reshape(j, -1, b * SIDE)
 
 
 def nearest_fragments(
@@ -70,6 +69,7 @@ def nearest_fragments(
     near: Float[Array, ""],
     *,
     has_depth_bias: bool,
+    n_varyings: int,
     interpret: bool = False,
 ) -> list[Shaped[Array, "G 8 128"]]:
     """Returns the depth key, the cluster (-1: the base) and each varying of the nearest fragment at each pixel.
@@ -84,11 +84,12 @@ def nearest_fragments(
         key_limit: Depth keys that must not be reached, if any.
         near: Depth in metres before which nothing is drawn.
         has_depth_bias: Whether the table has a depth bias.
+        n_varyings: Number of varyings in the table.
         interpret: Whether to run the kernel as ordinary JAX operations, on any backend, for tests.
     """
     n_groups, _, n_words = masks.shape
     n_rows = table.shape[1] * SIDE // (n_words * WORD)
-    n_values = 2 + n_rows - _EDGE_ROWS - has_depth_bias
+    n_values = 2 + n_varyings
     jobs = _pack_jobs(masks, origin)
 
     def of_group(g, image):
@@ -108,7 +109,7 @@ def nearest_fragments(
     layout = _Layout(n_words, n_rows, has_depth_bias, n_values)
 
     def kernel(image, *refs):
-        named = dict(zip([*given, "values", "expanded", "spread", "places", "tiles"], refs, strict=True))
+        named = dict(zip([*given, "values", "expanded", "spread", "places"], refs, strict=True))
         _draw_group(layout, image, named)
 
     values = pl.pallas_call(
@@ -122,13 +123,10 @@ def nearest_fragments(
                 pltpu.VMEM((SIDE * table.shape[1], LANES), jnp.float32),
                 pltpu.VMEM((2, GROUP, SIDE, LANES), jnp.int32),
                 pltpu.VMEM((n_values, GROUP, SIDE, LANES), jnp.int32),
-                pltpu.VMEM((layout.n_registers, GROUP, SIDE, LANES), jnp.int32),
             ],
         ),
         out_shape=jax.ShapeDtypeStruct((n_values, n_groups, SIDE, LANES), jnp.int32),
-        compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("arbitrary",), vmem_limit_bytes=_TABLE_BYTES + (16 << 20)
-        ),
+        compiler_params=pltpu.CompilerParams(dimension_semantics=("arbitrary",)),
         interpret=interpret,
         name="nearest_fragments",
     )(image, *(array for array, _ in given.values()))
@@ -145,7 +143,6 @@ class _Layout:
         self.n_rows = n_rows  # of a cluster, in the table
         self.has_depth_bias = has_depth_bias
         self.n_values = n_values  # results: depth key, cluster, varyings
-        self.n_registers = -(-n_values // GROUP)  # that hold all results of a tile
         self.job_size = n_words + self.n_summaries + 2
 
 
@@ -176,24 +173,13 @@ def _draw_group(layout: _Layout, image, refs):
         for tile, keys in enumerate(_spread(refs[name][0])):
             refs["spread"][i, tile] = keys
 
-    def draw_tile(tile, _):
+    def one_tile(tile, _):
         for value, places in enumerate(_draw_tile(layout, tile, refs)):
             refs["places"][value, tile] = jax.lax.bitcast_convert_type(places, jnp.int32)
         return 0
 
-    def gather_tiles(turn, _):
-        for tile in (turn * GATHERED + i for i in range(GATHERED)):
-            values = _gather_places([refs["places"][value, tile] for value in range(layout.n_values)])
-            for register, gathered in enumerate(values):
-                refs["tiles"][register, tile] = gathered
-        return 0
-
-    jax.lax.fori_loop(0, GROUP, draw_tile, 0)
-    jax.lax.fori_loop(0, GROUP // GATHERED, gather_tiles, 0)
-    for value in range(layout.n_values):
-        if value % GROUP == 0:
-            values = _transpose([refs["tiles"][value // GROUP, tile] for tile in range(GROUP)])
-        refs["values"][value, 0] = values[value % GROUP]
+    jax.lax.fori_loop(0, GROUP, one_tile, 0)
+    _write_nearest(refs["places"], refs["values"])
 
 
 def _expand_table(table, expanded):
@@ -239,7 +225,10 @@ def _spread(keys: Int[Array, "8 128"]) -> list[Array]:
     """Returns a register for each tile of a group, with the tile's pixels repeated for each place."""
     parts = [keys]
     for step in (64, 32, 16, 8):
-        parts = [half for part in parts for half in _halves(part, step)]
+        has_bit = (_lane() & step) != 0
+        moved = [_from_above(part, step) for part in parts]  # or from below: parts repeat after 2 * step lanes
+        pairs = list(zip(parts, moved, strict=True))
+        parts = [h for a, b in pairs for h in (jnp.where(has_bit, b, a), jnp.where(has_bit, a, b))]
     return parts
 
 
@@ -320,39 +309,33 @@ def _draw_cluster(layout: _Layout, cluster, origin, key_limit, nearest, refs):
     return jnp.where(nearer, keys, depth_key), jnp.where(nearer, cluster, nearest_cluster), *varyings
 
 
-def _gather_places(values: Sequence[Array]) -> list[Array]:
-    """Returns the values of the nearest of a tile's 16 places, 16 values to a register.
+def _write_nearest(places, values):
+    """Compares the 16 places of each pixel, and writes the values [V 1 8 128] of the nearest from all [V 16 8 128].
 
     Where no fragment is nearer than the base, all places have its key, and cluster -1. Else one place alone has the
-    nearest key; all others are made 0, and places are joined by a bitwise "or". A step joins the places that differ in
-    one bit of their number, and at the same time puts two registers into one.
+    nearest key; all others are made 0, and places are joined by a bitwise "or".
     """
-    depth_key = values[0]
-    nearest_key = depth_key
-    for step in (8, 16, 32, 64):
-        nearest_key = jnp.maximum(nearest_key, _from_above(nearest_key, step))
-    wins = depth_key == nearest_key
-    nothing = jnp.zeros_like(depth_key)
-    bits = [jnp.where(wins, value, nothing) for value in values]
-    bits += [nothing] * (-len(bits) % GROUP)
+    nearest_key = _join_places([places[0, tile] for tile in range(GROUP)], jnp.maximum)
+    values[0, 0] = nearest_key
+    for tile, key in enumerate(_spread(nearest_key)):
+        wins = places[0, tile] == key
+        places[0, tile] = jnp.where(wins, jnp.full_like(key, -1), jnp.zeros_like(key))
+    for value in range(1, places.shape[0]):
+        nearest = [places[value, tile] & places[0, tile] for tile in range(GROUP)]
+        values[value, 0] = _join_places(nearest, jnp.bitwise_or)
+
+
+def _join_places(tiles: Sequence[Array], join: Callable[[Array, Array], Array]) -> Array:
+    """Joins each pixel's 16 places, and puts the pixels of 16 tiles side by side.
+
+    A step joins the places that differ in one bit of their number, and puts two registers into one: the one with the
+    higher number in lanes that have this bit.
+    """
     for step in (8, 16, 32, 64):
         has_bit = (_lane() & step) != 0
-        pairs = zip(bits[::2], bits[1::2], strict=True)
-        bits = [jnp.where(has_bit, b, a) | _from_above(jnp.where(has_bit, a, b), step) for a, b in pairs]
-    return bits
-
-
-def _transpose(registers: Sequence[Array]) -> list[Array]:
-    """Exchanges 16 registers' numbers with their lanes' numbers over 8: lane 8 i + x of j becomes lane 8 j + x of i."""
-    registers = list(registers)
-    for bit in range(int(math.log2(GROUP))):
-        has_bit = (_lane() & (SIDE << bit)) != 0
-        step = SIDE << bit
-        for low in (i for i in range(GROUP) if not i & (1 << bit)):
-            a, b = registers[low], registers[low | (1 << bit)]
-            registers[low] = jnp.where(has_bit, _from_below(b, step), a)
-            registers[low | (1 << bit)] = jnp.where(has_bit, b, _from_above(a, step))
-    return registers
+        pairs = zip(tiles[::2], tiles[1::2], strict=True)
+        tiles = [join(jnp.where(has_bit, b, a), _from_above(jnp.where(has_bit, a, b), step)) for a, b in pairs]
+    return tiles[0]
 
 
 assert GROUP == CLUSTER

@@ -242,8 +242,11 @@ def draw(
 
 def _fits_kernel(setup: TriangleSetup) -> bool:
     """Whether a TPU's kernel can hold an image's triangles; XLA's rounds draw scenes with more."""
-    n_varyings = 0 if setup.varyings is None else setup.varyings.shape[2]
-    return mosaic_kernel.table_fits(setup.edges.shape[1], setup.depth_bias is not None, n_varyings)
+    return mosaic_kernel.table_fits(setup.edges.shape[1], setup.depth_bias is not None, _n_varyings(setup))
+
+
+def _n_varyings(setup: TriangleSetup) -> int:
+    return 0 if setup.varyings is None else setup.varyings.shape[2]
 
 
 def _draw_in_groups(setup, base_colour, limits, shade, base_index, near, grid: Grid, chunk: int, interpret: bool):
@@ -292,12 +295,12 @@ def _group_kernel(setup: TriangleSetup, near, grid: Grid, interpret: bool) -> Ca
     table = mosaic_kernel.triangle_table(setup.edges, setup.depth_bias, setup.varyings)
     local = jnp.arange(TILE * TILE).reshape(TILE, TILE)
     samples = jnp.stack(grid.sample_positions(local % TILE, local // TILE))
-    has_depth_bias = setup.depth_bias is not None
+    has_depth_bias, n_varyings = setup.depth_bias is not None, _n_varyings(setup)
 
     def find_nearest(image, masks, origin, base_key, key_limit) -> Fragments:
         results = mosaic_kernel.nearest_fragments(
             table, image, masks, origin, jnp.tile(samples, CLUSTER), base_key, key_limit, near,
-            has_depth_bias=has_depth_bias, interpret=interpret,
+            has_depth_bias=has_depth_bias, n_varyings=n_varyings, interpret=interpret,
         )  # fmt: skip
         key, cluster, *varyings = (result.reshape(-1, result.shape[-1]) for result in results)
         image = jnp.repeat(image, TILE)
@@ -305,11 +308,11 @@ def _group_kernel(setup: TriangleSetup, near, grid: Grid, interpret: bool) -> Ca
         def planes():
             return setup.edges[image[:, None], jnp.maximum(cluster, 0), :, :, key & LANE_MASK]
 
-        tiles_of_rows = jnp.broadcast_to(origin[:, None, :, None], (*origin.shape[:1], TILE, origin.shape[1], 1, 2))
-        column = tiles_of_rows[..., 0] + local[0]
-        row = tiles_of_rows[..., 1] + local[:, :1, None] // TILE
-        centres = (grid.pixel_centre(jnp.broadcast_to(x, column.shape).reshape(key.shape)) for x in (column, row))
-        return Fragments(image, cluster, key, *centres, varyings if setup.varyings is not None else None, planes)
+        shape = (*origin.shape[:1], TILE, mosaic_kernel.GROUP, TILE)  # groups, rows, tiles, columns
+        column = jnp.broadcast_to(origin[:, None, :, :1] + local[0], shape).reshape(key.shape)
+        row = jnp.broadcast_to(origin[:, None, :, 1:] + local[:, :1, None] // TILE, shape).reshape(key.shape)
+        given = varyings if setup.varyings is not None else None
+        return Fragments(image, cluster, key, grid.pixel_centre(column), grid.pixel_centre(row), given, planes)
 
     return find_nearest
 

@@ -6,10 +6,9 @@ Pixels of a group are [8 rows, 128 columns], the rows of its 16 tiles of 8 x 8 p
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Int, UInt32, Shaped
+from jaxtyping import Bool, Int, Shaped, UInt32
 
 from rcjax.render.mosaic_kernel import GROUP, SIDE
 

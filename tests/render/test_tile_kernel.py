@@ -1,4 +1,4 @@
-"""Tests that the kernel that draws tiles on a GPU, interpreted here, draws what XLA's rounds draw."""
+"""Tests that the kernels that draw tiles on a GPU and on a TPU, interpreted here, draw what XLA's rounds draw."""
 
 import dataclasses
 import functools
@@ -74,15 +74,69 @@ def test_kernels_draw_what_the_rounds_draw(tile_loop, grid, bias, limited):
     np.testing.assert_array_equal(kernel.colour, rounds.colour)
 
 
+@pytest.mark.parametrize("n_varyings", [1, 2])
+def test_the_tpu_kernel_finds_the_varyings_of_the_rounds(n_varyings):
+    """Each triangle has numbers of its own, and images are drawn over different ones, in chunks of two groups."""
+    camera, grid = _camera(), raster.Grid(SIZE)
+    varyings = jax.random.normal(jax.random.key(0), (IMAGES, CLUSTERS, n_varyings, raster.CLUSTER))
+    setup = raster.set_up_triangles(_corners(5), camera, grid).replace(varyings=varyings)
+    shape = (IMAGES, grid.tiles**2, raster.TILE**2)
+    near_and_far = jnp.stack([jnp.full(shape[1:], np.float32(x).view(np.int32)) for x in (0.2, 0.7)])
+    base = raster.Framebuffer(colour=jnp.zeros((*shape, n_varyings), jnp.uint32), depth_key=near_and_far)
+
+    def shade(fragments: raster.Fragments):
+        assert fragments.varyings is not None
+        values = jnp.stack(fragments.varyings, axis=-1)
+        return jax.lax.bitcast_convert_type(values * fragments.pixel_column[..., None], jnp.uint32)
+
+    def draw(tile_loop: raster.TileLoop):
+        draw = functools.partial(
+            raster.draw, shade=shade, base_index=jnp.array([1, 0]), near=camera.near, grid=grid, chunk=32,
+            tile_loop=tile_loop,
+        )  # fmt: skip
+        return jax.jit(draw, compiler_options=OPTIMISED)(setup, base)
+
+    rounds, kernel = draw("xla"), draw("mosaic-interpreted")
+    assert len(np.unique(rounds.colour)) > CLUSTERS
+    np.testing.assert_array_equal(kernel.depth_key, rounds.depth_key)
+    np.testing.assert_array_equal(kernel.colour, rounds.colour)
+
+
+def test_clusters_of_many_words_are_drawn():
+    """A tile's summary word has a bit for each of 32 words of its mask, so that more clusters need several."""
+    n_words = raster.WORD + 2
+    camera, grid = _camera(), raster.Grid(8)
+    first, second, third = _corners(7)
+    setup = raster.set_up_triangles((first, second, third), camera, grid, cull=False)
+    far_apart = jnp.zeros((IMAGES, n_words * raster.WORD, *setup.edges.shape[2:])).at[:, :, :, 2].set(-jnp.inf)
+    places = jnp.concatenate([jnp.arange(32), (n_words - 1) * raster.WORD + jnp.arange(32)])
+    masks = jnp.zeros((IMAGES, 1, n_words), jnp.uint32).at[:, :, jnp.array([0, n_words - 1])].set(setup.masks)
+    many = setup.replace(edges=far_apart.at[:, places].set(setup.edges), masks=masks)
+    base = raster.Framebuffer(colour=jnp.zeros((1, 1, 64, 1), jnp.uint32), depth_key=jnp.zeros((1, 1, 64), jnp.int32))
+
+    def draw(setup: raster.TriangleSetup, tile_loop: raster.TileLoop):
+        draw = functools.partial(
+            raster.draw, shade=lambda f: f.cluster[..., None].astype(jnp.uint32), near=camera.near, grid=grid,
+            base_index=jnp.zeros(IMAGES, jnp.int32), chunk=64, tile_loop=tile_loop,
+        )  # fmt: skip
+        return jax.jit(draw, compiler_options=OPTIMISED)(setup, base)
+
+    rounds, kernel = draw(many, "xla"), draw(many, "mosaic-interpreted")
+    assert rounds.colour.max() >= (n_words - 1) * raster.WORD
+    np.testing.assert_array_equal(kernel.depth_key, rounds.depth_key)
+    np.testing.assert_array_equal(kernel.colour, rounds.colour)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("tile_loop", ["triton-interpreted", "mosaic-interpreted"])
 @pytest.mark.parametrize("name", ["glass_in_the_sun"])
-def test_frames_of_the_kernel_are_those_of_the_rounds(name):
+def test_frames_of_the_kernels_are_those_of_the_rounds(name, tile_loop):
     """Shadow maps, transparent surfaces and several samples."""
     xml, shadows = SCENES[name]
     model = mujoco.MjModel.from_xml_string(xml)
     view = View(camera="eye", frame_height=16, frame_width=16, crop=16, size=16)
     scene = build_scene(model, view=view, shadows=shadows, shadow_size=32, samples=4, tile_loop="xla")
-    kernel = scene.replace(static=dataclasses.replace(scene.static, tile_loop="triton-interpreted"))
+    kernel = scene.replace(static=dataclasses.replace(scene.static, tile_loop=tile_loop))
     poses = take_poses(scene, initial_poses(model))
     frames, of_kernel = (
         np.asarray(jax.jit(render_frames, compiler_options=OPTIMISED)(s, poses)) for s in (scene, kernel)
