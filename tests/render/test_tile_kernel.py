@@ -102,31 +102,6 @@ def test_the_tpu_kernel_finds_the_varyings_of_the_rounds(n_varyings):
     np.testing.assert_array_equal(kernel.colour, rounds.colour)
 
 
-def test_clusters_of_many_words_are_drawn():
-    """A tile's summary word has a bit for each of 32 words of its mask, so that more clusters need several."""
-    n_words = raster.WORD + 2
-    camera, grid = _camera(), raster.Grid(8)
-    first, second, third = _corners(7)
-    setup = raster.set_up_triangles((first, second, third), camera, grid, cull=False)
-    far_apart = jnp.zeros((IMAGES, n_words * raster.WORD, *setup.edges.shape[2:])).at[:, :, :, 2].set(-jnp.inf)
-    places = jnp.concatenate([jnp.arange(32), (n_words - 1) * raster.WORD + jnp.arange(32)])
-    masks = jnp.zeros((IMAGES, 1, n_words), jnp.uint32).at[:, :, jnp.array([0, n_words - 1])].set(setup.masks)
-    many = setup.replace(edges=far_apart.at[:, places].set(setup.edges), masks=masks)
-    base = raster.Framebuffer(colour=jnp.zeros((1, 1, 64, 1), jnp.uint32), depth_key=jnp.zeros((1, 1, 64), jnp.int32))
-
-    def draw(setup: raster.TriangleSetup, tile_loop: raster.TileLoop):
-        draw = functools.partial(
-            raster.draw, shade=lambda f: f.cluster[..., None].astype(jnp.uint32), near=camera.near, grid=grid,
-            base_index=jnp.zeros(IMAGES, jnp.int32), chunk=64, tile_loop=tile_loop,
-        )  # fmt: skip
-        return jax.jit(draw, compiler_options=OPTIMISED)(setup, base)
-
-    rounds, kernel = draw(many, "xla"), draw(many, "mosaic-interpreted")
-    assert rounds.colour.max() >= (n_words - 1) * raster.WORD
-    np.testing.assert_array_equal(kernel.depth_key, rounds.depth_key)
-    np.testing.assert_array_equal(kernel.colour, rounds.colour)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("tile_loop", ["triton-interpreted", "mosaic-interpreted"])
 @pytest.mark.parametrize("name", ["glass_in_the_sun"])
