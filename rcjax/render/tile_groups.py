@@ -61,6 +61,6 @@ def side_by_side(tiles: Shaped[Array, "G 16 64"]) -> Shaped[Array, "G 8 128"]:
 
 def apart(rows: Shaped[Array, "C 128 ..."]) -> Shaped[Array, "tiles 64 ..."]:
     """Undoes `side_by_side`, given the rows of all groups along one axis."""
-    rest = rows.shape[2:]
-    tiles = rows.reshape(-1, SIDE, GROUP, SIDE, *rest).swapaxes(1, 2)
-    return tiles.reshape(-1, SIDE * SIDE, *rest)
+    n_groups, rest = rows.shape[0] // SIDE, rows.shape[2:]
+    tiles = rows.reshape(n_groups, SIDE, GROUP, SIDE, *rest).swapaxes(1, 2)
+    return tiles.reshape(n_groups * GROUP, SIDE * SIDE, *rest)
