@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from jax._src.pallas.mosaic import tpu_info
 from jax.experimental import topologies
 from jax.sharding import NamedSharding
 
@@ -92,6 +91,8 @@ def tpu_devices(topology: str) -> np.ndarray:
 
 def _lower_kernels_for(topology: str) -> None:
     """Tells Pallas which TPU kernels are lowered for: it asks JAX's default device, which is a CPU here."""
+    from jax._src.pallas.mosaic import tpu_info  # private to JAX, and not needed for GPUs
+
     name = topology.split(":")[0].upper()
     chip = {"V4": tpu_info.ChipVersion.TPU_V4, "V5P": tpu_info.ChipVersion.TPU_V5P,
             "V6E": tpu_info.ChipVersion.TPU_V6E}.get(name, tpu_info.ChipVersion.TPU_V5E)  # fmt: skip

@@ -135,8 +135,14 @@ def encoder_calibrated_with_c(config, world):
     from rcjax.calibration import calibrated_encoder
     from rcjax.world import make_env
 
-    by_c = dataclasses.replace(config, env=dataclasses.replace(config.env, backend="c"))
-    return calibrated_encoder(config, dataclasses.replace(world, env=make_env(by_c)[0]))
+    return calibrated_encoder(config, dataclasses.replace(world, env=make_env(stepped_by("c", config))[0]))
+
+
+def stepped_by(backend, config):
+    """Returns the config with another backend of physics."""
+    import dataclasses
+
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, backend=backend))
 
 
 @pytest.fixture(scope="session")

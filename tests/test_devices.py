@@ -18,7 +18,7 @@ import pytest
 from rcjax import config as configs
 from rcjax.devices import max_usable_devices, mesh_shape
 from rcjax.rewards.config import DiscriminatorConfig
-from tests.conftest import QUICK_XLA_FLAGS
+from tests.conftest import QUICK_XLA_FLAGS, stepped_by
 
 # Physics, S3D and the update sum float32 numbers in another order, in four iterations of sixteen steps.
 CLOSE = {"rtol": 2e-3, "atol": 2e-3}
@@ -52,11 +52,9 @@ def test_work_that_cannot_be_shared_evenly_is_refused():
 @pytest.fixture(scope="module")
 def sweep(tiny_config):
     """Two seeds, so that eight devices form a mesh of two by four. C MuJoCo is compiled in less time than MJX."""
-    return dataclasses.replace(by("c", tiny_config), seeds=2, micro_batch=None, eval_every=2, checkpoint_every=2)
-
-
-def by(backend, config):
-    return dataclasses.replace(config, env=dataclasses.replace(config.env, backend=backend))
+    return dataclasses.replace(
+        stepped_by("c", tiny_config), seeds=2, micro_batch=None, eval_every=2, checkpoint_every=2
+    )
 
 
 def environment(n_devices: int) -> dict[str, str]:
@@ -117,7 +115,7 @@ def test_other_devices_give_the_same_curve(runs, motion):
 @pytest.mark.slow
 @pytest.mark.usefixtures("with_real")
 def test_mjx_is_shared_too(sweep, tmp_path, motion):
-    (tmp_path / "config.json").write_text(configs.to_json(by("jax", sweep)))
+    (tmp_path / "config.json").write_text(configs.to_json(stepped_by("jax", sweep)))
     run_on_eight(motion, tmp_path, "one", "eight_two")
     assert_same_curves(tmp_path / "eight_two", tmp_path / "one", motion)
 

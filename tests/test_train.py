@@ -26,7 +26,7 @@ from rcjax.storage import RunFolder, read_metrics
 from rcjax.taskspec import embed_sentence
 from rcjax.video_io import read_video
 from rcjax.world import build_world
-from tests.conftest import encoder_calibrated_with_c, make_program
+from tests.conftest import encoder_calibrated_with_c, make_program, stepped_by
 from tests.encoders import tiny
 
 # Nothing that a run leaves or resumes depends on what moves its environments and embeds its videos: a few operations,
@@ -50,7 +50,7 @@ def tensorboard_steps(path):
 
 @pytest.fixture(scope="module")
 def tiny_config(tiny_config):
-    return dataclasses.replace(tiny_config, env=dataclasses.replace(tiny_config.env, backend="c"))
+    return stepped_by("c", tiny_config)
 
 
 @pytest.fixture(scope="module")

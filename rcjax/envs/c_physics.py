@@ -6,6 +6,8 @@ step would wait for the host. Such a program is compiled in less time, but JAX d
 
 import copy
 import functools
+from types import SimpleNamespace
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ from jaxtyping import Float
 from mujoco import mjx
 
 from rcjax.envs.flat_batch import Simulate, flatten_vmaps
-from rcjax.envs.physics import PhysicsState, Poses
+from rcjax.envs.physics import PhysicsState, poses_of
 
 MAX_BYTES = 2**16
 """The most that the host is given in one call. JAX puts what a call is given on a device again, and from about 100 kB
@@ -32,6 +34,8 @@ STATE = (
     mujoco.mjtState.mjSTATE_MOCAP_QUAT,
 )
 """What determines a step, in the order in which `mj_setState` takes it"""
+_AFTER = ("qpos", "qvel", "qacc_warmstart", "xpos", "xquat", "geom_xpos", "geom_xmat", "site_xpos")
+"""The arrays of MuJoCo's data that a step returns"""
 
 
 def make_simulate(mj_model: mujoco.MjModel, substeps: int) -> Simulate:
@@ -107,18 +111,8 @@ class _Stepper:
         """Returns the state after a step from `before`."""
         parts = jnp.split(after, self._ends[:-1])
         arrays = {name: part.reshape(shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
-        poses = Poses(
-            body_pos=arrays["xpos"],
-            body_quat=arrays["xquat"],
-            geom_pos=arrays["geom_xpos"],
-            geom_mat=arrays["geom_xmat"].reshape(-1, 3, 3),
-            site_pos=arrays["site_xpos"],
-        )
+        poses = poses_of(cast(mujoco.MjData, SimpleNamespace(**arrays)))
         return before.replace(**{name: arrays[name] for name in ("qpos", "qvel", "qacc_warmstart")}, poses=poses)
-
-
-_AFTER = ("qpos", "qvel", "qacc_warmstart", "xpos", "xquat", "geom_xpos", "geom_xmat", "site_xpos")
-"""The arrays of MuJoCo's data that a step returns"""
 
 
 def _without_reset(mj_model: mujoco.MjModel) -> mujoco.MjModel:
