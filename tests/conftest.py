@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import json
 import os
 import pathlib
 from importlib.metadata import version
@@ -138,6 +139,20 @@ def encoder_calibrated_with_c(config, world):
     return calibrated_encoder(config, dataclasses.replace(world, env=make_env(stepped_by("c", config))[0]))
 
 
+def rows_of(path):
+    """Returns the rows of a run's metrics without the field that differs between two equal runs."""
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+@pytest.fixture
+def no_videos(monkeypatch):
+    """Drawing a policy's video takes longer than the rest of a run this small."""
+    from rcjax import train
+
+    monkeypatch.setattr(train, "policy_video", lambda *_: None)
+
+
 def stepped_by(backend, config):
     """Returns the config with another backend of physics."""
     import dataclasses
@@ -161,7 +176,14 @@ def make_program(config, world, encoder):
     return Program(config, world, encoder, embed_spec(config.spec, clips, encoder, config.video))
 
 
-@pytest.fixture(scope="module", params=["toy", pytest.param("real", marks=pytest.mark.slow)])
+def pytest_generate_tests(metafunc):
+    """Runs tests that use `motion` with toys, and those marked `real` a second time, slowly, with physics and S3D."""
+    if "motion" in metafunc.fixturenames:
+        real = [pytest.param("real", marks=pytest.mark.slow)] if any(metafunc.definition.iter_markers("real")) else []
+        metafunc.parametrize("motion", ["toy", *real], indirect=True)
+
+
+@pytest.fixture(scope="module")
 def motion(request):
     """Chooses what moves and embeds a module's episodes: a few operations (see `toy`), or physics and S3D."""
     from tests import toy

@@ -1,7 +1,6 @@
 """Runs that begin with another run's policies, with a few operations instead of physics."""
 
 import dataclasses
-import json
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from rcjax.finetuning import load_pretrained
 from rcjax.rewards.config import CloningConfig
 from rcjax.storage import RunFolder
 from tests import toy
+from tests.conftest import rows_of
 
 KINDS = ("release", "sound")
 
@@ -47,11 +47,6 @@ def finetuned(request, pretrained, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / request.param
     train.start(finetuned_config(pretrained, request.param), path, log=lambda _: None)
     return path
-
-
-def rows_of(path):
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 def test_the_first_row_is_the_pretrained_policy(pretrained, finetuned):

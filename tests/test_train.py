@@ -26,19 +26,12 @@ from rcjax.storage import RunFolder, read_metrics
 from rcjax.taskspec import embed_sentence
 from rcjax.video_io import read_video
 from rcjax.world import build_world
-from tests.conftest import encoder_calibrated_with_c, make_program, stepped_by
+from tests.conftest import encoder_calibrated_with_c, make_program, rows_of, stepped_by
 from tests.encoders import tiny
 
-# Nothing that a run leaves or resumes depends on what moves its environments and embeds its videos: a few operations,
-# or (marked slow) C MuJoCo, which is compiled in less time than MJX, and S3D.
+# Nothing that a run leaves or resumes depends on what moves its environments and embeds its videos: a few operations.
+# Those marked `real` are run with C MuJoCo, which is compiled in less time than MJX, and S3D as well.
 pytestmark = pytest.mark.usefixtures("motion")
-
-TIMES = ("seconds",)  # the only fields that may differ between two runs
-
-
-def rows_of(path):
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 def tensorboard_steps(path):
@@ -69,12 +62,6 @@ def tiny_program(tiny_config, tiny_world, tiny_encoder):
     return make_program(tiny_config, tiny_world, tiny_encoder)
 
 
-@pytest.fixture
-def no_videos(monkeypatch):
-    """`whole` has one, and drawing it takes longer than the rest of a run this small."""
-    monkeypatch.setattr(train, "policy_video", lambda *_: None)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, tiny_config, motion):
     """An uninterrupted run of four iterations, of which the second and the last are evaluated, once each."""
@@ -88,6 +75,7 @@ def whole(tmp_path_factory, tiny_config, motion):
     return path
 
 
+@pytest.mark.real
 def test_a_run_leaves_all_its_files(whole, tiny_config):
     from PIL import Image
 
@@ -134,6 +122,7 @@ def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path
     assert tensorboard_steps(path) == [row["env_steps"] for row in rows_of(path)]
 
 
+@pytest.mark.real
 @pytest.mark.slow
 def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, motion, no_videos):
     """SIGKILL, in a process of its own: nothing can be tidied up. What was done after the last checkpoint is redone."""
@@ -166,6 +155,7 @@ def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_conf
     assert resumed[:4] == rows_of(whole)
 
 
+@pytest.mark.real
 def test_a_finished_run_is_evaluated_to_its_own_numbers(whole):
     """Also while it is being trained: nothing is written."""
     before = files_of(whole)

@@ -1,7 +1,6 @@
 """Runs that learn from other rewards than videos: the same loop, seeds, checkpoints and files."""
 
 import dataclasses
-import json
 import os
 import signal
 
@@ -15,17 +14,10 @@ from rcjax.expert_episodes import expert_transitions
 from rcjax.rewards.config import CloningConfig, DiscriminatorConfig
 from rcjax.storage import RunFolder
 from rcjax.world import build_world
-from tests import toy
+from tests.conftest import rows_of
 
 # AIRL has everything that a reward can have.
 REWARDS = (*(pytest.param(name, marks=pytest.mark.slow) for name in ("dense", "gail", "bc")), "airl")
-
-
-@pytest.fixture(scope="module")
-def motion():
-    """A few operations instead of MJX: nothing here depends on what moves."""
-    with toy.installed():
-        yield
 
 
 @pytest.fixture(scope="module", params=REWARDS)
@@ -34,11 +26,6 @@ def config(request, tiny_config):
     discriminator = DiscriminatorConfig(n_disc_updates=2, disc_normalize_output=request.param == "airl")
     cloning = CloningConfig(bc_batch_size=16)
     return dataclasses.replace(tiny_config, reward=request.param, seeds=2, discriminator=discriminator, cloning=cloning)
-
-
-@pytest.fixture
-def no_videos(monkeypatch):
-    monkeypatch.setattr(train, "policy_video", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +37,6 @@ def whole(tmp_path_factory, config, motion):
             patch.setattr(f"rcjax.embedding.{drawing}", lambda *_: pytest.fail("episodes are drawn"))
         train.start(config, path, log=lambda _: None)
     return path
-
-
-def rows_of(path):
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 def test_a_run_leaves_what_its_reward_needs(whole, config):
