@@ -11,15 +11,20 @@ import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from rcjax import config as configs
+from rcjax.calibration import untrained_clips
 from rcjax.devices import max_usable_devices, mesh_shape
-from rcjax.encoders import save_encoder
+from rcjax.encoders import random_encoder, save_encoder
 from rcjax.rewards.config import DiscriminatorConfig
+from rcjax.world import build_world
 from tests.conftest import QUICK_XLA_FLAGS, stepped_by
 from tests.encoders import tiny
+
+NARROW = dataclasses.replace(tiny.ARCHITECTURE, embedding_norm=None)
 
 # Physics, S3D and the update sum float32 numbers in another order, in four iterations of sixteen steps.
 CLOSE = {"rtol": 2e-3, "atol": 2e-3}
@@ -53,10 +58,11 @@ def test_work_that_cannot_be_shared_evenly_is_refused():
 @pytest.fixture(scope="module")
 def sweep(tiny_config, tmp_path_factory):
     """Two seeds, so that eight devices form a mesh of two by four. C MuJoCo is compiled in less time than MJX."""
-    encoder = tmp_path_factory.mktemp("encoder") / "tiny"
-    save_encoder(encoder, tiny.make_encoder())
+    config, encoder = stepped_by("c", tiny_config), tmp_path_factory.mktemp("encoder") / "narrow"
+    clips = untrained_clips(build_world(config), config.video, jax.random.key(0))
+    save_encoder(encoder, random_encoder(jax.random.key(1), clips, architecture=NARROW))
     return dataclasses.replace(
-        stepped_by("c", tiny_config), encoder=str(encoder), seeds=2, micro_batch=None, eval_every=2, checkpoint_every=2
+        config, encoder=str(encoder), seeds=2, micro_batch=None, eval_every=2, checkpoint_every=2
     )
 
 

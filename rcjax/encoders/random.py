@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from rcjax.encoders.encoder import Encoder
 from rcjax.encoders.network import Params
+from rcjax.encoders.s3d.architecture import RELEASED, Architecture
 from rcjax.encoders.s3d.network import S3D
 from rcjax.encoders.s3d.video import Clips, VideoTower, prepare_clips
 from rcjax.precision import in_32_bits
@@ -29,6 +30,7 @@ def random_encoder(
     *,
     provenance: str = "random",
     pixel_scale: float = 1 / 255,
+    architecture: Architecture = RELEASED,
 ) -> Encoder:
     """Returns an encoder with a random video tower and no text tower, calibrated on `clips` to tell clips apart.
 
@@ -43,16 +45,19 @@ def random_encoder(
 
     `clips` are at least two different clips, `[n T H W 3]` or space-to-depth, of the size at which the encoder will be
     used; a few real episodes of the task suffice. `provenance` says where the key comes from, e.g. "random(seed=0)".
-    This is a host function that compiles one program. It raises ValueError if all clips are alike, or if `pixel_scale`
-    is so large that features overflow.
+    This is a host function that compiles one program. It raises ValueError if all clips are alike, if `pixel_scale`
+    is so large that features overflow, and for an architecture whose embeddings have a fixed length.
     """
+    if architecture.embedding_norm is not None:
+        raise ValueError(f"embedding_norm={architecture.embedding_norm}; embeddings are centred: give None.")
     prepared = prepare_clips(clips)
     if prepared.dtype == jnp.uint8:
         prepared = prepared.astype(jnp.float32) * pixel_scale
-    shapes = jax.eval_shape(lambda: VideoTower().init(key, prepared))["params"]
+    tower = VideoTower(architecture=architecture)
+    shapes = jax.eval_shape(lambda: tower.init(key, prepared))["params"]
     normals = jax.random.normal(key, (sum(a.size for a in jax.tree.leaves(shapes)),))
     initial_params = _scale_normals(np.asarray(normals), shapes)
-    pooled, video = jax.jit(_calibrate)(initial_params, prepared)
+    pooled, video = jax.jit(_calibrate, static_argnums=0)(tower, initial_params, prepared)
     variance = float(np.var(pooled, axis=0).sum())
     if not math.isfinite(variance):
         raise ValueError(
@@ -64,12 +69,14 @@ def random_encoder(
             f"the features of the {len(clips)} calibration clips differ by only {variance:.1e} (mean squared "
             "distance); give at least two clips that show different things."
         )
-    return Encoder(S3D(), {"video": video}, None, provenance)
+    return Encoder(S3D(architecture), {"video": video}, None, provenance)
 
 
-def _calibrate(initial_params: Params, clips: Float[Array, "n t h w 24"]) -> tuple[Float[Array, "n 1024"], Params]:
+def _calibrate(
+    tower: VideoTower, initial_params: Params, clips: Float[Array, "n t h w 24"]
+) -> tuple[Float[Array, "n K"], Params]:
     """Returns the pooled features of `clips`, and the calibrated parameters."""
-    _, state = VideoTower().apply({"params": initial_params}, clips, mutable=["params", "intermediates"])
+    _, state = tower.apply({"params": initial_params}, clips, mutable=["params", "intermediates"])
     state = cast(Params, state)
     pooled, video = state["intermediates"]["pooled"][0], state["params"]
     centred = (pooled - pooled.mean(0)) @ video["fc"]["kernel"]

@@ -1,5 +1,8 @@
 """Tests the properties that `random_encoder` promises."""
 
+import dataclasses
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from rcjax.encoders import random_encoder
 from rcjax.encoders.s3d import S3D, embed_video
 from rcjax.encoders.s3d.layers import convolve
 from rcjax.encoders.s3d.video import prepare_clips
+from tests.encoders import tiny
 from tests.encoders.s3d import synthetic
 
 SHAPE = (8, 32, 32)  # T, H, W
@@ -31,6 +35,16 @@ def embeddings(encoder, clips):
 def test_embeddings_of_the_clips_are_centred_with_mean_squared_norm_1(embeddings):
     np.testing.assert_allclose(embeddings.mean(0), 0, atol=1e-4)  # float32 sums over 1024 features of about 1
     np.testing.assert_allclose(np.square(embeddings).sum(-1).mean(), 1, rtol=1e-4)
+
+
+def test_a_narrow_one_is_calibrated_too(clips):
+    narrow = dataclasses.replace(tiny.ARCHITECTURE, embedding_norm=None)
+    encoder = random_encoder(jax.random.key(0), clips, architecture=narrow)
+    assert encoder.network == S3D(narrow)
+    embeddings = np.asarray(jax.jit(functools.partial(embed_video, architecture=narrow))(encoder.params, clips))
+    test_embeddings_of_the_clips_are_centred_with_mean_squared_norm_1(embeddings)
+    with pytest.raises(ValueError, match=r"embedding_norm=2.0; embeddings are centred: give None"):
+        random_encoder(jax.random.key(0), clips, architecture=tiny.ARCHITECTURE)
 
 
 def test_dot_products_tell_clips_apart(embeddings):

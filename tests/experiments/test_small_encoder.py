@@ -171,11 +171,18 @@ def test_losses_are_means_over_pairs(progress):
         assert float(got[name]) == pytest.approx(float(loss), rel=FLOAT32), name
 
 
+@pytest.fixture
+def shallow(monkeypatch):
+    """An architecture that compiles soon takes the place of the bundled encoder's: one block, few channels."""
+    chosen = dataclasses.replace(tiny.ARCHITECTURE, blocks=tiny.ARCHITECTURE.blocks[:1])
+    for module in (training, fitting):
+        monkeypatch.setattr(module, "ARCHITECTURE", chosen)
+    return chosen
+
+
 @pytest.mark.slow
-def test_training_lowers_the_losses(monkeypatch):
-    """Of one batch that tells two tasks apart; the step counts, and running averages move. One block compiles soon."""
-    shallow = dataclasses.replace(tiny.ARCHITECTURE, blocks=tiny.ARCHITECTURE.blocks[:1])
-    monkeypatch.setattr(training, "ARCHITECTURE", shallow)
+def test_training_lowers_the_losses(shallow):
+    """Of one batch that tells two tasks apart; the step counts, and running averages move."""
     config = TrainingConfig(steps=40, warmup_share=0.1)
     clips = np.stack([np.full((2, 16, 16, 24), 40 + 120 * (i % 2), np.uint8) for i in range(4)])
     clips += np.random.default_rng(0).integers(0, 20, clips.shape).astype(np.uint8)
@@ -444,7 +451,7 @@ class SmallBatches(TrainingConfig):
 
 
 @pytest.mark.slow
-def test_the_command_makes_an_encoder_and_continues_where_it_was_stopped(tmp_path, monkeypatch):
+def test_the_command_makes_an_encoder_and_continues_where_it_was_stopped(tmp_path, monkeypatch, shallow):
     """Two tasks, a few episodes and steps. Oracle of the second call: nothing that exists is written again."""
     tasks = ("drawer-close", "reach")
     for module in (command, fitting, evaluation):
@@ -457,7 +464,8 @@ def test_the_command_makes_an_encoder_and_continues_where_it_was_stopped(tmp_pat
     make = functools.partial(command.main, command.Command(recipe=recipe, out=work.path, workers=1))
     make()
     encoder = load_encoder(work.encoder(1))
-    assert encoder.network.size == 64 and encoder.tokenizer.unknown_words("robot closing green drawer") == []
+    assert encoder.network.size == 64 and encoder.network.architecture.blocks == shallow.blocks
+    assert encoder.tokenizer.unknown_words("robot closing green drawer") == []
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(encoder.params))
     learned = Clips.load(work.clips("learned-1", "reach"))
     assert learned.frames.shape == (8, 16, 64, 64, 3) and set(learned.kinds) == {"learned"}
