@@ -109,6 +109,7 @@ def deviation_mm(ours: PolicyRun, official: Episodes, part: slice) -> float:
 def run_task(task: str, options: Options) -> dict[str, Any]:
     """Returns the task's row: the figures of the official environment and ours."""
     env, params = envs.make(task, seeds=range(options.seeds), goal_hidden=False, backend=options.backend)
+    assert isinstance(env, SawyerEnv)
     official = run_official(env, options.seeds, options.steps)
     started = time.perf_counter()
     ours = experts.run_expert(env, params, range(options.seeds), options.steps)

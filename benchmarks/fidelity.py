@@ -204,6 +204,7 @@ def compare(options: Options) -> Iterator[dict[str, Any]]:
     for task in options.tasks:
         config = task_config(task, options)
         env, params = make_env(config)
+        assert isinstance(env, SawyerEnv)
         subject = task_subject(env, params, config.video)
         for shadows in settings:
             scene = subject.scene(options, shadows)

@@ -79,6 +79,7 @@ def rollout(env: SawyerEnv, params: EnvParams, state: EnvState, actions: jax.Arr
 def time_mjx(task: str, backend: Backend, batch: int, actions: np.ndarray, repeats: int) -> dict[str, Any]:
     """Measures compile times (tracing, then XLA) and rate of a 128-step rollout of `batch` environments."""
     env, params = envs.make(task, seeds=range(EPISODES), backend=backend)
+    assert isinstance(env, SawyerEnv)
     rows = jnp.arange(batch) % EPISODES
     state = jax.tree.map(lambda leaf: leaf[rows], params.bank)
     tiled = jnp.asarray(actions[:, np.asarray(rows)])
@@ -127,6 +128,7 @@ def time_official(env: SawyerEnv, actions: np.ndarray, repeats: int) -> float:
 
 def time_task(task: str, options: Options) -> dict[str, Any]:
     env, params = envs.make(task, seeds=range(EPISODES), backend="c")
+    assert isinstance(env, SawyerEnv)
     actions = record_actions(env, params)
     contacts, rows = contact_capacity(env.mj_model)
     return {

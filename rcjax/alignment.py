@@ -22,7 +22,7 @@ from rcjax.config import VIEW_HEIGHT, TaskSpec, VideoConfig
 from rcjax.curve_axes import label_demonstrations
 from rcjax.demonstration import draw_episode, given_clips
 from rcjax.encoders import Encoder, Network
-from rcjax.envs.experts import Policy, expert_policy, run_policy
+from rcjax.envs.experts import Policy, run_policy
 from rcjax.envs.mjx_env import choose_backend
 from rcjax.prefixes import open_video, whole_clip
 from rcjax.similarity import clip_config, embed_clips, read_sentences
@@ -130,13 +130,13 @@ def episode_video(network: Network, n_frames: int | None = None, size: int | Non
     return dataclasses.replace(clip, episode_length=EPISODE_LENGTH, frame_stride=stride, view=view)
 
 
-def noisy_expert(task: str, n_episodes: int, seed: int = 0) -> Policy:
-    """Returns a policy that acts in episode i as Metaworld's expert does, mixed with uniform noise.
+def noisy_expert(act: Policy, n_episodes: int, seed: int = 0) -> Policy:
+    """Returns a policy that acts in episode i as the expert `act` does, mixed with uniform noise.
 
     The actions are (1 - p) times the expert's, clipped to [-1, 1], plus p times the noise, with p growing from 0 in the
     first episode to 1 in the last one.
     """
-    act, draw = expert_policy(task), np.random.default_rng(seed)
+    draw = np.random.default_rng(seed)
     noise_share = np.linspace(0, 1, n_episodes)[:, None]
 
     def policy(obs: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ def graded_episodes(
     """Returns embedded episodes of the task from one start, from the expert's to random motion; see `noisy_expert`."""
     steps, backend = video.episode_length, choose_backend("auto")
     env, params = envs.make(task, seeds=range(seed, seed + 1), max_steps=steps, backend=backend)
-    episodes = run_policy(env, params, noisy_expert(env.name, n_episodes, seed), [0] * n_episodes, steps)
+    episodes = run_policy(env, params, noisy_expert(env.expert(), n_episodes, seed), [0] * n_episodes, steps)
     scene = task_scene(env, video)
     poses = (jax.tree.map(lambda x, i=i: x[:, i], episodes.poses) for i in range(n_episodes))
     clips = (draw_episode(scene, each, video) for each in poses)
@@ -273,7 +273,7 @@ def _percentiles(resampled: Float[np.ndarray, "B C"]) -> tuple[np.ndarray, np.nd
 
 def own_sentences(tasks: Sequence[str]) -> list[TaskSpec]:
     """Returns the sentence that describes each task, as `rcjax train` takes it by default."""
-    return [TaskSpec(text=(envs.TASKS[task].prompt,)) for task in tasks]
+    return [TaskSpec(text=(envs.task_class(task).prompt,)) for task in tasks]
 
 
 def to_json(alignment: Alignment) -> dict[str, Any]:

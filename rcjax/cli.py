@@ -504,7 +504,7 @@ def training_config(command: Train) -> TrainConfig:
     named = (None, *NAMED)
     return dataclasses.replace(
         config,
-        spec=task_spec(command, envs.TASKS[task].prompt),
+        spec=task_spec(command, envs.task_class(task).prompt),
         env=dataclasses.replace(
             config.env,
             task=task,

@@ -28,6 +28,7 @@ Which = Literal["last", "best", "reward", "plateau"]
 
 EXPERT = "expert"  # as the video of a TaskSpec: an episode of Metaworld's expert policy
 CONTROL_FREQUENCY = 80  # Hz; a control step of Metaworld is 5 physics steps of 2.5 ms
+KITCHEN_FREQUENCY = 12.5  # Hz; one of the Kitchen is 8 physics steps of 10 ms
 MAX_BANK_SIZE = 100_000  # each start takes some milliseconds to prepare and five kilobytes of memory
 MAX_TEXT_LENGTH = 1000  # characters; S3D reads only sixteen words
 VIEW_HEIGHT = 480  # pixels of the view of which frames show the centre
@@ -40,9 +41,10 @@ MIN_PIXEL_SCALE = 1e-6
 class EnvConfig:
     """The task, what the policy observes, and how episodes begin."""
 
-    # Metaworld task to learn, e.g. drawer-close or drawer-close-v3; a wrong name lists the nearest ones.
+    # Task to learn: one of Metaworld's, e.g. drawer-close or drawer-close-v3, or of Franka Kitchen's, e.g.
+    # kitchen-slide (needs the extra of the name kitchen); a wrong name lists the nearest ones.
     task: str = "drawer-close"
-    # Replace the goal in the observation by zeros, as the release does in training.
+    # Replace the goal in the observation by zeros, as the release does in training with Metaworld.
     goal_hidden: bool = True
     # Append t / episode_length to the observation, as the release does.
     time_in_obs: bool = True
@@ -63,6 +65,12 @@ class EnvConfig:
     # Physics engine: MJX (jax), C MuJoCo on the host (c), or MJX-Warp for NVIDIA GPUs (warp, which needs the extra of
     # the same name); auto means c on a CPU, where it is the fastest, and jax elsewhere.
     backend: Literal["auto", "jax", "c", "warp"] = "jax"
+    # What actions drive in the Kitchen: the arm's end, as in the release (ee), or the joints' velocities, as in
+    # gymnasium-robotics (joint).
+    control: Literal["ee", "joint"] = "ee"
+    # What the Kitchen's observation and true return are about: the task alone (task), or microwave, hinge and slide,
+    # which the release always trains on (release).
+    goal: Literal["task", "release"] = "task"
     # Start environment i from start i of the bank in every episode, as the release does, not from a random start.
     frozen_resets: bool = False
 
@@ -149,11 +157,6 @@ class VideoConfig:
         """Control steps whose frames are kept, counted from 0: 0, stride, ... The only frame of a clip is the last."""
         first = self.episode_length - 1 if self.n_frames == 1 else 0
         return range(first, self.episode_length, self.frame_stride)
-
-    @property
-    def frames_per_second(self) -> float:
-        """Frame rate at which videos play in real time."""
-        return CONTROL_FREQUENCY / self.frame_stride
 
 
 @dataclasses.dataclass(frozen=True)
@@ -372,6 +375,12 @@ class TrainConfig:
         return f"{self.reward}_reward"
 
     @property
+    def frames_per_second(self) -> float:
+        """Frame rate at which videos play in real time."""
+        is_kitchen = self.env.task.startswith("kitchen-")
+        return (KITCHEN_FREQUENCY if is_kitchen else CONTROL_FREQUENCY) / self.video.frame_stride
+
+    @property
     def steps_per_iteration(self) -> int:
         """Control steps of one iteration of one seed, over all its environments."""
         return self.n_envs * self.video.episode_length
@@ -405,7 +414,13 @@ def release() -> TrainConfig:
     return TrainConfig(
         preset="release",
         env=EnvConfig(
-            bank_size=8, train_seed=0, eval_seed=10, test_seed=20, frozen_resets=True, random_source="release"
+            bank_size=8,
+            train_seed=0,
+            eval_seed=10,
+            test_seed=20,
+            frozen_resets=True,
+            random_source="release",
+            goal="release",
         ),
         video=VideoConfig(mirror=True, pixel_scale=1.0, samples=4, shadows=True),
     )

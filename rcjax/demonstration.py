@@ -13,8 +13,7 @@ from jaxtyping import UInt8
 from rcjax.config import EXPERT, TaskSpec, VideoConfig
 from rcjax.envs.experts import run_expert
 from rcjax.envs.fingerprint import fingerprint
-from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.mjx_env import EnvParams
+from rcjax.envs.mjx_env import EnvParams, MjxEnv
 from rcjax.files import cache_folder, write_arrays
 from rcjax.prefixes import open_video, whole_clip
 from rcjax.render import Scene, WarpScene, render_frames, take_poses
@@ -36,7 +35,7 @@ def given_clips(spec: TaskSpec, video: VideoConfig) -> dict[str, UInt8[np.ndarra
 
 
 def expert_clip(
-    env: SawyerEnv, env_params: EnvParams, scene: Scene | WarpScene, video: VideoConfig
+    env: MjxEnv, env_params: EnvParams, scene: Scene | WarpScene, video: VideoConfig
 ) -> UInt8[np.ndarray, "F H W 3"]:
     """Returns the clip of an episode of Metaworld's expert policy in this environment, drawn in `scene`."""
     return draw_episode(scene, expert_poses(env, env_params, video.episode_length), video)
@@ -48,7 +47,7 @@ def draw_episode(scene: Scene | WarpScene, poses: GeomPoses, video: VideoConfig)
     return np.asarray(jax.jit(render_frames)(scene, take_poses(scene, kept))[0])
 
 
-def expert_poses(env: SawyerEnv, env_params: EnvParams, episode_length: int, n_tries: int = 8) -> GeomPoses:
+def expert_poses(env: MjxEnv, env_params: EnvParams, episode_length: int, n_tries: int = 8) -> GeomPoses:
     """Returns the poses [T G ...] of an episode in which Metaworld's expert policy succeeds, recorded once and cached.
 
     This is the first success among the first `n_tries` starts of the bank. An expert that needs more than

@@ -52,6 +52,7 @@ def _require_same_policies(config: TrainConfig, run: RunFolder) -> None:
     pairs = {
         "--task": (config.env.task, theirs.env.task),
         "--goal-hidden": (config.env.goal_hidden, theirs.env.goal_hidden),
+        "--control": (config.env.control, theirs.env.control),
         "--time-in-obs": (config.env.time_in_obs, theirs.env.time_in_obs),
         "--net-arch": (tuple(config.ppo.net_arch), tuple(theirs.ppo.net_arch)),
         "--seed and --seeds": ((config.seed, config.seeds), (theirs.seed, theirs.seeds)),

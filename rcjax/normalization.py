@@ -1,4 +1,4 @@
-"""Normalised returns: 0 is doing nothing, and 1 is Metaworld's expert policy."""
+"""Normalised returns: 0 is doing nothing, and 1 is the task's expert policy."""
 
 import json
 
@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from rcjax.config import TrainConfig
-from rcjax.envs.experts import Policy, expert_policy, run_policy
+from rcjax.envs.experts import Policy, run_policy
 from rcjax.envs.fingerprint import fingerprint
+from rcjax.envs.mjx_env import NoExpertError
 from rcjax.files import cache_folder, write_atomically
 from rcjax.world import World
 
@@ -15,7 +16,7 @@ from rcjax.world import World
 def normalize_returns(returns: Float[np.ndarray, "*S"], world: World, config: TrainConfig) -> Float[np.ndarray, "*S"]:
     """Returns (R - R_nothing) / (R_expert - R_nothing), for mean true returns over the first evaluation starts.
 
-    NaN where the expert is paid no more than doing nothing.
+    NaN where the expert is paid no more than doing nothing, and where there is no expert.
     """
     nothing, expert = reference_returns(world, config)
     return (returns - nothing) / (expert - nothing) if expert > nothing else np.full_like(returns, np.nan)
@@ -25,6 +26,7 @@ def reference_returns(world: World, config: TrainConfig) -> tuple[float, float]:
     """Returns the mean true returns of an action of zeros and of the expert policy, computed once and cached.
 
     They are over an episode from each of the first `config.n_envs` starts of the evaluation bank, as in an evaluation.
+    The return of an expert that does not exist is NaN.
     """
     numbers = config.n_envs, config.video.episode_length, config.env.reward_version
     key = fingerprint(world.env, world.eval_params, *numbers)
@@ -40,7 +42,7 @@ def reference_returns(world: World, config: TrainConfig) -> tuple[float, float]:
 
     values = {
         "nothing": _mean_return(do_nothing, world, config),
-        "expert": _mean_return(expert_policy(world.env.name), world, config),
+        "expert": _expert_return(world, config),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +50,13 @@ def reference_returns(world: World, config: TrainConfig) -> tuple[float, float]:
     except OSError:  # a cache that cannot be written only costs time
         pass
     return values["nothing"], values["expert"]
+
+
+def _expert_return(world: World, config: TrainConfig) -> float:
+    try:
+        return _mean_return(world.env.expert(), world, config)
+    except NoExpertError:
+        return float("nan")
 
 
 def _mean_return(policy: Policy, world: World, config: TrainConfig) -> float:

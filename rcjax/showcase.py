@@ -13,7 +13,7 @@ import numpy as np
 
 from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, VideoConfig, Which
 from rcjax.demonstration import expert_clip, given_clips
-from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.mjx_env import MjxEnv
 from rcjax.evaluate import evaluate_run
 from rcjax.ppo import PPOConfig
 from rcjax.render import Scene, WarpScene, render_frames
@@ -30,7 +30,7 @@ def watchable(video: VideoConfig) -> VideoConfig:
     return dataclasses.replace(video, size=SIZE, mirror=False, samples=4, shadows=True, renderer="jax")
 
 
-def watchable_scene(env: SawyerEnv, video: VideoConfig) -> Scene | WarpScene:
+def watchable_scene(env: MjxEnv, video: VideoConfig) -> Scene | WarpScene:
     """Returns the scene of videos to watch, in which gaps in a mesh show its inside."""
     return task_scene(env, watchable(video), cull=False)
 
@@ -51,7 +51,7 @@ def expert_video(run: RunFolder, world: World) -> None:
     if is_shown and not run.demonstration_path.exists():
         video = watchable(run.config.video)
         frames = expert_clip(world.env, world.train_params, watchable_scene(world.env, video), video)
-        write_video(run.demonstration_path, frames, fps=video.frames_per_second)
+        write_video(run.demonstration_path, frames, fps=run.config.frames_per_second)
 
 
 def draw_watchable(world: World, video: VideoConfig, poses: GeomPoses) -> np.ndarray:
@@ -61,12 +61,12 @@ def draw_watchable(world: World, video: VideoConfig, poses: GeomPoses) -> np.nda
 
 
 def record_expert(task: str, episode_length: int, path: Path) -> None:
-    """Writes an episode of Metaworld's expert policy as GIF or MP4, in real time."""
+    """Writes an episode of the task's expert policy as GIF or MP4, in real time."""
     video = VideoConfig(episode_length=episode_length)
     config = TrainConfig(env=EnvConfig(task=task), video=video, ppo=PPOConfig(batch_size=episode_length))
     env, params = make_env(config)
     scene = watchable_scene(env, video)
-    write_video(path, expert_clip(env, params, scene, watchable(video)), fps=video.frames_per_second)
+    write_video(path, expert_clip(env, params, scene, watchable(video)), fps=config.frames_per_second)
 
 
 def record_policy(run: RunFolder, path: Path, which: Which = "last") -> None:
@@ -77,7 +77,7 @@ def record_policy(run: RunFolder, path: Path, which: Which = "last") -> None:
     evaluated = evaluate_run(run, which, starts="eval")
     poses, _ = evaluated.program.first_episode(evaluated.scored)
     frames = draw_watchable(evaluated.program.world, run.config.video, poses)
-    write_video(path, frames, fps=run.config.video.frames_per_second)
+    write_video(path, frames, fps=run.config.frames_per_second)
 
 
 def policy_video(run: RunFolder, world: World, poses: GeomPoses, reward: float) -> None:
@@ -87,4 +87,4 @@ def policy_video(run: RunFolder, world: World, poses: GeomPoses, reward: float) 
     label = f"policy: {run.config.reward} reward {reward:.3g}"
     if run.demonstration_path.exists():
         frames = side_by_side(read_video(run.demonstration_path), frames, labels=("demonstration", label))
-    write_video(run.path / "policy.mp4", frames, fps=video.frames_per_second)
+    write_video(run.path / "policy.mp4", frames, fps=run.config.frames_per_second)

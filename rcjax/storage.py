@@ -91,7 +91,7 @@ class RunFolder:
             elif config.uses_expert_episodes:
                 np.savez(building / "expert.npz", **demonstration.__dict__)
             if shown is not None:
-                write_video(building / "demonstration.mp4", shown, fps=config.video.frames_per_second)
+                write_video(building / "demonstration.mp4", shown, fps=config.frames_per_second)
             (building / "config.json").write_text(to_json(config))
             building.chmod(0o755)
             building.rename(path)

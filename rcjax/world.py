@@ -5,7 +5,6 @@ from typing import Any
 
 from rcjax import envs
 from rcjax.config import TrainConfig, VideoConfig
-from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams, MjxEnv, choose_backend
 from rcjax.micro_batch import choose_micro_batch
 from rcjax.render import Scene, View, WarpScene, build_scene, build_warp_scene
@@ -15,7 +14,7 @@ from rcjax.render import Scene, View, WarpScene, build_scene, build_warp_scene
 class World:
     """The task's environment, its two banks of starts, and its scene as the encoder sees it."""
 
-    env: SawyerEnv
+    env: MjxEnv
     train_params: EnvParams
     eval_params: EnvParams
     scene: Scene | WarpScene
@@ -30,7 +29,7 @@ def build_world(config: TrainConfig) -> World:
     return World(env, train_params, eval_params, task_scene(env, config.video, n_episodes))
 
 
-def make_env(config: TrainConfig) -> tuple[SawyerEnv, EnvParams]:
+def make_env(config: TrainConfig) -> tuple[MjxEnv, EnvParams]:
     """Returns the environment, and its parameters with the bank of training starts."""
     return envs.make(
         config.env.task,
@@ -40,6 +39,8 @@ def make_env(config: TrainConfig) -> tuple[SawyerEnv, EnvParams]:
         max_steps=config.video.episode_length,
         reward_version=config.env.reward_version,
         backend=choose_backend(config.env.backend),
+        control=config.env.control,
+        goal=config.env.goal,
     )
 
 

@@ -116,9 +116,11 @@ def test_many_demonstrations_are_compared_with_random_permutations():
     assert own.hits == 9 and 1 / 10_001 <= own.p_value < 2e-3  # the given order is among them
 
 
-def test_noise_grows_from_episode_to_episode(monkeypatch):
-    monkeypatch.setattr(alignment, "expert_policy", lambda task: lambda obs: np.full((len(obs), 4), 7.0))
-    actions = np.stack([alignment.noisy_expert("any", 3, seed=1)(np.zeros((3, 39))) for _ in range(200)])
+def test_noise_grows_from_episode_to_episode():
+    def expert(obs):
+        return np.full((len(obs), 4), 7.0)
+
+    actions = np.stack([alignment.noisy_expert(expert, 3, seed=1)(np.zeros((3, 39))) for _ in range(200)])
     np.testing.assert_array_equal(actions[:, 0], 1.0)  # the expert's, clipped
     noise = np.random.default_rng(1).uniform(-1, 1, (3, 4))
     np.testing.assert_allclose(actions[0], [np.ones(4), (1 + noise[1]) / 2, noise[2]])

@@ -7,6 +7,7 @@ import pytest
 
 from rcjax import normalization
 from rcjax.config import TrainConfig
+from rcjax.envs.mjx_env import NoExpertError
 from rcjax.ppo import PPOConfig
 
 
@@ -25,12 +26,14 @@ def returns(monkeypatch, tmp_path):
         return SimpleNamespace(reward=np.stack([known[name], np.zeros(3)]))
 
     monkeypatch.setattr(normalization, "run_policy", run_policy)
-    monkeypatch.setattr(normalization, "expert_policy", lambda task: "expert")
     return SimpleNamespace(known=known, ran=ran)
 
 
-def world(bank=0.0):
-    env = SimpleNamespace(name="drawer-close", num_actions=4, backend="c", mj_model=SimpleNamespace(ngeom=3))
+def world(bank=0.0, expert=lambda: "expert"):
+    env = SimpleNamespace(
+        name="drawer-close", variant="", package="metaworld", num_actions=4, backend="c", expert=expert,
+        mj_model=SimpleNamespace(ngeom=3),
+    )  # fmt: skip
     return SimpleNamespace(env=env, eval_params=SimpleNamespace(bank=np.full(2, bank), bank_size=2))
 
 
@@ -48,6 +51,14 @@ def test_reference_returns_are_computed_once_for_a_bank(returns):
     assert returns.ran == ["nothing", "expert"]
     normalization.reference_returns(world(bank=1.0), CONFIG)
     assert len(returns.ran) == 4
+
+
+def test_without_an_expert_nothing_is_normalised(returns):
+    def none():
+        raise NoExpertError
+
+    assert np.isnan(normalization.normalize_returns(np.array([10.0, 210.0]), world(expert=none), CONFIG)).all()
+    assert returns.ran == ["nothing"]
 
 
 def test_a_damaged_cache_is_computed_anew(returns, tmp_path):

@@ -71,6 +71,7 @@ class TaskWorld:
     @classmethod
     def build(cls, task: str, seeds: range) -> "TaskWorld":
         env, params = envs.make(task, seeds=seeds, max_steps=LONG_EPISODE, goal_hidden=False, backend="c")
+        assert isinstance(env, SawyerEnv)
         return cls(env, params, task_scene(env, VIDEO))
 
     def run(self, policy: Policy, start: np.ndarray, steps: int) -> PolicyRun:

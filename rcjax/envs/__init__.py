@@ -1,7 +1,7 @@
-"""Environments by name: `env, params = make("drawer-close")`.
+"""Environments by name: `make("drawer-close")` of Metaworld, or `make("kitchen-slide")` of Franka Kitchen.
 
-`gymnax.make("Metaworld/drawer-close-v3")` builds the same environment; `brax_adapter.BraxEnv` gives it Brax's
-interface.
+`gymnax.make("Metaworld/drawer-close-v3")` and `gymnax.make("FrankaKitchen/slide-v1")` build the same environments;
+`brax_adapter.BraxEnv` gives them Brax's interface.
 
 Every environment is a gymnax 1.0 `Environment` on MJX. Its scene is edited for MJX (see `scenes`) and its reset states
 are prepared by the official procedure. It also has what RoboCLIP needs: `env.mj_model`, `env.geom_poses(state)`,
@@ -18,22 +18,32 @@ with contextlib.redirect_stdout(io.StringIO()):  # without the optional warp, im
     import mujoco.mjx  # noqa: F401
 
 from rcjax.checks import require_one_of
-from rcjax.envs.metaworld.sawyer import RANDOM_SOURCES, RandomSource, RewardVersion, SawyerEnv, require_options
+from rcjax.envs.kitchen.options import Control, Goal, RewardKind
+from rcjax.envs.metaworld.sawyer import RANDOM_SOURCES, RandomSource, RewardVersion, require_options
 from rcjax.envs.mjx_env import DEFAULT_SEEDS, Backend, EnvParams, EnvState, MjxEnv
 from rcjax.envs.physics import Poses
-from rcjax.envs.registry import MT50, PAPER_TASKS, TASKS, canonical_name, choose_goal_hidden, register_with_gymnax
+from rcjax.envs.registry import (
+    KITCHEN,
+    MT50,
+    PAPER_TASKS,
+    TASKS,
+    canonical_name,
+    choose_goal_hidden,
+    register_with_gymnax,
+    task_class,
+)
 
 __all__ = [
-    "MT50", "PAPER_TASKS", "TASKS", "EnvParams", "EnvState", "MjxEnv", "Poses", "canonical_name", "choose_goal_hidden",
-    "make",
+    "KITCHEN", "MT50", "PAPER_TASKS", "TASKS", "EnvParams", "EnvState", "MjxEnv", "Poses", "canonical_name",
+    "choose_goal_hidden", "make", "task_class",
 ]  # fmt: skip
 
 register_with_gymnax()
 
 
 @functools.lru_cache(maxsize=16)
-def _make_env(name: str, options: tuple[tuple[str, Any], ...]) -> SawyerEnv:
-    return TASKS[name](**dict(options))
+def _make_env(name: str, options: tuple[tuple[str, Any], ...]) -> MjxEnv:
+    return task_class(name)(**dict(options))
 
 
 def make(
@@ -45,22 +55,28 @@ def make(
     max_steps: int = 128,
     reward_version: RewardVersion = "v2",
     backend: Backend = "jax",
-) -> tuple[SawyerEnv, EnvParams]:
+    control: Control = "ee",
+    goal: Goal = "task",
+    reward: RewardKind = "dense",
+) -> tuple[MjxEnv, EnvParams]:
     """Returns the environment of a task, and parameters with a bank of reset states.
 
     Equal options return the same environment object, so that compiled programs are shared.
 
     Args:
-        task: a name of `TASKS`, with or without Metaworld's suffixes: "drawer-close", "drawer-close-v3".
+        task: a name of `TASKS`, with or without Metaworld's suffixes ("drawer-close", "drawer-close-v3"), or one of
+            `KITCHEN`.
         seeds: entry i of the bank is the official reset state of seeds[i]. Resets draw uniformly from the bank, so a
-            seed that is listed twice is drawn twice as often.
-        random_source: whose seeding turns a seed into a reset state, see `SawyerEnv.random_vector`.
-        goal_hidden: whether observations show zeros instead of the goal. By default they do, except for a task with
-            Metaworld's suffix "-goal-observable".
+            seed that is listed twice is drawn twice as often. The Kitchen's resets are all alike.
+        random_source: of Metaworld's tasks; whose seeding turns a seed into a reset state, see
+            `SawyerEnv.random_vector`.
+        goal_hidden: of Metaworld's tasks; whether observations show zeros instead of the goal. By default they do,
+            except for a task with the suffix "-goal-observable".
         max_steps: the time limit of an episode, in control steps.
-        reward_version: the version of Metaworld's reward; "v2" is its default.
+        reward_version: of Metaworld's tasks; the version of its reward; "v2" is its default.
         backend: what computes the physics. "jax" is MJX and runs everywhere; "c" is C MuJoCo on the host, which on
             a CPU is several times as fast; "warp" runs where MJX-Warp is installed.
+        control, goal, reward: of the Kitchen's tasks; see `kitchen.env.KitchenEnv`.
 
     Raises:
         ValueError: for an unknown task, backend or reward version, and for an option of a wrong type or size.
@@ -72,11 +88,14 @@ def make(
     name = canonical_name(task)
     require_options(max_steps, backend, reward_version)
     require_one_of("random_source", random_source, RANDOM_SOURCES)
-    options = {
+    options: dict[str, Any] = {"max_steps": max_steps, "backend": backend}
+    if name in KITCHEN:
+        options |= {"control": control, "goal": goal, "reward": reward}
+        env = _make_env(name, tuple(options.items()))
+        return env, env.make_params(env.build_reset_bank(seeds))
+    options |= {
         "goal_hidden": choose_goal_hidden(task, goal_hidden),
-        "max_steps": max_steps,
         "reward_version": reward_version,
-        "backend": backend,
     }
     env = _make_env(name, tuple(options.items()))
     return env, env.make_params(env.build_reset_bank(seeds, random_source))

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from mujoco import mjx
 
 from rcjax.envs.flat_batch import Simulate, flatten_vmaps
-from rcjax.envs.physics import PhysicsState, poses_of
+from rcjax.envs.physics import Lead, PhysicsState, poses_of
 
 MAX_BYTES = 2**16
 """The most that the host is given in one call. JAX puts what a call is given on a device again, and from about 100 kB
@@ -38,20 +38,23 @@ _AFTER = ("qpos", "qvel", "qacc_warmstart", "xpos", "xquat", "geom_xpos", "geom_
 """The arrays of MuJoCo's data that a step returns"""
 
 
-def make_simulate(mj_model: mujoco.MjModel, substeps: int) -> Simulate:
+def make_simulate(mj_model: mujoco.MjModel, substeps: int, lead: Lead | None = None) -> Simulate:
     """Returns `physics.simulate` on C MuJoCo, for the model `mj_model`, in double precision within a control step.
 
     The MJX model that it is given is not read, so changes of it have no effect. The host steps one environment after
     another, so that each of several devices keeps one core busy.
     """
-    stepper = _Stepper(mj_model, substeps)
+    stepper = _Stepper(mj_model, substeps, lead)
     after = jax.ShapeDtypeStruct((stepper.size_after,), jnp.float32)
 
     def on_host(packed: Float[Array, " K"]) -> Float[Array, " M"]:
         return jax.pure_callback(stepper, after, packed, vmap_method="broadcast_all")
 
     def simulate_batch(_: mjx.Model, state: PhysicsState, ctrl: Float[Array, "n U"]) -> PhysicsState:
-        before = (state.qpos, state.qvel, state.qacc_warmstart, ctrl, state.mocap_pos, state.mocap_quat)
+        to_actuators, to_lead = jnp.split(ctrl, [mj_model.nu], axis=1)
+        before = (
+            state.qpos, state.qvel, state.qacc_warmstart, to_actuators, state.mocap_pos, state.mocap_quat, to_lead,
+        )  # fmt: skip
         packed = jnp.concatenate([part.reshape(len(ctrl), -1) for part in before], axis=1)
         at_once = max(1, MAX_BYTES // (packed.itemsize * packed.shape[1]))
         in_parts = functools.partial(jax.lax.map, on_host, batch_size=at_once)
@@ -75,20 +78,54 @@ def step(model: mujoco.MjModel, data: mujoco.MjData, substeps: int) -> None:
     mujoco.mj_kinematics(model, data)
 
 
+def step_led(
+    model: mujoco.MjModel, data: mujoco.MjData, substeps: int, lead: Lead, offset_and_goal: Float[np.ndarray, " 7"]
+) -> None:
+    """As `step`, with a leading body.
+
+    C MuJoCo adds the change of the weld's Jacobian to the acceleration that the weld asks for. MJX does not, nor
+    did the MuJoCo of RoboCLIP's release. The leading body is moved so that the two cancel out.
+    """
+    mujoco.mj_kinematics(model, data)
+    led = data.xpos[lead.body].copy(), data.xquat[lead.body].copy()
+    for _ in range(substeps):
+        pos, quat = lead.ahead(*led, offset_and_goal)
+        linear, angular = _jacobian_change(model, data, lead.body)
+        led = data.xpos[lead.body].copy(), data.xquat[lead.body].copy()
+        data.mocap_pos[lead.mocap] = pos + linear / lead.stiffness
+        turn = np.concatenate([[1.0], 0.5 * angular / lead.stiffness])
+        mujoco.mju_mulQuat(data.mocap_quat[lead.mocap], turn, quat)
+        mujoco.mj_step(model, data)
+    mujoco.mj_kinematics(model, data)
+
+
+def _jacobian_change(
+    model: mujoco.MjModel, data: mujoco.MjData, body: int
+) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, " 3"]]:
+    """Returns a body's linear and angular acceleration if no joint's velocity changes; updates the kinematics."""
+    for update in (mujoco.mj_kinematics, mujoco.mj_comPos, mujoco.mj_comVel):
+        update(model, data)
+    linear, angular = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+    mujoco.mj_jacDot(model, data, linear, angular, data.xpos[body], body)
+    return linear @ data.qvel, angular @ data.qvel
+
+
 class _Stepper:
     """Takes control steps on the host. Each thread has MuJoCo data of its own."""
 
-    def __init__(self, mj_model: mujoco.MjModel, substeps: int):
+    def __init__(self, mj_model: mujoco.MjModel, substeps: int, lead: Lead | None):
+        self._lead = lead
         self._model = _without_reset(mj_model)
         self._substeps = substeps
         self._spec = sum(int(part) for part in STATE)
+        self._state_size = mujoco.mj_stateSize(mj_model, self._spec)
         self._idle: list[tuple[mujoco.MjData, list[np.ndarray]]] = []
         self._shapes = {name: getattr(mujoco.MjData(mj_model), name).shape for name in _AFTER}
         self._ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes.values()])
         self.size_after = int(self._ends[-1])
 
     def __call__(self, packed: Float[Array, "*batch K"]) -> Float[np.ndarray, "*batch M"]:
-        """Returns what `unpack` takes, for states and controls in the order of `STATE`."""
+        """Returns what `unpack` takes, for states and controls in the order of `STATE`, and what leads (`Lead`)."""
         before = np.asarray(packed, np.float64)
         after = np.empty((*before.shape[:-1], self.size_after), np.float32)
         try:
@@ -96,8 +133,12 @@ class _Stepper:
         except IndexError:
             data, parts = worker = self._new_worker()
         for index in np.ndindex(before.shape[:-1]):
-            mujoco.mj_setState(self._model, data, before[index], self._spec)
-            step(self._model, data, self._substeps)
+            state, offset_and_goal = np.split(before[index], [self._state_size])
+            mujoco.mj_setState(self._model, data, state, self._spec)
+            if self._lead is None:
+                step(self._model, data, self._substeps)
+            else:
+                step_led(self._model, data, self._substeps, self._lead, offset_and_goal)
             np.concatenate(parts, out=after[index], casting="same_kind")
         self._idle.append(worker)
         return after

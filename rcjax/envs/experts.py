@@ -1,21 +1,19 @@
-"""Runs Metaworld's own expert policies in our environments, for demonstrations and to test the physics."""
+"""Runs the tasks' expert policies in our environments, for demonstrations and to test the physics."""
 
 import functools
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.mjx_env import EnvParams
+from rcjax.envs.metaworld.policies import expert_policy
+from rcjax.envs.mjx_env import EnvParams, MjxEnv, Policy
 from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses
 
-Policy = Callable[[np.ndarray], np.ndarray]
-"""Maps observations [N 39] that show the goal to actions [N 4]; NumPy arrays, on the host"""
+__all__ = ["Policy", "PolicyRun", "expert_policy", "run_expert", "run_policy"]
 
 
 class PolicyRun(PyTree):
@@ -31,28 +29,12 @@ class PolicyRun(PyTree):
     poses: GeomPoses  # of all geoms: T N G
 
 
-def run_expert(env: SawyerEnv, params: EnvParams, indices: Sequence[int], steps: int = 128) -> PolicyRun:
-    """Runs one episode of Metaworld's scripted policy from each of these entries of the bank. See `run_policy`."""
-    return run_policy(env, params, expert_policy(env.name), indices, steps)
+def run_expert(env: MjxEnv, params: EnvParams, indices: Sequence[int], steps: int = 128) -> PolicyRun:
+    """Runs one episode of the task's expert from each of these entries of the bank. See `run_policy` and `expert`."""
+    return run_policy(env, params, env.expert(), indices, steps)
 
 
-def expert_policy(task: str) -> Policy:
-    """Returns Metaworld's scripted policy for `task`, applied to each observation of a batch."""
-    from metaworld.policies import ENV_POLICY_MAP
-
-    policy = ENV_POLICY_MAP[f"{task}-v3"]()
-
-    def act(obs: np.ndarray) -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the policies warn about actions larger than 1
-            return np.stack([policy.get_action(row.copy()) for row in obs])  # some policies write into their argument
-
-    return act
-
-
-def run_policy(
-    env: SawyerEnv, params: EnvParams, policy: Policy, indices: Sequence[int], steps: int = 128
-) -> PolicyRun:
+def run_policy(env: MjxEnv, params: EnvParams, policy: Policy, indices: Sequence[int], steps: int = 128) -> PolicyRun:
     """Runs one episode from each of these entries of the bank, as one batch with the policy on the host.
 
     `indices` are entries of the bank of `params`, `steps` the control steps of each episode. Actions are clipped to
@@ -89,7 +71,7 @@ def _check_indices(indices: Sequence[int], params: EnvParams) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(env: SawyerEnv):
+def _compiled(env: MjxEnv):
     """Returns the batched reset, step and observation. On CPU, the step is compiled without XLA's slow optimizations.
 
     A few hundred steps from the host take seconds either way, and compiling took half as long without them.

@@ -7,7 +7,7 @@ in it.
 
 import abc
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -24,7 +24,7 @@ from rcjax import target
 from rcjax.checks import require_integer, require_one_of, short_repr
 from rcjax.envs import c_physics, chunks, mjx_compat, physics, warp_physics
 from rcjax.envs.flat_batch import Simulate
-from rcjax.envs.physics import PhysicsState, Poses
+from rcjax.envs.physics import Lead, PhysicsState, Poses
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
 from rcjax.types import GeomPoses
@@ -32,6 +32,14 @@ from rcjax.types import GeomPoses
 Backend = Literal["jax", "c", "warp"]
 BACKENDS = get_args(Backend)
 DEFAULT_SEEDS = range(50)  # of the default bank; Metaworld's benchmarks also have 50 initial states per task
+Policy = Callable[[np.ndarray], np.ndarray]
+"""Maps observations [N O] that show the goal to actions [N A]; NumPy arrays, on the host"""
+
+
+class NoExpertError(ValueError):
+    """The task has no expert policy."""
+
+
 TaskState = Any
 """The part of a state that belongs to the environment: a pytree of arrays, such as `metaworld.sawyer.SawyerState`"""
 
@@ -68,11 +76,14 @@ class EnvParams(PyTree):
 class MjxEnv(environment.Environment, abc.ABC):
     """Base class of environments on MJX. Subclasses define how actions drive the scene and what is observed of it.
 
-    `mj_model` is the edited scene, from which the renderer draws. `episode_fixed_bodies` names the bodies that are
+    `package` has the official scene, and `variant` says by which options episodes of a task differ. `mj_model` is the
+    edited scene, from which the renderer draws. `episode_fixed_bodies` names the bodies that are
     placed at a reset and stay until the next one. `prompt` is RoboCLIP's sentence for the task, and
     `camera` is the camera of its frames. `frame_skip` is the number of physics steps in a control step.
     """
 
+    package: str = "metaworld"
+    variant: str = ""
     frame_skip: int = 5
     prompt: str
     camera: str
@@ -84,6 +95,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         *,
         max_steps: int = 128,
         backend: Backend = "jax",
+        lead: Lead | None = None,
     ):
         super().__init__()
         require_integer("max_steps", max_steps, 1)
@@ -93,13 +105,15 @@ class MjxEnv(environment.Environment, abc.ABC):
         self._speed_limits = physics.speed_limits(mj_model)
         self.backend = backend
         if backend == "warp":
+            if lead is not None:
+                raise ValueError("backend='warp' has no body that leads another; use backend='jax', or other controls.")
             warp_physics.check_installed()
             self._simulate: Simulate = warp_physics.make_simulate(mj_model, self.frame_skip)
         elif backend == "c":
-            self._simulate = c_physics.make_simulate(mj_model, self.frame_skip)
+            self._simulate = c_physics.make_simulate(mj_model, self.frame_skip, lead)
         else:
             barriers = mjx_compat.are_needed()
-            simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers)
+            simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers, lead=lead)
             self._simulate = chunks.in_chunks(simulate) if chunks.needs_chunks() else simulate
 
     # Methods that subclasses implement.
@@ -131,8 +145,22 @@ class MjxEnv(environment.Environment, abc.ABC):
         """Returns the space of observations, which does not depend on `params`."""
 
     @abc.abstractmethod
-    def build_reset_bank(self, seeds: Sequence[int]) -> EnvState:
-        """Returns the official reset state of each seed, stacked along a leading axis."""
+    def build_reset_bank(self, seeds: Sequence[int], source: Any = ...) -> EnvState:
+        """Returns the official reset state of each seed, stacked along a leading axis.
+
+        `source` says whose random numbers a seed stands for, where there is a choice.
+        """
+
+    @abc.abstractmethod
+    def expert(self) -> Policy:
+        """Returns a new expert for a batch of episodes, which may keep how far each has come.
+
+        Raises NoExpertError if there is none.
+        """
+
+    def obs_with_goal(self, state: EnvState) -> Float[Array, " O"]:
+        """Returns the observation with the goal shown, as experts expect it."""
+        return self.get_obs(state)
 
     # The gymnax interface.
 
@@ -283,14 +311,18 @@ class MjxEnv(environment.Environment, abc.ABC):
 def state_from_mujoco(data: mujoco.MjData, task: TaskState, start: int) -> EnvState:
     """Returns the state of C MuJoCo's `data`, at time 0, as entry `start` of a bank.
 
-    The kinematics of `data` must be up to date. The leaves of `task` are converted to float32.
+    The kinematics of `data` must be up to date. The leaves of `task` are converted to float32, except for truth values.
     """
+
+    def array(leaf: Any) -> Array:
+        return jnp.asarray(leaf, bool if np.asarray(leaf).dtype == bool else jnp.float32)
+
     return EnvState(
         time=jnp.zeros((), jnp.int32),
         start=jnp.asarray(start, jnp.int32),
         first_success=jnp.zeros((), jnp.int32),
         physics=physics.physics_of(data),
-        task=jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), task),
+        task=jax.tree.map(array, task),
     )
 
 

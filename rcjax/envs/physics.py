@@ -1,5 +1,6 @@
 """One control step of physics on MJX, with the kinematics of the resulting state."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -41,28 +42,80 @@ class PhysicsState(PyTree):
     poses: Poses
 
 
+@dataclasses.dataclass(frozen=True)
+class Lead:
+    """A mocap body that is always a step ahead of the body that is welded to it, wherever that has come to.
+
+    Before each physics step it is put at the body's position and orientation (those that the last physics step began
+    with), moved by an offset, and turned by a share of the way to an orientation. Offset and orientation are the last
+    seven numbers of the controls.
+
+    Args:
+        mocap: the row of the leading body in mocap_pos and mocap_quat.
+        body: the number of the body that is led.
+        share: the share of the way, of the difference of quaternions, which are not normalised afterwards.
+        stiffness: the acceleration for a distance of 1 metre between the two, in 1/s^2, which the weld asks for.
+    """
+
+    mocap: int
+    body: int
+    share: float
+    stiffness: float
+
+    def ahead(self, pos: Any, quat: Any, offset_and_goal: Any) -> tuple[Any, Any]:
+        """Returns position and quaternion of the leading body; of NumPy's or JAX's arrays."""
+        return pos + offset_and_goal[:3], quat + self.share * (offset_and_goal[3:] - quat)
+
+
+N_LEAD = 7  # numbers that lead: an offset in metres, and a quaternion
+
+
 def simulate(
-    model: mjx.Model, physics: PhysicsState, ctrl: Float[Array, " U"], *, substeps: int, barriers: bool = False
+    model: mjx.Model,
+    physics: PhysicsState,
+    ctrl: Float[Array, " U"],
+    *,
+    substeps: int,
+    barriers: bool = False,
+    lead: Lead | None = None,
 ) -> PhysicsState:
     """Returns the state after `substeps` physics steps with the same controls `ctrl`.
 
-    The mocap bodies stay where `physics` has them. Only positions, velocities and the warm start are carried from
-    substep to substep. `barriers` are explained in `mjx_compat`.
+    The mocap bodies stay where `physics` has them, except for that of `lead`. Only positions, velocities and the warm
+    start are carried from substep to substep. `barriers` are explained in `mjx_compat`.
     """
     with mjx_compat.chain_barriers(barriers):
         model = place_mocap_bodies(model, physics.mocap_pos, physics.mocap_quat)
         data = mjx.make_data(model, impl="jax")
-        data = data.replace(mocap_pos=physics.mocap_pos, mocap_quat=physics.mocap_quat, ctrl=ctrl)
+        data = data.replace(mocap_pos=physics.mocap_pos, mocap_quat=physics.mocap_quat, ctrl=ctrl[: model.nu])
 
         def substep(carry, _):
-            qpos, qvel, qacc_warmstart = carry
-            after = mjx.step(model, data.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc_warmstart))
-            return (after.qpos, after.qvel, after.qacc_warmstart), None
+            (qpos, qvel, qacc_warmstart), led = carry
+            before = data.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc_warmstart)
+            if lead is not None and led is not None:
+                before = _put_ahead(lead, before, led, ctrl[model.nu :])
+            after = mjx.step(model, before)
+            return ((after.qpos, after.qvel, after.qacc_warmstart), _led(lead, after.xpos, after.xquat)), None
 
         carry = (physics.qpos, physics.qvel, physics.qacc_warmstart)
-        (qpos, qvel, qacc_warmstart), _ = jax.lax.scan(substep, carry, length=substeps)
+        led = _led(lead, physics.poses.body_pos, physics.poses.body_quat)
+        ((qpos, qvel, qacc_warmstart), _), _ = jax.lax.scan(substep, (carry, led), length=substeps)
         poses = poses_of(mjx.kinematics(model, data.replace(qpos=qpos)))
     return physics.replace(qpos=qpos, qvel=qvel, qacc_warmstart=qacc_warmstart, poses=poses)
+
+
+def _led(
+    lead: Lead | None, body_pos: Float[Array, "B 3"], body_quat: Float[Array, "B 4"]
+) -> tuple[Array, Array] | None:
+    """Returns the pose of the body that is led, or None if there is none."""
+    return None if lead is None else (body_pos[lead.body], body_quat[lead.body])
+
+
+def _put_ahead(lead: Lead, data: mjx.Data, led: tuple[Array, Array], offset_and_goal: Float[Array, " 7"]) -> mjx.Data:
+    pos, quat = lead.ahead(*led, offset_and_goal)
+    return data.replace(
+        mocap_pos=data.mocap_pos.at[lead.mocap].set(pos), mocap_quat=data.mocap_quat.at[lead.mocap].set(quat)
+    )
 
 
 def place_mocap_bodies(model: mjx.Model, mocap_pos: Float[Array, "M 3"], mocap_quat: Float[Array, "M 4"]) -> mjx.Model:

@@ -11,6 +11,7 @@ import gymnax
 
 from rcjax.checks import require_bool, short_repr
 from rcjax.envs.metaworld.sawyer import SawyerEnv
+from rcjax.envs.mjx_env import MjxEnv
 
 MT50 = (
     "assembly", "basketball", "bin-picking", "box-close", "button-press", "button-press-topdown",
@@ -30,8 +31,16 @@ PAPER_TASKS = (
 """The tasks of RoboCLIP's experiments (arXiv:2310.07899)"""
 
 
+KITCHEN = (
+    "kitchen-kettle", "kitchen-hinge", "kitchen-slide", "kitchen-microwave", "kitchen-light", "kitchen-bottom-burner",
+    "kitchen-top-burner",
+)  # fmt: skip
+"""The tasks of Franka Kitchen; the first three are those of RoboCLIP's experiments"""
+
+
 class TaskTable(Mapping[str, type[SawyerEnv]]):
-    """Maps task names to environment classes: "door-open" to `DoorOpen` in `metaworld/tasks/door_open.py`."""
+    """Maps names of Metaworld's tasks to environment classes: "door-open" to `DoorOpen` in
+    `metaworld/tasks/door_open.py`."""
 
     def __getitem__(self, name: str) -> type[SawyerEnv]:
         if name not in MT50:
@@ -49,6 +58,15 @@ class TaskTable(Mapping[str, type[SawyerEnv]]):
 TASKS = TaskTable()
 
 
+def task_class(name: str) -> type[MjxEnv]:
+    """Returns the environment class of a task of Metaworld or of the Kitchen, by its canonical name."""
+    if name not in KITCHEN:
+        return TASKS[name]
+    from rcjax.envs.kitchen.tasks import KITCHEN_TASKS
+
+    return KITCHEN_TASKS[name]
+
+
 VERSIONS = ("2", "3")  # versions of Metaworld that may follow a task's name; all scenes are of version 3
 
 _NAME = re.compile(r"(?P<task>.*?)(-v(?P<version>[0-9]+))?(-goal-(?P<goal>hidden|observable))?", re.DOTALL)
@@ -57,8 +75,8 @@ _NAME = re.compile(r"(?P<task>.*?)(-v(?P<version>[0-9]+))?(-goal-(?P<goal>hidden
 def canonical_name(task: str) -> str:
     """Returns the task's name without Metaworld's suffixes for version and goal: "drawer-close" of "drawer-close-v3".
 
-    Raises ValueError for a task that is not in `TASKS`, naming the nearest ones, and for a version that is not in
-    `VERSIONS`.
+    Raises ValueError for a task that is neither in `TASKS` nor in `KITCHEN`, naming the nearest ones, and for a version
+    that is not in `VERSIONS`.
     """
     return _split_name(task)[0]
 
@@ -87,9 +105,13 @@ def _split_name(task: str) -> tuple[str, bool | None]:
     parts = _NAME.fullmatch(str(task).strip().lower().replace("_", "-"))
     assert parts is not None  # the expression matches everything
     name = parts["task"]
-    if name not in MT50:
-        nearest = ", ".join(repr(near) for near in difflib.get_close_matches(name, MT50, n=3, cutoff=0.0))
-        raise ValueError(f"Unknown task {short_repr(task)}; the nearest are {nearest}. rcjax.envs.TASKS lists all.")
+    if name not in (*MT50, *KITCHEN):
+        nearest = ", ".join(repr(near) for near in difflib.get_close_matches(name, (*MT50, *KITCHEN), n=3, cutoff=0.0))
+        raise ValueError(
+            f"Unknown task {short_repr(task)}; the nearest are {nearest}. rcjax.envs.TASKS and KITCHEN list all."
+        )
+    if name in KITCHEN and (parts["version"] or parts["goal"]):
+        raise ValueError(f"task {task!r} has a suffix of Metaworld's tasks; use {name!r}.")
     if parts["version"] not in (None, *VERSIONS):
         raise ValueError(
             f"task {task!r} is of version {parts['version']}; the scenes are those of version 3: use '{name}-v3' or "
@@ -104,15 +126,27 @@ def gymnax_id(task: str) -> str:
 
 
 def register_with_gymnax() -> None:
-    """Registers our environments, so that `gymnax.make("Metaworld/door-open-v3", **options)` builds them.
+    """Registers our environments: `gymnax.make("Metaworld/door-open-v3", **options)` and "FrankaKitchen/kettle-v1".
 
-    Each task also has the ids "...-v3-goal-hidden" and "...-v3-goal-observable", as in Metaworld. Further calls have no
-    effect.
+    Each task of Metaworld also has the ids "...-v3-goal-hidden" and "...-v3-goal-observable", as in Metaworld. Further
+    calls have no effect.
     """
+    for name in KITCHEN:
+        if kitchen_id(name) not in gymnax.registered_envs:
+            gymnax.register(kitchen_id(name), functools.partial(_build_kitchen, name))
     for task in MT50:
         for suffix in ("", "-goal-hidden", "-goal-observable"):
             if (name := gymnax_id(task) + suffix) not in gymnax.registered_envs:
                 gymnax.register(name, functools.partial(_build, f"{task}-v3{suffix}"))
+
+
+def kitchen_id(task: str) -> str:
+    """Returns the id under which `gymnax.make` knows a task of the Kitchen."""
+    return f"FrankaKitchen/{task.removeprefix('kitchen-')}-v1"
+
+
+def _build_kitchen(name: str, **options: Any) -> MjxEnv:
+    return task_class(name)(**options)
 
 
 def _build(name: str, *, goal_hidden: bool | None = None, **options: Any) -> SawyerEnv:

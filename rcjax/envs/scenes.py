@@ -148,13 +148,13 @@ def build_model(
         ValueError: for a pair of shapes or a margin on which MJX's `jax` backend and C MuJoCo disagree.
     """
     spec = mujoco.MjSpec.from_file(str(asset_path(scene.xml)))
-    _disable_collisions(spec)
+    disable_collisions(spec)
     _make_mocap_bodies(spec, scene.placed_bodies)
-    _mark_sites(spec, scene.goal_sites)
+    mark_sites(spec, scene.goal_sites)
     for name in tracked_bodies:
         spec.body(name).add_site(name=name, rgba=np.zeros(4).tolist())
-    _add_proxies(spec, *_collisions(scene, hand_proxies, make_pair), hand_bodies)
-    _set_solver(spec, scene.elliptic_cone, scene.solver_iterations)
+    add_proxies(spec, *_collisions(scene, hand_proxies, make_pair), hand_bodies)
+    set_solver(spec, scene.elliptic_cone, scene.solver_iterations)
     spec.compiler.fusestatic = True
     model = spec.compile()
     set_official_weld(model)
@@ -174,7 +174,8 @@ def set_official_weld(model: mujoco.MjModel) -> None:
     model.eq_data[welds, : len(OFFICIAL_WELD)] = OFFICIAL_WELD
 
 
-def _disable_collisions(spec: mujoco.MjSpec) -> None:
+def disable_collisions(spec: mujoco.MjSpec) -> None:
+    """Turns all collisions of the scene off that its geoms' bits define."""
     for geom in spec.geoms:
         geom.contype = 0
         geom.conaffinity = 0
@@ -185,7 +186,7 @@ def _make_mocap_bodies(spec: mujoco.MjSpec, names: Sequence[str]) -> None:
         spec.body(name).mocap = True
 
 
-def _mark_sites(spec: mujoco.MjSpec, goal_sites: Sequence[str]) -> None:
+def mark_sites(spec: mujoco.MjSpec, goal_sites: Sequence[str] = ()) -> None:
     """Gives each site that a renderer would show a visual geom, and a goal's a mocap body of its own."""
     for site in spec.sites:
         if site.name not in goal_sites and (site.group >= FIRST_HIDDEN_GROUP or site.rgba[3] == 0):
@@ -250,9 +251,10 @@ def _add_pair(spec: mujoco.MjSpec, pair: Pair) -> None:
     )
 
 
-def _add_proxies(
+def add_proxies(
     spec: mujoco.MjSpec, proxies: Sequence[Proxy], pairs: Sequence[Pair], hand_bodies: Sequence[str]
 ) -> None:
+    """Adds proxies and pairs to a scene; see `build_model` for `hand_bodies` and errors."""
     for proxy in _enlarge_by_margins(proxies, pairs, hand_bodies):
         _add_geom(spec, proxy)
     for pair in pairs:
@@ -309,8 +311,8 @@ def _enlarged(proxy: Proxy, by: float) -> Proxy:
     return dataclasses.replace(proxy, size=tuple(s + by * (i < n_enlarged) for i, s in enumerate(proxy.size)))
 
 
-def _set_solver(spec: mujoco.MjSpec, elliptic_cone: bool, iterations: int) -> None:
-    """Sets the solver's options. The time step stays at 0.0025 s.
+def set_solver(spec: mujoco.MjSpec, elliptic_cone: bool = False, iterations: int = 4) -> None:
+    """Sets the solver's options. The time step stays as it is.
 
     From a warm start, four iterations are mostly enough, and two are not.
     """

@@ -9,7 +9,6 @@ Source: metaworld 3.0.0, `sawyer_xyz_env.py`; tests check every number here agai
 
 import abc
 import dataclasses
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -22,13 +21,15 @@ from gymnax.environments import spaces
 from jax import Array
 from jaxtyping import Float
 
-from rcjax.checks import UINT32_MAX, require_bool, require_integer, require_one_of, short_repr
+from rcjax.checks import require_bool, require_integer, require_one_of
 from rcjax.envs import mjx_env, physics, scenes
 from rcjax.envs.metaworld.hand import HAND_BODIES, HAND_PROXIES, hand_pair
+from rcjax.envs.metaworld.policies import expert_policy
 from rcjax.envs.metaworld.rewards import Terms, caging_reward, distance, v1_reach_and_pull
 from rcjax.envs.metaworld.rotations import xyzw_from_matrix
 from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import PhysicsState, Poses
+from rcjax.envs.seeds import checked_seeds
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
 
@@ -93,31 +94,6 @@ def pull_hand(model: mujoco.MjModel, hand_init_pos: Sequence[float], substeps: i
     data.mocap_pos[mocap], data.mocap_quat[mocap], data.ctrl[:] = hand_init_pos, HAND_DOWN, OPEN
     mujoco.mj_step(model, data, nstep=substeps)
     return data
-
-
-def checked_seeds(seeds: Any) -> list[int]:
-    """Returns the seeds of a bank.
-
-    Raises ValueError if there are none, and for a seed that NumPy's generators do not accept.
-    """
-    advice = "give a sequence of whole numbers, for example range(50)"
-    if isinstance(seeds, str | bytes) or not isinstance(seeds, Sequence | np.ndarray | Array):
-        raise ValueError(f"seeds={short_repr(seeds)}; {advice}.")
-    if len(seeds[:1]) == 0:
-        raise ValueError(f"seeds is empty; a bank needs at least one seed: {advice}.")
-    _checked_seed(seeds[-1], advice)  # this one first, as a range may be too long to go through
-    return [_checked_seed(seed, advice) for seed in seeds]
-
-
-def _checked_seed(seed: Any, advice: str) -> int:
-    """Returns the seed as an int. Raises ValueError for anything but a whole number from 0 to 2^32 - 1."""
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        raise ValueError(f"seeds has {short_repr(seed)}; {advice}.") from None
-    if isinstance(seed, bool | np.bool_) or not 0 <= number <= UINT32_MAX:
-        raise ValueError(f"seeds has {short_repr(seed)}, which is not a whole number from 0 to {UINT32_MAX}; {advice}.")
-    return number
 
 
 def require_options(max_steps: int, backend: str, reward_version: str) -> None:
@@ -205,6 +181,10 @@ class SawyerEnv(mjx_env.MjxEnv):
         reward, terms = compute(state, obs, action)
         terms = {name: jnp.asarray(value, jnp.float32) for name, value in terms.items()}
         return reward, {**terms, "unscaled_reward": reward}
+
+    def expert(self) -> mjx_env.Policy:
+        """Returns Metaworld's scripted policy."""
+        return expert_policy(self.name)
 
     # Methods by which tasks read the state, with the names of the scene.
 

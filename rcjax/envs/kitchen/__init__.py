@@ -1,0 +1,1 @@
+"""Franka Kitchen on MJX: the scene, its tasks, controls and experts."""
