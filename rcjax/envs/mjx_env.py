@@ -145,7 +145,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         """Returns the space of observations, which does not depend on `params`."""
 
     @abc.abstractmethod
-    def build_reset_bank(self, seeds: Sequence[int], source: Any = ...) -> EnvState:
+    def build_reset_bank(self, seeds: Sequence[int], source: Any = None) -> EnvState:
         """Returns the official reset state of each seed, stacked along a leading axis.
 
         `source` says whose random numbers a seed stands for, where there is a choice.
