@@ -24,12 +24,12 @@ from rcjax.types import Transitions
 SIZE = 32  # pixels of videos to watch
 
 
-def glide(model, state, ctrl, *, substeps, barriers=False):
+def glide(model, state, ctrl, *, substeps, barriers=False, lead=None):
     """Replaces `physics.simulate`: the arm moves with the mocap body that holds its hand, and its first joint turns.
 
     This is deterministic, depends on the action, and never diverges.
     """
-    del ctrl, substeps, barriers
+    del ctrl, substeps, barriers, lead
     holder, hand = int(model.eq_obj1id[0]), int(model.eq_obj2id[0])
     arm = model.body_rootid == model.body_rootid[hand]
     place = state.mocap_pos[model.body_mocapid[holder]]
