@@ -91,11 +91,7 @@ def make(
     options: dict[str, Any] = {"max_steps": max_steps, "backend": backend}
     if name in KITCHEN:
         options |= {"control": control, "goal": goal, "reward": reward}
-        env = _make_env(name, tuple(options.items()))
-        return env, env.make_params(env.build_reset_bank(seeds))
-    options |= {
-        "goal_hidden": choose_goal_hidden(task, goal_hidden),
-        "reward_version": reward_version,
-    }
+    else:
+        options |= {"goal_hidden": choose_goal_hidden(task, goal_hidden), "reward_version": reward_version}
     env = _make_env(name, tuple(options.items()))
     return env, env.make_params(env.build_reset_bank(seeds, random_source))

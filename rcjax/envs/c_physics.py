@@ -133,12 +133,12 @@ class _Stepper:
         except IndexError:
             data, parts = worker = self._new_worker()
         for index in np.ndindex(before.shape[:-1]):
-            state, offset_and_goal = np.split(before[index], [self._state_size])
-            mujoco.mj_setState(self._model, data, state, self._spec)
+            row = before[index]
+            mujoco.mj_setState(self._model, data, row[: self._state_size], self._spec)
             if self._lead is None:
                 step(self._model, data, self._substeps)
             else:
-                step_led(self._model, data, self._substeps, self._lead, offset_and_goal)
+                step_led(self._model, data, self._substeps, self._lead, row[self._state_size :])
             np.concatenate(parts, out=after[index], casting="same_kind")
         self._idle.append(worker)
         return after

@@ -67,9 +67,6 @@ class Lead:
         return pos + offset_and_goal[:3], quat + self.share * (offset_and_goal[3:] - quat)
 
 
-N_LEAD = 7  # numbers that lead: an offset in metres, and a quaternion
-
-
 def simulate(
     model: mjx.Model,
     physics: PhysicsState,

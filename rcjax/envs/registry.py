@@ -10,6 +10,7 @@ from typing import Any
 import gymnax
 
 from rcjax.checks import require_bool, short_repr
+from rcjax.envs.kitchen.tasks import KITCHEN_TASKS
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import MjxEnv
 
@@ -31,10 +32,7 @@ PAPER_TASKS = (
 """The tasks of RoboCLIP's experiments (arXiv:2310.07899)"""
 
 
-KITCHEN = (
-    "kitchen-kettle", "kitchen-hinge", "kitchen-slide", "kitchen-microwave", "kitchen-light", "kitchen-bottom-burner",
-    "kitchen-top-burner",
-)  # fmt: skip
+KITCHEN = tuple(KITCHEN_TASKS)
 """The tasks of Franka Kitchen; the first three are those of RoboCLIP's experiments"""
 
 
@@ -60,11 +58,7 @@ TASKS = TaskTable()
 
 def task_class(name: str) -> type[MjxEnv]:
     """Returns the environment class of a task of Metaworld or of the Kitchen, by its canonical name."""
-    if name not in KITCHEN:
-        return TASKS[name]
-    from rcjax.envs.kitchen.tasks import KITCHEN_TASKS
-
-    return KITCHEN_TASKS[name]
+    return KITCHEN_TASKS[name] if name in KITCHEN else TASKS[name]
 
 
 VERSIONS = ("2", "3")  # versions of Metaworld that may follow a task's name; all scenes are of version 3

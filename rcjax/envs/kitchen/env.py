@@ -23,17 +23,25 @@ from rcjax.envs.kitchen.elements import DONE_DISTANCE, ELEMENTS, INIT_QPOS, N_RO
 from rcjax.envs.kitchen.experts import kitchen_expert
 from rcjax.envs.kitchen.options import CONTROLS, GOALS, REWARDS, Control, Goal, RewardKind
 from rcjax.envs.kitchen.rotations import euler_of, quat_of
-from rcjax.envs.kitchen.scene import CAMERA, END_BODY, FRAME_SKIP, MOCAP, TIMESTEP, WELD_STIFFNESS, build_model
+from rcjax.envs.kitchen.scene import (
+    CAMERA,
+    END_BODY,
+    FRAME_SKIP,
+    MAX_VELOCITY,
+    MOCAP,
+    TIMESTEP,
+    WELD_STIFFNESS,
+    build_model,
+)
 from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import Lead, PhysicsState, Poses
 from rcjax.envs.seeds import checked_seeds
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
 
-# Joints: limits of the position targets in radians (fingers: metres), and of the velocities that actions ask for.
+# Joints: limits of the position targets in radians (fingers: metres).
 TARGET_LOW = np.array([-2.9, -1.8, -2.9, -3.1, -2.9, 0.0, -2.9, 0.0, 0.0])
 TARGET_HIGH = np.array([2.9, 1.8, 2.9, 0.0, 2.9, 3.8, 2.9, 0.04, 0.04])
-MAX_VELOCITY = 2.0  # radians (metres) per second at full action
 # The arm's end: it is led by 5 cm at full action, and turned by 5 % of the way in each physics step.
 LEAD_DISTANCE = 0.05
 LEAD_SHARE = 0.05
@@ -147,7 +155,7 @@ class KitchenEnv(mjx_env.MjxEnv):
         return task.replace(done_before=task.done)
 
     def remember(self, state: EnvState, obs: Float[Array, " O"]) -> EnvState:
-        done = jnp.stack([self._distance(state, name) for name in self.goal_elements]) < DONE_DISTANCE
+        done = self._goal_distances(state) < DONE_DISTANCE
         return state.replace(task=state.task.replace(done=state.task.done_before | done))
 
     def evaluate(
@@ -155,11 +163,13 @@ class KitchenEnv(mjx_env.MjxEnv):
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
         distance, before = self._distance(state, self.element), state.task.done_before
         if self.reward == "dense":
-            distances = jnp.stack([self._distance(state, name) for name in self.goal_elements])
-            reward = -jnp.sum(jnp.where(before, 0.0, distances))
+            reward = -jnp.sum(jnp.where(before, 0.0, self._goal_distances(state)))
         else:
             reward = jnp.sum(state.task.done & ~before).astype(jnp.float32)
         return reward, {"success": (distance < DONE_DISTANCE).astype(jnp.float32), "distance": distance}
+
+    def _goal_distances(self, state: EnvState) -> Float[Array, " K"]:
+        return jnp.stack([self._distance(state, name) for name in self.goal_elements])
 
     def _distance(self, state: EnvState, name: str) -> Float[Array, ""]:
         element = ELEMENTS[name]

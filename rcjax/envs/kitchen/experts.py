@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from rcjax.envs.kitchen.elements import INIT_QPOS, N_ROBOT
-from rcjax.envs.kitchen.scene import build_model
-from rcjax.envs.mjx_env import NoExpertError
+from rcjax.envs.kitchen.scene import MAX_VELOCITY, build_model
+from rcjax.envs.mjx_env import NoExpertError, Policy
 
 SITE = "end_effector"
 N_ARM = 7
@@ -24,7 +24,6 @@ TURN_WEIGHT = 0.1  # of an error in radians, beside metres
 NEAR = 0.15  # metres: closer than that, errors are summed up against the arm's sag
 INTEGRAL_GAIN = 0.25
 MAX_INTEGRAL = 0.12  # metres, for each axis
-MAX_VELOCITY = 2.0  # radians per second at full action
 EE_GAIN = 12.0  # 1/m
 
 
@@ -106,7 +105,7 @@ EE_TASKS = ("kitchen-kettle", "kitchen-slide")
 """Tasks that the script solves with `control="ee"`, too; one finger alone opens there, so that no handle is gripped"""
 
 
-def kitchen_expert(task: str, control: str) -> Callable[[np.ndarray], np.ndarray]:
+def kitchen_expert(task: str, control: str) -> Policy:
     """Returns the scripted policy of a task, from observations [N O] of as many episodes to actions [N A].
 
     It keeps how far each episode has come, so each batch of episodes needs a new one. Raises NoExpertError for a

@@ -19,6 +19,7 @@ from rcjax.envs.scenes import ALONG_X, ALONG_Y, Pair, Proxy
 MAX_CONTACTS = 40
 TIMESTEP = 0.01  # seconds; the official one is 0.002, with the Euler integrator
 FRAME_SKIP = 8  # physics steps in a control step of 0.08 s; 40 of the official ones
+MAX_VELOCITY = 2.0  # radians (fingers: metres) per second that an action of 1 asks a joint for
 CAMERA = "release"
 OVEN_TOP = 1.6184  # height of the stove in metres, on which the kettle stands
 END_BODY = "panda0_link7"  # the body that the mocap body leads
@@ -54,7 +55,7 @@ def official_model() -> mujoco.MjModel:
 
 
 def _finger(body: str, side: float) -> tuple[Proxy, ...]:
-    """Returns a finger's proxies: a capsule along it, and spheres at its tip and its middle, which collide with boxes.
+    """Returns a finger's proxies: a capsule along it, and a sphere at its tip, which collides with boxes.
 
     Its pad is the inner side, where the fingers meet, at y = 0.
     """
