@@ -35,6 +35,11 @@ class StopRequest:
             self.by = Signals(max(numbers))
         return self.by is not None
 
+    def as_stopped(self, what: str) -> Stopped:
+        """Returns the exception that says what happened, by which signal; its exit code is the shell's for it."""
+        assert self.by is not None
+        return Stopped(f"{what} by {self.by.name}", 128 + self.by.value)
+
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:

@@ -249,6 +249,8 @@ def train(
                         learning_curve(rows, run.path / "curve.png", plot_title(config), config.reward)
     wait_for_all_processes("the demonstration is drawn")
     finish(run, program, evaluation or evaluate(program, state)[1:], log)
+    if stop.agreed():  # during the last iteration: the run is finished, but what would come after it has to stop
+        raise stop.as_stopped(f"finished the last of {config.n_iterations} iterations, and stopped")
     return run
 
 
@@ -322,8 +324,7 @@ def run_iterations(
         if saving:
             checkpoints.save(iteration, state)
         if stopping and iteration < last:
-            assert stop.by is not None
-            raise Stopped(f"stopped after iteration {iteration} of {last} by {stop.by.name}", 128 + stop.by.value)
+            raise stop.as_stopped(f"stopped after iteration {iteration} of {last}")
     return state, evaluation
 
 
