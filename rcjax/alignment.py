@@ -125,7 +125,7 @@ def episode_video(network: Network, n_frames: int | None = None, size: int | Non
         raise ValueError(
             f"frames={clip.n_frames} does not divide an episode of {EPISODE_LENGTH} control steps; give a power of two."
         )
-    view = VIEW_HEIGHT if clip.n_frames == 1 else VideoConfig.view
+    view = VIEW_HEIGHT if clip.n_frames == 1 else None
     stride = EPISODE_LENGTH // clip.n_frames
     return dataclasses.replace(clip, episode_length=EPISODE_LENGTH, frame_stride=stride, view=view)
 

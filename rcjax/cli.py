@@ -22,7 +22,7 @@ except ValueError as error:  # a variable such as JAX_ENABLE_X64 has a value tha
 import tyro
 
 from rcjax.checks import INT32_MAX, require_range, short_repr
-from rcjax.config import EXPERT, TaskSpec, TrainConfig, Which, finetuning, preset, read_config
+from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, Which, finetuning, preset, read_config
 from rcjax.devices import join_processes
 from rcjax.files import describe_os_error, require_writable_folder
 from rcjax.messages import one_line
@@ -276,7 +276,8 @@ def _default_config(arguments: list[str]) -> TrainConfig:
     """Returns the defaults of the options of `rcjax train`: those of the preset, or of the run of --init-from."""
     pretrained = _option_value(arguments, "--init-from") or _option_value(arguments, "--init_from")
     if pretrained is None:
-        return preset(_option_value(arguments, "--preset") or "demo")
+        task = _option_value(arguments, "--task") or EnvConfig.task
+        return preset(_option_value(arguments, "--preset") or "demo", task)
     if "--preset" in _given_options(arguments):
         raise ValueError("--init-from does not go with --preset: options that are not given are those of that run.")
     require_printable("--init-from", pretrained)

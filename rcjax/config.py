@@ -81,6 +81,11 @@ class EnvConfig:
             require_range(name, getattr(self, name), 0, UINT32_MAX - self.bank_size + 1)
 
     @property
+    def is_kitchen(self) -> bool:
+        """Whether the task is one of Franka Kitchen's."""
+        return self.task.strip().lower().replace("_", "-").startswith("kitchen-")
+
+    @property
     def train_seeds(self) -> range:
         return range(self.train_seed, self.train_seed + self.bank_size)
 
@@ -108,8 +113,9 @@ class VideoConfig:
     frame_stride: int = 4
     # Side of the square frames, in pixels.
     size: int = 250
-    # Side of the square that the frames show, in pixels of a view of 640x480 (the paper shows the central 250x250).
-    view: int = 250
+    # Side of the square that the frames show, in pixels of a view of 640x480; by default what the release shows: the
+    # central 250x250 of Metaworld, and all 480x480 of the Kitchen.
+    view: int | None = None
     # Swap left and right, as the release's old offscreen renderer did.
     mirror: bool = False
     # Number of samples that are averaged for each pixel; MuJoCo's own renderer uses 4.
@@ -132,7 +138,8 @@ class VideoConfig:
         require_types(self)
         for name in ("episode_length", "frame_stride", "size"):
             require_range(name, getattr(self, name), 1)
-        require_range("view", self.view, 1, VIEW_HEIGHT)
+        if self.view is not None:
+            require_range("view", self.view, 1, VIEW_HEIGHT)
         if not MIN_PIXEL_SCALE <= self.pixel_scale <= MAX_PIXEL_SCALE:
             expected = f"a number from {MIN_PIXEL_SCALE} to {MAX_PIXEL_SCALE}; 1/255 scales pixels to [0, 1]"
             raise_invalid("pixel_scale", self.pixel_scale, expected)
@@ -377,8 +384,7 @@ class TrainConfig:
     @property
     def frames_per_second(self) -> float:
         """Frame rate at which videos play in real time."""
-        is_kitchen = self.env.task.startswith("kitchen-")
-        return (KITCHEN_FREQUENCY if is_kitchen else CONTROL_FREQUENCY) / self.video.frame_stride
+        return (KITCHEN_FREQUENCY if self.env.is_kitchen else CONTROL_FREQUENCY) / self.video.frame_stride
 
     @property
     def steps_per_iteration(self) -> int:
@@ -462,13 +468,20 @@ def finetuning(pretrained: TrainConfig, path: str, kind: str) -> TrainConfig:
 PRESETS: dict[str, Callable[[], TrainConfig]] = {"demo": demo, "paper": paper, "release": release}
 
 
-def preset(name: str) -> TrainConfig:
-    """Returns the preset of this name. Raises ValueError for an unknown name."""
+def preset(name: str, task: str = EnvConfig.task) -> TrainConfig:
+    """Returns the preset of this name for a task. Raises ValueError for an unknown name.
+
+    The release mirrors the frames of Metaworld, but not those of the Kitchen.
+    """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown preset {name!r}, expected one of {sorted(PRESETS)}{hint}")
-    return PRESETS[name]()
+    config = PRESETS[name]()
+    config = dataclasses.replace(config, env=dataclasses.replace(config.env, task=task))
+    if not config.env.is_kitchen:
+        return config
+    return dataclasses.replace(config, video=dataclasses.replace(config.video, mirror=False))
 
 
 def to_json(config: TrainConfig) -> str:

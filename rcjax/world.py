@@ -65,7 +65,8 @@ def task_scene(
     Raises:
         ValueError: The renderer that `video` names is not available.
     """
-    view = View(camera=camera or env.camera, crop=video.view, size=video.size, mirror=video.mirror)
+    crop = env.view if video.view is None else video.view
+    view = View(camera=camera or env.camera, crop=crop, size=video.size, mirror=video.mirror)
     looks: dict[str, Any] = {
         "view": view,
         "episode_fixed_bodies": env.episode_fixed_bodies,

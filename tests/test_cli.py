@@ -222,6 +222,8 @@ def test_options_override_the_preset():
     assert config.preset == "release"
     assert (config.video.size, config.ppo.learning_rate, config.seed) == (64, 0.001, 7)
     assert config.video.mirror and config.env.frozen_resets  # other options are those of the preset
+    assert not parse_train("--preset", "release", "--task", "kitchen-slide").video.mirror
+    assert parse_train("--preset", "release", "--task=kitchen-slide", "--mirror").video.mirror
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,12 @@ def test_json_round_trip(name):
     assert config.from_json(config.to_json(original)) == original
 
 
+def test_kitchens_frames_are_not_mirrored_by_the_release():
+    release = config.preset("release", "Kitchen_Slide")
+    assert release.env.is_kitchen and not release.video.mirror
+    assert config.preset("release", "drawer-close").video.mirror
+
+
 def test_presets_differ_where_paper_and_release_do():
     paper, release = config.paper(), config.release()
     assert paper.video.pixel_scale == pytest.approx(1 / 255)

@@ -100,18 +100,24 @@ def test_tensorboard_has_the_metrics(whole):
     np.testing.assert_allclose([s.value for s in scalars], [row["video_reward"] for row in rows_of(whole)], rtol=1e-6)
 
 
-def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, monkeypatch, no_videos):
-    """Oracle: the uninterrupted run, to the last bit."""
-    path = tmp_path / "stopped"
+def interrupt_at(iteration: int, number: signal.Signals, monkeypatch) -> list[int]:
+    """Makes the process get a signal while this iteration runs. Returns a list with one entry for each that began."""
     original, calls = train.Program.step, []
 
     def step_and_interrupt(self, state):
         calls.append(1)
-        if len(calls) == 3:  # Ctrl-C while the third iteration runs, between two checkpoints
-            os.kill(os.getpid(), signal.SIGINT)
+        if len(calls) == iteration:
+            os.kill(os.getpid(), number)
         return original(self, state)
 
     monkeypatch.setattr(train.Program, "step", step_and_interrupt)
+    return calls
+
+
+def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, monkeypatch, no_videos):
+    """Between two checkpoints. Oracle: the uninterrupted run, to the last bit."""
+    path = tmp_path / "stopped"
+    calls = interrupt_at(3, signal.SIGINT, monkeypatch)
     with pytest.raises(train.Stopped) as stopped:
         train.start(tiny_config, path, log=lambda _: None)
     assert stopped.value.exit_code == 130
@@ -120,6 +126,18 @@ def test_stopped_by_ctrl_c_and_resumed_it_gives_the_same_metrics(whole, tmp_path
     assert rows_of(path) == rows_of(whole)
     assert len(calls) == 4  # nothing was run twice
     assert tensorboard_steps(path) == [row["env_steps"] for row in rows_of(path)]
+
+
+def test_stopped_during_its_last_iteration_a_run_is_finished_and_the_caller_stops(
+    whole, tmp_path, tiny_config, monkeypatch, no_videos
+):
+    """Otherwise `experiments` would begin the next run."""
+    path = tmp_path / "stopped"
+    interrupt_at(tiny_config.n_iterations, signal.SIGTERM, monkeypatch)
+    with pytest.raises(train.Stopped, match="finished the last of 4 iterations, and stopped by SIGTERM") as stopped:
+        train.start(tiny_config, path, log=lambda _: None)
+    assert stopped.value.exit_code == 143
+    assert rows_of(path) == rows_of(whole)
 
 
 @pytest.mark.real
@@ -178,7 +196,7 @@ def test_a_run_of_an_earlier_version_is_evaluated(whole, tmp_path):
     """It said null for a random encoder, which is in its folder, and knew no view. Oracle: the run's own numbers."""
     path = Path(shutil.copytree(whole, tmp_path / "old"))
     earlier = json.loads((path / "config.json").read_text())
-    assert earlier.pop("encoder") == "random" and earlier["video"].pop("view") == 250
+    assert earlier.pop("encoder") == "random" and earlier["video"].pop("view") is None
     earlier["spec"] = {"text": None, "video": earlier["spec"]["video"][0]}
     (path / "config.json").write_text(json.dumps(earlier | {"encoder": None}))
     np.save(path / "target.npy", np.load(path / "target.npy")[0])

@@ -124,6 +124,7 @@ class SawyerEnv(mjx_env.MjxEnv):
     random_high: Sequence[float]
     initial_memory: Mapping[str, float] = {}
     camera = "corner2"
+    view = 250
 
     def __init__(
         self,
