@@ -30,11 +30,13 @@ from rcjax.envs.kitchen.scene import (
     MAX_VELOCITY,
     MOCAP,
     TIMESTEP,
+    TIPS,
     WELD_STIFFNESS,
     build_model,
 )
 from rcjax.envs.mjx_env import EnvParams, EnvState
 from rcjax.envs.physics import Lead, PhysicsState, Poses
+from rcjax.envs.scenes import PROXY_PREFIX
 from rcjax.envs.seeds import checked_seeds
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
@@ -71,9 +73,11 @@ class KitchenEnv(mjx_env.MjxEnv):
     task: str
     element: str  # a key of ELEMENTS
     part: str  # a key of scene.DETAILS
+    handle: str  # the proxy by which the hand moves the element
     package = "gymnasium-robotics"
     frame_skip = FRAME_SKIP
     camera = CAMERA
+    view = 480  # the release draws a square
     episode_fixed_bodies = ()
 
     def __init__(
@@ -93,7 +97,8 @@ class KitchenEnv(mjx_env.MjxEnv):
         led = control == "ee"
         lead = Lead(int(model.body(MOCAP).mocapid[0]), self._end, LEAD_SHARE, WELD_STIFFNESS) if led else None
         super().__init__(model, max_steps=max_steps, backend=backend, lead=lead)
-        self.control_by, self.reward = control, reward
+        self.control_by: Control = control
+        self.reward: RewardKind = reward
         self.variant = f"{control} {goal} {reward}"
         self.goal_elements = (self.element,) if goal == "task" else RELEASE_ELEMENTS
 
@@ -104,6 +109,17 @@ class KitchenEnv(mjx_env.MjxEnv):
     def expert(self) -> mjx_env.Policy:
         """Returns the script for these controls, see `kitchen.experts`. Raises NoExpertError if there is none."""
         return kitchen_expert(self.task, self.control_by)
+
+    @property
+    def handle_geom(self) -> int:
+        """The geom by which the hand moves the task's element."""
+        return self.mj_model.geom(PROXY_PREFIX + self.handle).id
+
+    @property
+    def fingertip_geoms(self) -> tuple[int, int]:
+        """The geoms at the tips of both fingers."""
+        left, right = (self.mj_model.geom(PROXY_PREFIX + name).id for name in TIPS)
+        return left, right
 
     # The reset.
 
@@ -181,6 +197,12 @@ class KitchenEnv(mjx_env.MjxEnv):
         if self.control_by == "joint":
             return jnp.concatenate([qpos[:N_ROBOT], qvel[:N_ROBOT], qpos[N_ROBOT:], qvel[N_ROBOT:]])
         return jnp.concatenate([qpos, self.goal_qpos])
+
+    def positions(self, obs: Float[np.ndarray, "*batch O"]) -> Float[np.ndarray, "*batch 30"]:
+        """Returns the positions of robot and objects (qpos) in observations."""
+        if self.control_by == "ee":
+            return obs[..., : len(INIT_QPOS)]
+        return np.concatenate([obs[..., :N_ROBOT], obs[..., 2 * N_ROBOT : N_ROBOT + len(INIT_QPOS)]], axis=-1)
 
     @property
     def goal_qpos(self) -> Float[np.ndarray, " 30"]:

@@ -1,53 +1,23 @@
 """Scripted experts of the Kitchen, without any data set: the arm's end goes through waypoints.
 
-With `control="joint"`, damped least squares turn the way to the next waypoint into velocities of the joints, on the
-host with C MuJoCo. With "ee" the way itself is the action.
+Those of kettle, slide and (with the joints' velocities) hinge were written by hand. All others were found by a search
+in C MuJoCo, `python -m experiments.kitchen_experts`, which wrote them to found.json.
 """
 
-import dataclasses
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import mujoco
 import numpy as np
 from jaxtyping import Float
 
-from rcjax.envs.kitchen.elements import INIT_QPOS, N_ROBOT
-from rcjax.envs.kitchen.scene import MAX_VELOCITY, build_model
+from rcjax.envs.kitchen.options import Control
+from rcjax.envs.kitchen.waypoints import Script, Waypoint, follow
 from rcjax.envs.mjx_env import NoExpertError, Policy
 
-SITE = "end_effector"
-N_ARM = 7
-FAR = 0.12  # metres: a way that is longer counts as this long
-DAMPING = 1e-3
-POSTURE_GAIN = 0.5  # 1/s, towards the middle of the joints' ranges, as far as it does not move the end
-TURN_WEIGHT = 0.1  # of an error in radians, beside metres
-NEAR = 0.15  # metres: closer than that, errors are summed up against the arm's sag
-INTEGRAL_GAIN = 0.25
-MAX_INTEGRAL = 0.12  # metres, for each axis
-EE_GAIN = 12.0  # 1/m
-
-
-@dataclasses.dataclass(frozen=True)
-class Waypoint:
-    """Where the arm's end goes, in metres.
-
-    It is passed when the end is within `tolerance` of it, or after `patience` control steps. `turn` is the end's
-    orientation as a rotation matrix; None leaves it free. The fingers are driven by `grip`: 1 opens them, -1 closes.
-    """
-
-    pos: tuple[float, float, float]
-    tolerance: float
-    patience: int
-    turn: Float[np.ndarray, "3 3"] | None = None
-    grip: float = -1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Script:
-    """The waypoints of a task, and how fast they are approached (1/s)."""
-
-    waypoints: tuple[Waypoint, ...]
-    gain: float = 8.0
+FOUND = Path(__file__).with_name("found.json")
+"""Waypoints by task and controls: position, the three numbers of `found_script`, and control steps"""
 
 
 def _kettle() -> Script:
@@ -98,102 +68,66 @@ def _hinge() -> Script:
     return Script((*approach, *arc))
 
 
-SCRIPTS: dict[str, Callable[[], Script]] = {
-    "kitchen-kettle": _kettle, "kitchen-slide": _slide, "kitchen-hinge": _hinge,
+def found_script(rows: Sequence[Sequence[float]], control: Control) -> Script:
+    """Returns the script with these waypoints, whose times are fixed and in which the fingers are closed.
+
+    Args:
+        rows: for each waypoint its position in metres, three numbers, and its number of control steps. The three are,
+            with "ee", the part of the action that turns the arm's end; with "joint", a rotation vector in radians from
+            the orientation in which the end points ahead.
+        control: the controls.
+    """
+    waypoints = []
+    for x, y, z, *rotation, steps in rows:
+        if control == "ee":
+            a, b, c = rotation
+            waypoints.append(Waypoint((x, y, z), 0.0, int(steps), spin=(a, b, c)))
+        else:
+            waypoints.append(Waypoint((x, y, z), 0.0, int(steps), turn=_rotation(np.array(rotation)) @ AHEAD))
+    return Script(tuple(waypoints))
+
+
+def _rotation(vector: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
+    """Returns the rotation by the vector's length in radians about its direction."""
+    quat, matrix, angle = np.zeros(4), np.zeros(9), float(np.linalg.norm(vector))
+    mujoco.mju_axisAngle2Quat(quat, vector / max(angle, 1e-12), angle)
+    mujoco.mju_quat2Mat(matrix, quat)
+    return matrix.reshape(3, 3)
+
+
+WRITTEN: dict[tuple[str, Control], Callable[[], Script]] = {
+    ("kitchen-kettle", "joint"): _kettle, ("kitchen-slide", "joint"): _slide, ("kitchen-hinge", "joint"): _hinge,
+    ("kitchen-kettle", "ee"): _kettle, ("kitchen-slide", "ee"): _slide,
 }  # fmt: skip
-EE_TASKS = ("kitchen-kettle", "kitchen-slide")
-"""Tasks that the script solves with `control="ee"`, too; one finger alone opens there, so that no handle is gripped"""
+"""The scripts that were written by hand. With "ee" one finger alone opens, so that no handle is gripped."""
 
 
-def kitchen_expert(task: str, control: str) -> Policy:
+def expert_script(task: str, control: Control) -> Script:
+    """Returns the script that solves a task with these controls, or raises NoExpertError."""
+    if (task, control) in WRITTEN:
+        return WRITTEN[task, control]()
+    if task not in solved_tasks(control):
+        others = ", ".join(solved_tasks(control))
+        raise NoExpertError(
+            f"{task} has no expert with control={control!r}, which {others} have. Use a video of your own."
+        )
+    return found_script(_found()[task][control], control)
+
+
+def solved_tasks(control: Control) -> list[str]:
+    """Returns the tasks that have an expert with these controls."""
+    found = {task for task, scripts in _found().items() if control in scripts}
+    return sorted(found | {task for task, of in WRITTEN if of == control})
+
+
+def _found() -> dict[str, dict[Control, list[list[float]]]]:
+    return json.loads(FOUND.read_text())
+
+
+def kitchen_expert(task: str, control: Control) -> Policy:
     """Returns the scripted policy of a task, from observations [N O] of as many episodes to actions [N A].
 
     It keeps how far each episode has come, so each batch of episodes needs a new one. Raises NoExpertError for a
     task without a script for these controls.
     """
-    if task not in (EE_TASKS if control == "ee" else SCRIPTS):
-        raise NoExpertError(
-            f"{task} has no expert with control={control!r}; with 'ee' there are those of {', '.join(EE_TASKS)}, with "
-            f"'joint' of {', '.join(SCRIPTS)}. Use a video of your own."
-        )
-    script, arm, episodes = SCRIPTS[task](), _Arm(task.removeprefix("kitchen-")), []
-
-    def act(obs: np.ndarray) -> np.ndarray:
-        if not episodes:
-            episodes.extend(_Episode(script, arm, control) for _ in obs)
-        return np.stack([episode.act(row) for episode, row in zip(episodes, obs, strict=True)])
-
-    return act
-
-
-class _Arm:
-    """Kinematics of the arm, in C MuJoCo."""
-
-    def __init__(self, part: str):
-        self.model = build_model(part, "joint")
-        self.data = mujoco.MjData(self.model)
-        self.site = self.model.site(SITE).id
-        self.middle = self.model.jnt_range[:N_ARM].mean(1)
-
-    def move(self, qpos: Float[np.ndarray, " 30"]) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, "3 3"]]:
-        """Returns position and orientation of the arm's end."""
-        self.data.qpos[:] = qpos
-        mujoco.mj_kinematics(self.model, self.data)
-        mujoco.mj_comPos(self.model, self.data)
-        return self.data.site_xpos[self.site].copy(), self.data.site_xmat[self.site].reshape(3, 3).copy()
-
-    def velocities(
-        self, way: Float[np.ndarray, " 3"], turn: Float[np.ndarray, " 3"] | None, gain: float
-    ) -> Float[np.ndarray, " 7"]:
-        """Returns velocities of the joints, in radians per second, for a way in metres and a turn in radians."""
-        linear, angular = np.zeros((3, self.model.nv)), np.zeros((3, self.model.nv))
-        mujoco.mj_jacSite(self.model, self.data, linear, angular, self.site)
-        jacobian, error = linear[:, :N_ARM], gain * way
-        if turn is not None:
-            jacobian = np.vstack([jacobian, TURN_WEIGHT * angular[:, :N_ARM]])
-            error = np.concatenate([error, TURN_WEIGHT * gain * turn])
-        inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + DAMPING * np.eye(len(error)))
-        posture = POSTURE_GAIN * (self.middle - self.data.qpos[:N_ARM])
-        return inverse @ error + posture - inverse @ (jacobian @ posture)
-
-
-class _Episode:
-    """How far an episode has come in its script."""
-
-    def __init__(self, script: Script, arm: _Arm, control: str):
-        self.script, self.arm, self.control = script, arm, control
-        self.index, self.steps, self.integral = 0, 0, np.zeros(3)
-
-    def act(self, obs: Float[np.ndarray, " O"]) -> Float[np.ndarray, " A"]:
-        pos, orientation = self.arm.move(self._qpos(obs))
-        if self.steps:
-            self._pass(pos)
-        waypoint = self.script.waypoints[self.index]
-        way = np.array(waypoint.pos) - pos
-        self.steps += 1
-        if self.control == "ee":
-            return np.concatenate([np.clip(EE_GAIN * way, -1, 1), np.zeros(3), [waypoint.grip]])
-        if np.linalg.norm(way) < NEAR:
-            self.integral = np.clip(self.integral + INTEGRAL_GAIN * way, -MAX_INTEGRAL, MAX_INTEGRAL)
-        way = way + self.integral
-        way *= min(1.0, FAR / max(float(np.linalg.norm(way)), 1e-9))
-        turn = None if waypoint.turn is None else _turn(orientation, waypoint.turn)
-        action = self.arm.velocities(way, turn, self.script.gain) / MAX_VELOCITY
-        return np.concatenate([action / max(1.0, float(np.abs(action).max())), [waypoint.grip] * 2])
-
-    def _pass(self, pos: Float[np.ndarray, " 3"]) -> None:
-        """Goes on to the next waypoint if this one is reached, or has not been for too long."""
-        waypoint = self.script.waypoints[self.index]
-        reached = np.linalg.norm(np.array(waypoint.pos) - pos) < waypoint.tolerance
-        if (reached or self.steps >= waypoint.patience) and self.index < len(self.script.waypoints) - 1:
-            self.index, self.steps = self.index + 1, 0
-
-    def _qpos(self, obs: Float[np.ndarray, " O"]) -> Float[np.ndarray, " 30"]:
-        if self.control == "ee":
-            return obs[: len(INIT_QPOS)]
-        return np.concatenate([obs[:N_ROBOT], obs[2 * N_ROBOT : N_ROBOT + len(INIT_QPOS)]])
-
-
-def _turn(now: Float[np.ndarray, "3 3"], goal: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 3"]:
-    """Returns the rotation vector, for small angles, from one orientation to another."""
-    return 0.5 * np.cross(now, goal, axis=0).sum(1)
+    return follow([expert_script(task, control)], control)

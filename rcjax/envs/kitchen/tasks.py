@@ -4,37 +4,37 @@ from rcjax.envs.kitchen.env import KitchenEnv
 
 
 class Kettle(KitchenEnv):
-    task, element, part = "kitchen-kettle", "kettle", "kettle"
+    task, element, part, handle = "kitchen-kettle", "kettle", "kettle", "kettle"
     prompt = "robot moving kettle"
 
 
 class Hinge(KitchenEnv):
-    task, element, part = "kitchen-hinge", "hinge cabinet", "hinge"
+    task, element, part, handle = "kitchen-hinge", "hinge cabinet", "hinge", "right handle"
     prompt = "robot opening hinge cabinet"
 
 
 class Slide(KitchenEnv):
-    task, element, part = "kitchen-slide", "slide cabinet", "slide"
+    task, element, part, handle = "kitchen-slide", "slide cabinet", "slide", "slide handle"
     prompt = "robot opening sliding door"  # the release's
 
 
 class Microwave(KitchenEnv):
-    task, element, part = "kitchen-microwave", "microwave", "microwave"
+    task, element, part, handle = "kitchen-microwave", "microwave", "microwave", "microwave handle"
     prompt = "robot opening microwave"
 
 
 class Light(KitchenEnv):
-    task, element, part = "kitchen-light", "light switch", "light"
+    task, element, part, handle = "kitchen-light", "light switch", "light", "switch"
     prompt = "robot switching on light"
 
 
 class BottomBurner(KitchenEnv):
-    task, element, part = "kitchen-bottom-burner", "bottom burner", "burner"
+    task, element, part, handle = "kitchen-bottom-burner", "bottom burner", "burner", "knob 2"
     prompt = "robot turning knob of bottom burner"
 
 
 class TopBurner(KitchenEnv):
-    task, element, part = "kitchen-top-burner", "top burner", "burner"
+    task, element, part, handle = "kitchen-top-burner", "top burner", "burner", "knob 4"
     prompt = "robot turning knob of top burner"
 
 
