@@ -1,4 +1,4 @@
-"""`python -m experiments.all`: all figures of the paper that are on Metaworld, one after another.
+"""`python -m experiments.all`: all figures of the paper, one after another.
 
 Runs that several figures show are made once; interrupted, the same command goes on where it was.
 """
@@ -6,9 +6,9 @@ Runs that several figures show are made once; interrupted, the same command goes
 import dataclasses
 import sys
 
-from experiments import fig2, fig3, fig6, fig7, fig8, fig9
+from experiments import fig2, fig3, fig4, fig5, fig6, fig7, fig8, fig9
 from experiments.entry import run
-from experiments.figure import make
+from experiments.figure import make, make_plan, require_scenes
 from experiments.scales import Options
 
 
@@ -27,10 +27,14 @@ def make_all(command: Command) -> None:
     figures = [
         fig8.FIGURE,
         fig3.FIGURE,
+        fig4.FIGURE,
+        fig5.FIGURE,
         fig6.FIGURE,
         fig7.figure(fig7.parse_videos(command.video)),
         fig9.figure(fig9.check_clip(command.clip)),
     ]
+    plan = make_plan(command)
+    require_scenes([job for figure in figures for job in figure.jobs(plan)])
     fig2.make_figure(command)
     for figure in figures:
         make(figure, command)

@@ -18,7 +18,7 @@ from experiments.plan import Job, Plan
 from experiments.recordings import N_STARTS, Recording
 from experiments.results import Results
 from experiments.scales import Options
-from experiments.verdicts import Difference, Verdict, above, difference, missing
+from experiments.verdicts import Difference, Verdict, below, difference, missing
 from rcjax.config import VIEW_HEIGHT, TaskSpec
 from rcjax.encoders import load_encoder
 from rcjax.envs.registry import TASKS as ALL_TASKS
@@ -110,10 +110,7 @@ def judge(results: Results, clip: str | None) -> Sequence[Verdict]:
     def no_signal(task: str) -> list[Difference] | None:
         assert clip is not None
         scores = results.scores(by_clip(plan, task, clip))
-        if scores is None:
-            return None
-        found = above(scores, FLOOR)
-        return [Difference(-found.value, -found.high, -found.low)]
+        return None if scores is None else [below(scores, FLOOR)]
 
     text = "CLIP on the last frame gives no useful signal"
     return [

@@ -12,6 +12,8 @@ from experiments.scales import Options, choose_scale
 from experiments.scores import keep_scores
 from experiments.tables import write_tables
 from experiments.verdicts import Verdict, withheld
+from rcjax.envs.kitchen.scene import asset_path
+from rcjax.envs.registry import KITCHEN
 
 FEWEST_SEEDS = 5  # from which claims are judged
 
@@ -42,6 +44,12 @@ def make_plan(options: Options) -> Plan:
     return Plan(choose_scale(options), options.out / options.scale)
 
 
+def require_scenes(jobs: Sequence[Job]) -> None:
+    """Raises ValueError if the package that the Kitchen's scene comes from is needed and not installed."""
+    if any(job.task in KITCHEN for job in jobs):
+        asset_path()
+
+
 def make(figure: Figure, options: Options) -> None:
     """Runs what is not finished yet, and writes table.md, table.json and figure.png into the figure's folder.
 
@@ -50,6 +58,7 @@ def make(figure: Figure, options: Options) -> None:
     """
     plan = make_plan(options)
     jobs = tuple(figure.jobs(plan))
+    require_scenes(jobs)
     results = Results(plan, jobs)
     for recording in figure.recordings(plan):
         record(recording, plan.scale.base)

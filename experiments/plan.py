@@ -13,7 +13,7 @@ from typing import Literal
 from experiments.scales import Scale
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, finetuning
 from rcjax.encoders import RANDOM
-from rcjax.envs.registry import TASKS
+from rcjax.envs.registry import KITCHEN, task_class
 
 Reward = Literal["dense", "gail", "airl"]
 Finetuning = Literal["release", "sound"]
@@ -27,7 +27,7 @@ class Job:
 
     Args:
         name: The name of the run folder. With several configs, it is followed by the index of each.
-        task: The Metaworld task.
+        task: The task.
         label: What is learned from, for tables and legends.
         stage: How the policies were finetuned afterwards; "" if they were not.
         configs: The config of the run, or of several runs whose seeds are taken together.
@@ -66,13 +66,15 @@ class Plan:
         return self.folder / "demonstrations" / name
 
     def tasks(self, names: Sequence[str]) -> list[str]:
-        """Returns the tasks of a figure that this scale runs."""
-        return list(self.scale.tasks or names)
+        """Returns the tasks of a figure that this scale runs: its own, or those of the scale that are alike."""
+        if self.scale.tasks is None:
+            return list(names)
+        return [task for task in self.scale.tasks if (task in KITCHEN) == (names[0] in KITCHEN)]
 
     def from_text(self, task: str, sentence: str | None = None) -> Job:
         """Policies whose reward is the similarity with a sentence, by default the task's own."""
         name = f"{task}-text" + ("" if sentence is None else f"-{slug(sentence)}")
-        text = TASKS[task].prompt if sentence is None else sentence
+        text = task_class(task).prompt if sentence is None else sentence
         return self._job(name, task, f"RoboCLIP, “{text}”", spec=TaskSpec(text=(text,)))
 
     def from_expert_video(self, task: str) -> Job:

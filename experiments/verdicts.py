@@ -65,6 +65,12 @@ def above(scores: Scores, threshold: float) -> Difference:
     return Difference(*(float(value - threshold) for value in (interquartile_mean(scores), low, high)))
 
 
+def below(scores: Scores, threshold: float) -> Difference:
+    """Returns a threshold less the interquartile mean of the scores, with its interval."""
+    found = above(scores, threshold)
+    return Difference(-found.value, -found.high, -found.low)
+
+
 def _resampled(scores: Scores, draw: np.random.Generator) -> Float[np.ndarray, " B"]:
     drawn = draw.integers(len(scores), size=(len(scores), N_RESAMPLES))
     return np.asarray(interquartile_mean(scores[drawn]))

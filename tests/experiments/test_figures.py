@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import all as all_figures
-from experiments import fig2, fig3, fig6, fig7, fig8, fig9, figure, scales
+from experiments import fig2, fig3, fig4, fig5, fig6, fig7, fig8, fig9, figure, scales
 from experiments.plan import Plan
 from experiments.recordings import write_pictures
 from experiments.results import Results
@@ -29,11 +29,16 @@ from tests.experiments.fake_runs import invent
 
 FIGURES = {
     "fig3": fig3.FIGURE,
+    "fig4": fig4.FIGURE,
+    "fig5": fig5.FIGURE,
     "fig6": fig6.FIGURE,
     "fig7": fig7.figure({}),
     "fig8": fig8.FIGURE,
     "fig9": fig9.figure(None),
 }
+
+
+ONE_OF_EACH = ("drawer-close", "kitchen-slide")
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_figures_share_runs_of_equal_configs(tmp_path):
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_drawn_before_its_runs_and_after(name, tmp_path):
     """The table has no rows before, and a row for each job, the untrained policy and other controls after."""
-    plan = Plan(dataclasses.replace(scales.demo_scale(), tasks=("drawer-close",)), tmp_path / "demo")
+    plan = Plan(dataclasses.replace(scales.demo_scale(), tasks=ONE_OF_EACH), tmp_path / "demo")
     chosen = FIGURES[name]
     jobs = tuple(chosen.jobs(plan))
     results = Results(plan, jobs)
@@ -118,6 +123,22 @@ def test_the_sentence_is_compared_with_its_rivals(plan, own, rival, finetuned, o
     verdicts = judged(fig3.FIGURE, plan, scores)
     assert tuple(verdicts[claim].outcome for claim in ("C2a", "C2b", "C2c")) == outcomes
     assert all(task in verdicts["C2a"].why for task in fig3.TASKS)
+
+
+@pytest.mark.parametrize(
+    ("own", "rival", "outcomes"),
+    [
+        (0.9, 0.0, ("reproduced", "reproduced")),
+        (0.9, 0.2, ("reproduced", "not reproduced")),
+        (0.1, -0.3, ("not reproduced", "reproduced")),
+    ],
+)
+def test_in_the_kitchen_tasks_are_solved_or_not_and_rivals_move_nothing_or_something(plan, own, rival, outcomes):
+    scores = {}
+    for task in fig4.TASKS:
+        scores |= {f"{task}-video": own, f"{task}-gail": rival, f"{task}-airl": rival}
+    verdicts = judged(fig4.FIGURE, plan, scores)
+    assert tuple(verdicts[claim].outcome for claim in ("C4a", "C4b")) == outcomes
 
 
 @pytest.mark.parametrize(
@@ -184,7 +205,7 @@ def test_sentences_are_judged_by_hits_and_chance(matrix, outcome):
 
 def test_smoke_runs_and_few_seeds_decide_nothing(tmp_path):
     for scale in (scales.smoke_scale(), dataclasses.replace(scales.demo_scale(), base=scales.smoke_scale().base)):
-        plan = Plan(dataclasses.replace(scale, tasks=("drawer-close",)), tmp_path / scale.name)
+        plan = Plan(dataclasses.replace(scale, tasks=ONE_OF_EACH), tmp_path / scale.name)
         jobs = tuple(fig8.FIGURE.jobs(plan))
         invent(plan, jobs, {"drawer-close-edited": 0.9})
         figure.write(fig8.FIGURE, Results(plan, jobs))

@@ -1,0 +1,62 @@
+"""`python -m experiments.fig5`: frames of the Kitchen's demonstrations, and of policies that learned from them.
+
+Figure 5 of the paper, on slide and hinge. Its runs are those of figure 4.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from experiments.drawing import draw_frames, save_figure
+from experiments.entry import run
+from experiments.figure import Figure, make
+from experiments.plan import Job, Plan
+from experiments.results import Results
+from experiments.scales import Options
+from experiments.verdicts import Verdict, missing
+from rcjax.video_io import read_video
+
+TASKS = ("kitchen-slide", "kitchen-hinge")
+N_FRAMES = 6
+TITLE = "Figure 5: demonstrations and policies in the Kitchen"
+
+
+def jobs(plan: Plan) -> list[Job]:
+    return [plan.from_expert_video(task) for task in plan.tasks(TASKS)]
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draws the demonstration and the first seed's policy of each task that is finished."""
+    plan = results.plan
+    rows = [row for task in plan.tasks(TASKS) for row in _videos(results, task).items()]
+    n_rows = max(1, len(rows))
+    figure, axes = plt.subplots(
+        n_rows, N_FRAMES, figsize=(1.6 * N_FRAMES, 1.8 * n_rows), layout="constrained", squeeze=False
+    )
+    for (label, video), row in zip(rows, axes, strict=False):
+        draw_frames(row, video, label)
+    save_figure(figure, path, TITLE)
+
+
+def _videos(results: Results, task: str) -> dict[str, np.ndarray]:
+    """Returns the halves of the first run's video: the demonstration is on the left, and the policy on the right."""
+    videos = {}
+    for finished in results.runs(results.plan.from_expert_video(task))[:1]:
+        frames = read_video(finished.path / "policy.mp4")
+        half = frames.shape[2] // 2
+        videos = {f"{task}\ndemonstration": frames[:, :, :half], f"{task}\npolicy": frames[:, :, half:]}
+    return videos
+
+
+def judge(results: Results) -> Sequence[Verdict]:
+    del results
+    return [missing("C5", "policies move in the style of their demonstration", "this has to be judged by eye")]
+
+
+FIGURE = Figure("fig5", TITLE, jobs, draw, judge)
+
+if __name__ == "__main__":
+    sys.exit(run("fig5", Options, lambda options: make(FIGURE, options), __doc__))
