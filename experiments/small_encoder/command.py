@@ -15,11 +15,10 @@ from experiments.small_encoder.evaluation import Table, evaluate, summarize
 from experiments.small_encoder.fitting import finished_encoder, fit
 from experiments.small_encoder.jobs import make_all, make_learned, make_scripted
 from experiments.small_encoder.learner import KEPT
-from experiments.small_encoder.sentences import TRAINED_TASKS
+from experiments.small_encoder.sentences import ALL_TASKS, TRAINED_TASKS
 from experiments.small_encoder.workspace import Recipe, Workspace
 from rcjax.encoders import BUNDLED, SMALL, Encoder, load_encoder, save_encoder
 from rcjax.encoders.s3d import S3D, WordTokenizer
-from rcjax.envs.registry import MT50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +47,7 @@ def train_round(workspace: Workspace, recipe: Recipe, round: int) -> None:
 
 def report(workspace: Workspace, round: int) -> Table:
     """Evaluates the encoder of a round, prints the means, and writes and returns all numbers."""
-    held_out = {task: Clips.load(workspace.clips("held_out", task)) for task in MT50}
+    held_out = {task: Clips.load(workspace.clips("held_out", task)) for task in ALL_TASKS}
     table = evaluate(load_encoder(workspace.encoder(round)), held_out)
     (workspace.path / f"evaluation-{round}.json").write_text(json.dumps(table, indent=1) + "\n")
     for name, means in summarize(table).items():
@@ -65,6 +64,7 @@ def describe(recipe: Recipe, encoder: Encoder, table: Table) -> str:
         "n_frames": VIDEO.n_frames,
         "size": VIDEO.size,
         "kept": KEPT * recipe.iterations,
+        "kept_focus": KEPT * recipe.focus_iterations,
     }
     return write_card(recipe, table, sizes)
 
@@ -79,7 +79,7 @@ def install(encoder: Path, card: Path) -> None:
 def main(command: Command) -> None:
     recipe, workspace = command.recipe, Workspace(command.out)
     workspace.open(recipe)
-    for kind, tasks in (("scripted", TRAINED_TASKS), ("held_out", MT50)):
+    for kind, tasks in (("scripted", TRAINED_TASKS), ("held_out", ALL_TASKS)):
         make_all(make_scripted, workspace, kind, tasks, recipe, command.workers)
     for round in range(recipe.rounds + 1):
         if round > 0:

@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from experiments.small_encoder.policies import Behaviours, draw_kinds
+from experiments.small_encoder import kitchen, metaworld
+from experiments.small_encoder.behaviours import Behaviours, draw_kinds
 from rcjax import envs
 from rcjax.config import VideoConfig
 from rcjax.envs.experts import Policy, PolicyRun, run_policy
-from rcjax.envs.metaworld.sawyer import SawyerEnv
-from rcjax.envs.mjx_env import EnvParams
+from rcjax.envs.kitchen.env import KitchenEnv
+from rcjax.envs.mjx_env import EnvParams, MjxEnv
 from rcjax.files import write_arrays
 from rcjax.render import Scene, WarpScene, render_frames, take_poses
 from rcjax.types import GeomPoses
@@ -34,7 +36,7 @@ FRAMES_AT_A_TIME = 8  # episodes that are drawn together
 class Clips:
     """Episodes as clips, with their outcome in the simulator.
 
-    `success` is whether the task was solved at any step, and `progress` how far the episode came, see `progress_of`.
+    `success` is whether the task was solved at any step, and `progress` how far the episode came, see `progress`.
     """
 
     frames: UInt8[np.ndarray, "n F H W 3"]
@@ -64,19 +66,29 @@ class Clips:
 class TaskWorld:
     """A task's environment with a bank of starts, and its scene."""
 
-    env: SawyerEnv
+    env: MjxEnv
     params: EnvParams
     scene: Scene | WarpScene
 
     @classmethod
     def build(cls, task: str, seeds: range) -> "TaskWorld":
         env, params = envs.make(task, seeds=seeds, max_steps=LONG_EPISODE, goal_hidden=False, backend="c")
-        assert isinstance(env, SawyerEnv)
         return cls(env, params, task_scene(env, VIDEO))
 
     def run(self, policy: Policy, start: np.ndarray, steps: int) -> PolicyRun:
         """Runs the policy from these starts of the bank, by C MuJoCo's physics."""
         return run_policy(self.env, self.params, policy, start.tolist(), steps)
+
+    @property
+    def has_sibling(self) -> bool:
+        """Whether the expert of another task can act in the same scene."""
+        return isinstance(self.env, KitchenEnv) or self.env.name in metaworld.SIBLINGS
+
+    def behaviours(self, kinds: np.ndarray, random: np.random.Generator) -> Behaviours:
+        """Returns the policy that acts in episode i as kinds[i] says."""
+        if isinstance(self.env, KitchenEnv):
+            return Behaviours(kinds, random, kitchen.N_ACTIONS, partial(kitchen.make_motions, self.env))
+        return Behaviours(kinds, random, metaworld.N_ACTIONS, partial(metaworld.make_motions, self.env.name))
 
     def draw(self, poses: GeomPoses) -> UInt8[np.ndarray, "n F H W 3"]:
         """Draws episodes, given the poses [T N G ...] of every geom after every step."""
@@ -103,46 +115,20 @@ def make_clips(world: TaskWorld, n: int, seed: int) -> Clips:
     """
     key = [seed, zlib.crc32(world.env.name.encode())]
     random = np.random.default_rng(key)
-    kinds = draw_kinds(world.env.name, n, random)
+    kinds = draw_kinds(n, random, has_sibling=world.has_sibling)
     start = random.integers(0, world.params.bank_size, n)
     for steps in (VIDEO.episode_length, LONG_EPISODE):
-        run = world.run(Behaviours(world.env.name, kinds, np.random.default_rng([*key, steps])), start, steps)
+        run = world.run(world.behaviours(kinds, np.random.default_rng([*key, steps])), start, steps)
         if np.any(run.success, axis=0)[kinds == "expert"].mean() >= 0.5:
             break
-    return with_outcome(world.draw(run.poses), world.env.name, run, kinds)
+    return with_outcome(world.draw(run.poses), world.env, run, kinds)
 
 
-def with_outcome(frames: UInt8[np.ndarray, "n F H W 3"], task: str, run: PolicyRun, kinds: np.ndarray) -> Clips:
+def with_outcome(frames: UInt8[np.ndarray, "n F H W 3"], env: MjxEnv, run: PolicyRun, kinds: np.ndarray) -> Clips:
     """Returns the drawn episodes of a run with their outcome."""
     success = np.asarray(np.any(run.success, axis=0))
-    return Clips(frames=frames, success=success, progress=progress_of(task, run.obs, success), kinds=kinds)
-
-
-def progress_of(
-    task: str, obs: Float[np.ndarray, "T n 39"], success: Bool[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
-    """Returns how far each episode came, from 0 to 1.
-
-    Success is 1. A failure has a share of `BEST_FAILURE`, so that a policy that is far from success has a slope to
-    climb: how much nearer to the object the hand was in the last quarter of the episode than at its start, and how much
-    nearer to the goal the object was. `obs` shows the goal.
-    """
-    hand, thing, goal = obs[..., :3], obs[..., 4:7], obs[..., 36:39]
-    if task in HAND_TASKS:
-        share = _approach(hand, goal, 0.0)
+    if isinstance(env, KitchenEnv):
+        progress = kitchen.progress_of(env, run, success)
     else:
-        share = REACHING_SHARE * _approach(hand, thing, HAND_SIZE) + (1 - REACHING_SHARE) * _approach(thing, goal, 0.0)
-    return np.where(success, 1.0, BEST_FAILURE * share).astype(np.float32)
-
-
-def _approach(a: Float[np.ndarray, "T n 3"], b: Float[np.ndarray, "T n 3"], touching: float) -> Float[np.ndarray, " n"]:
-    """Returns which share of their first distance, beyond `touching`, a and b had come nearer in the last quarter."""
-    distance = np.maximum(np.linalg.norm(a - b, axis=-1) - touching, 0)
-    return np.clip(1 - distance[len(distance) * 3 // 4 :].mean(0) / np.maximum(distance[0], SMALLEST_DISTANCE), 0, 1)
-
-
-HAND_TASKS = ("reach", "reach-wall")  # whose goal is for the hand, and no object
-BEST_FAILURE = 0.5
-REACHING_SHARE = 0.4
-HAND_SIZE = 0.06  # metres between the hand's and an object's reference points where they touch
-SMALLEST_DISTANCE = 0.02  # metres
+        progress = metaworld.progress_of(env.name, run.obs, success)
+    return Clips(frames=frames, success=success, progress=progress, kinds=kinds)

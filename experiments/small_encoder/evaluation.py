@@ -6,10 +6,10 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from experiments.small_encoder.dataset import VIDEO, Clips
-from experiments.small_encoder.sentences import HELD_OUT_TASKS, TRAINED_TASKS, split_sentences
+from experiments.small_encoder.sentences import ALL_TASKS, HELD_OUT_TASKS, TRAINED_TASKS, split_sentences
 from rcjax import similarity
 from rcjax.encoders import Encoder
-from rcjax.envs.registry import MT50, TASKS
+from rcjax.envs.registry import task_class
 
 BATCH = 32  # clips that are embedded together
 
@@ -43,21 +43,21 @@ def evaluate(encoder: Encoder, clips: Mapping[str, Clips]) -> Table:
     - `auc`: area under the curve of success, by the similarity with the task's prompt;
     - `auc_paraphrase`: the same, as a mean over the sentences that were held out;
     - `rank`: Spearman's correlation of the similarity with the episode's progress;
-    - `recall`: share of the successful episodes that are most similar to their own task's prompt, of all fifty.
+    - `recall`: share of the successful episodes that are most similar to their own task's prompt, of all.
     """
-    prompts = embed_sentences(encoder, [TASKS[task].prompt for task in MT50])
+    prompts = embed_sentences(encoder, [task_class(task).prompt for task in ALL_TASKS])
     table = {}
     for task, of_task in clips.items():
         video = embed_clips(encoder, of_task.frames)
         by_prompt = video @ prompts.T
-        own = by_prompt[:, MT50.index(task)]
+        own = by_prompt[:, ALL_TASKS.index(task)]
         paraphrases = embed_sentences(encoder, split_sentences(task)[1])
         table[task] = {
             "successes": float(of_task.success.mean()),
             "auc": area_under_curve(own, of_task.success),
             "auc_paraphrase": float(np.mean([area_under_curve(video @ text, of_task.success) for text in paraphrases])),
             "rank": float(np.asarray(spearmanr(own, of_task.progress))[0]),
-            "recall": float((by_prompt.argmax(1) == MT50.index(task))[of_task.success].mean())
+            "recall": float((by_prompt.argmax(1) == ALL_TASKS.index(task))[of_task.success].mean())
             if of_task.success.any()
             else float("nan"),
         }

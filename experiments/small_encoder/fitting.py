@@ -28,7 +28,7 @@ from rcjax.encoders.s3d import S3D, WordTokenizer, space_to_depth
 from rcjax.encoders.s3d.text import words_of
 
 SAVE_EVERY = 200  # steps
-PROVENANCE = "small, trained by rcjax on simulated Metaworld episodes (experiments/small_encoder)"
+PROVENANCE = "small, trained by rcjax on simulated episodes of Metaworld and Franka Kitchen (experiments/small_encoder)"
 
 
 def make_tokenizer() -> WordTokenizer:

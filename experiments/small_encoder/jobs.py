@@ -10,7 +10,7 @@ from experiments.small_encoder.dataset import TRAIN_SEEDS, VALIDATION_SEEDS, Tas
 from experiments.small_encoder.learner import learn
 from experiments.small_encoder.workspace import Recipe, Workspace
 from rcjax.encoders import load_encoder
-from rcjax.envs.registry import TASKS
+from rcjax.envs.registry import task_class
 from rcjax.startup import prepare_environment
 
 Make = Callable[[Path, str, str, Recipe], None]
@@ -29,7 +29,8 @@ def make_learned(path: Path, kind: str, task: str, recipe: Recipe) -> None:
     round = int(kind.split("-")[1])
     encoder = load_encoder(Workspace(path.parent.parent).encoder(round - 1))
     world = TaskWorld.build(task, TRAIN_SEEDS)
-    clips, lines = learn(world, encoder, TASKS[task].prompt, recipe.iterations, 1000 * recipe.seed + round)
+    iterations, prompt = recipe.iterations_of(task), task_class(task).prompt
+    clips, lines = learn(world, encoder, prompt, iterations, 1000 * recipe.seed + round)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".log").write_text("\n".join(lines) + "\n")
     clips.save(path)

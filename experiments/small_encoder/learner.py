@@ -11,6 +11,7 @@ from experiments.small_encoder.dataset import VIDEO, Clips, TaskWorld, with_outc
 from rcjax import ppo
 from rcjax.config import demo
 from rcjax.encoders import Encoder
+from rcjax.envs.kitchen.env import KitchenEnv
 from rcjax.rewards.video import episode_reward
 from rcjax.rollout import policy_obs
 from rcjax.similarity import embed_clips
@@ -18,20 +19,25 @@ from rcjax.taskspec import embed_sentence
 from rcjax.types import Rollout
 
 CONFIG = demo()
-GOAL = slice(36, 39)  # of a Metaworld observation; hidden from the policy, as in a run
+GOAL = slice(36, 39)  # of Metaworld's observations; hidden from the policy, as in a run
 BEST, RANDOM = 4, 4  # episodes that are kept of each iteration: those of the highest reward, and any
 KEPT = BEST + RANDOM
 
 
 class LearningPolicy:
-    """A policy that samples its actions, and remembers what PPO needs. It acts for one episode."""
+    """A policy that samples its actions, and remembers what PPO needs. It acts for one episode.
 
-    def __init__(self, params: Any, key: Array):
-        self.params, self.key = params, key
+    `hidden` are the observations that it does not see: they are zeros for it.
+    """
+
+    def __init__(self, params: Any, key: Array, hidden: slice):
+        self.params, self.key, self.hidden = params, key, hidden
         self.steps: list[dict[str, np.ndarray]] = []
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
-        step = _act(self.params, jax.random.fold_in(self.key, len(self.steps)), obs.astype(np.float32), len(self.steps))
+        seen = obs.astype(np.float32)
+        seen[:, self.hidden] = 0
+        step = _act(self.params, jax.random.fold_in(self.key, len(self.steps)), seen, len(self.steps))
         self.steps.append(jax.device_get(step))
         return self.steps[-1]["action"]
 
@@ -44,7 +50,7 @@ class LearningPolicy:
 
 @jax.jit
 def _act(params: Any, key: Array, obs: Array, time: Array) -> dict[str, Array]:
-    seen = policy_obs(obs.at[:, GOAL].set(0.0), time, CONFIG.env, VIDEO)
+    seen = policy_obs(obs, time, CONFIG.env, VIDEO)
     mean, log_std, value = ppo.policy_value(params, seen)
     action = ppo.sample_action(key, mean, log_std)
     return {"obs": seen, "action": action, "log_prob": ppo.log_prob(action, mean, log_std), "value": value}
@@ -64,17 +70,20 @@ def learn(world: TaskWorld, encoder: Encoder, sentence: str, iterations: int, se
     """
     target = embed_sentence(sentence, encoder)
     key = jax.random.key(seed)
-    state = ppo.init_state(jax.random.fold_in(key, 0), 40, 4, CONFIG.ppo)
+    env = world.env
+    n_obs = env.observation_space(world.params).shape[0] + CONFIG.env.time_in_obs
+    state = ppo.init_state(jax.random.fold_in(key, 0), n_obs, env.num_actions, CONFIG.ppo)
+    hidden = slice(0) if isinstance(env, KitchenEnv) else GOAL
     random = np.random.default_rng(seed)
     kept, lines = [], []
     for iteration in range(1, iterations + 1):
         key_act, key_update = jax.random.split(jax.random.fold_in(key, iteration))
-        policy = LearningPolicy(state.params, key_act)
+        policy = LearningPolicy(state.params, key_act, hidden)
         run = world.run(policy, random.integers(0, world.params.bank_size, CONFIG.n_envs), VIDEO.episode_length)
         frames = world.draw(run.poses)
         similarity = embed_clips(frames, encoder, VIDEO, batch=CONFIG.n_envs) @ target
         state = _update(state, policy.rollout(), similarity, key_update)
-        episodes = with_outcome(frames, world.env.name, run, np.full(len(frames), "learned"))
+        episodes = with_outcome(frames, env, run, np.full(len(frames), "learned"))
         kept.append(episodes.take(_chosen(np.asarray(similarity), random)))
         lines.append(
             f"iteration {iteration}: reward {similarity.mean():.2f}, highest {similarity.max():.2f}, success "

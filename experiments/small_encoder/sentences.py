@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Mapping, Sequence
 
-from rcjax.envs.registry import MT50, TASKS
+from rcjax.envs.registry import KITCHEN, MT50, task_class
 
 HELD_OUT_TASKS = (
     "button-press-topdown-wall", "handle-press-side", "plate-slide-back-side", "push-wall", "reach-wall",
@@ -11,7 +11,9 @@ HELD_OUT_TASKS = (
 """Tasks that the encoder never sees. Each is a variant of one that it is trained on, so that its words are known
 (except "around" of push-wall)."""
 
-TRAINED_TASKS = tuple(task for task in MT50 if task not in HELD_OUT_TASKS)
+ALL_TASKS = (*MT50, *KITCHEN)
+
+TRAINED_TASKS = tuple(task for task in ALL_TASKS if task not in HELD_OUT_TASKS)
 
 HELD_OUT_SHARE = 5  # one of so many sentences of a task is never trained on
 
@@ -87,6 +89,19 @@ PHRASES: Mapping[str, Sequence[tuple[Sequence[str], Sequence[str]]]] = {
     "sweep-into": [(("sweep", "push"), ("cube into hole", "block into hole", "wooden cube into hole"))],
     "window-close": [(("close", "shut", "slide shut"), ("window", "glass window", "window by handle"))],
     "window-open": [(("open", "slide open"), ("window", "glass window", "window by handle"))],
+    "kitchen-kettle": [(("move", "push", "slide"), ("kettle", "kettle to back", "kettle on stove"))],
+    "kitchen-hinge": [(("open", "pull open"), ("hinge cabinet", "hinged cabinet", "right cabinet", "blue cabinet"))],
+    "kitchen-slide": [(("open", "slide open"), ("sliding door", "slide cabinet", "sliding cabinet"))],
+    "kitchen-microwave": [(("open", "pull open"), ("microwave", "microwave oven", "black microwave"))],
+    "kitchen-light": [(("switch on", "turn on"), ("light", "lamp", "kitchen light")), (("turn",), ("light switch",))],
+    "kitchen-bottom-burner": [
+        (("turn", "rotate"), ("knob of bottom burner", "bottom burner knob", "lower knob")),
+        (("switch on", "turn on"), ("bottom burner", "lower burner")),
+    ],
+    "kitchen-top-burner": [
+        (("turn", "rotate"), ("knob of top burner", "top burner knob", "upper knob")),
+        (("switch on", "turn on"), ("top burner", "upper burner")),
+    ],
 }  # fmt: skip
 """What a sentence of each task may say: for each pair, any of the verbs with any of the objects"""
 
@@ -100,7 +115,7 @@ TEMPLATES = ("robot {ing}", "{ing}", "{base}", "the robot {s}", "a robot arm {in
 
 def all_sentences(task: str) -> list[str]:
     """Returns every sentence of the task in a fixed order. The first one is the task's prompt."""
-    sentences = [TASKS[task].prompt]
+    sentences = [task_class(task).prompt]
     for verbs, objects in PHRASES[task]:
         for template in TEMPLATES:
             for verb in verbs:

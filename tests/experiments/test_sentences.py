@@ -7,6 +7,7 @@ import pytest
 from experiments.small_encoder import sentences
 from experiments.small_encoder.fitting import make_tokenizer
 from experiments.small_encoder.sentences import (
+    ALL_TASKS,
     HELD_OUT_TASKS,
     PHRASES,
     TRAINED_TASKS,
@@ -14,7 +15,7 @@ from experiments.small_encoder.sentences import (
     split_sentences,
 )
 from rcjax.encoders.s3d.text import MAX_WORDS, words_of
-from rcjax.envs.registry import MT50, TASKS
+from rcjax.envs.registry import task_class
 
 FORMS = {  # of the first word of a verb: after "robot", and after "the robot"
     "carry": ("carrying", "carries"), "close": ("closing", "closes"), "cover": ("covering", "covers"),
@@ -27,6 +28,7 @@ FORMS = {  # of the first word of a verb: after "robot", and after "the robot"
     "put": ("putting", "puts"), "raise": ("raising", "raises"), "reach": ("reaching", "reaches"),
     "roll": ("rolling", "rolls"), "rotate": ("rotating", "rotates"), "shut": ("shutting", "shuts"),
     "slide": ("sliding", "slides"), "spin": ("spinning", "spins"), "sweep": ("sweeping", "sweeps"),
+    "switch": ("switching", "switches"),
     "take": ("taking", "takes"), "turn": ("turning", "turns"), "unlock": ("unlocking", "unlocks"),
     "unplug": ("unplugging", "unplugs"),
 }  # fmt: skip
@@ -52,28 +54,28 @@ def test_no_verb_is_missing_from_the_table_above():
 
 
 def test_every_task_has_phrases_and_is_either_trained_on_or_held_out():
-    assert set(PHRASES) == set(MT50) == {*TRAINED_TASKS, *HELD_OUT_TASKS}
-    assert len(TRAINED_TASKS) + len(HELD_OUT_TASKS) == len(MT50) == 50
+    assert set(PHRASES) == set(ALL_TASKS) == {*TRAINED_TASKS, *HELD_OUT_TASKS}
+    assert len(TRAINED_TASKS) + len(HELD_OUT_TASKS) == len(ALL_TASKS) == 57
 
 
-@pytest.mark.parametrize("task", MT50)
+@pytest.mark.parametrize("task", ALL_TASKS)
 def test_the_prompt_is_first_and_trained_on_and_some_others_are_held_out(task):
     trained, held_out = split_sentences(task)
-    assert trained[0] == all_sentences(task)[0] == TASKS[task].prompt
+    assert trained[0] == all_sentences(task)[0] == task_class(task).prompt
     assert len(trained) > len(held_out) > 0
     assert sorted([*trained, *held_out]) == sorted(set(all_sentences(task)))  # disjoint, and none is lost or twice
     assert split_sentences(task) == (trained, held_out)
 
 
 def test_sentences_are_plain_and_short_enough_to_be_read_whole():
-    for task in MT50:
+    for task in ALL_TASKS:
         for sentence in all_sentences(task):
             assert sentence == " ".join(words_of(sentence)) and len(words_of(sentence)) <= MAX_WORDS
 
 
 def test_no_sentence_means_two_tasks():
     """In training it would be right and wrong at once."""
-    counts = collections.Counter(sentence for task in MT50 for sentence in all_sentences(task))
+    counts = collections.Counter(sentence for task in ALL_TASKS for sentence in all_sentences(task))
     assert [sentence for sentence, count in counts.items() if count > 1] == []
 
 
@@ -96,6 +98,6 @@ def test_the_sentences_of_a_task_are_its_verbs_and_objects_in_all_templates():
 def test_all_words_but_one_are_known_after_training():
     """Those of the held-out sentences, and those of the tasks that are never trained on."""
     tokenizer = make_tokenizer()
-    unknown = {word for task in MT50 for text in all_sentences(task) for word in tokenizer.unknown_words(text)}
+    unknown = {word for task in ALL_TASKS for text in all_sentences(task) for word in tokenizer.unknown_words(text)}
     assert unknown == {"around"}  # of the held-out task push-wall, whose other words are known
     assert sorted(tokenizer.vocabulary.values()) == list(range(1, tokenizer.n_rows))

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from experiments.small_encoder import command, evaluation, fitting, learner, training, workspace
-from experiments.small_encoder.dataset import VIDEO, Clips, progress_of
+from experiments.small_encoder.behaviours import SHARES, Behaviours, draw_kinds
+from experiments.small_encoder.dataset import VIDEO, Clips
 from experiments.small_encoder.evaluation import area_under_curve, evaluate, summarize
 from experiments.small_encoder.fitting import Batches, finished_encoder, make_tokenizer
-from experiments.small_encoder.policies import SHARES, SIBLINGS, Behaviours, Hovering, draw_kinds
-from experiments.small_encoder.sentences import HELD_OUT_TASKS, TRAINED_TASKS, split_sentences
+from experiments.small_encoder.metaworld import SIBLINGS, Hovering, make_motions, progress_of
+from experiments.small_encoder.sentences import ALL_TASKS, HELD_OUT_TASKS, TRAINED_TASKS, split_sentences
 from experiments.small_encoder.training import (
     ARCHITECTURE,
     Batch,
@@ -37,7 +38,7 @@ from rcjax.encoders.s3d import S3D, Architecture, layers
 from rcjax.encoders.s3d.text import TextTower
 from rcjax.encoders.s3d.video import VideoTower
 from rcjax.envs.experts import expert_policy
-from rcjax.envs.registry import MT50, TASKS
+from rcjax.envs.registry import MT50, task_class
 from tests.encoders import tiny
 from tests.encoders.s3d import slow, synthetic
 
@@ -259,16 +260,16 @@ def test_a_batch_has_clips_with_their_own_labels(batches, labelled):
 
 
 def test_a_batch_has_a_sentence_of_every_task_and_half_of_them_are_prompts(batches):
-    """Of 45 tasks in 40 batches: five standard deviations are 0.06. A prompt is also drawn among the others, in 2 %."""
+    """Of 52 tasks in 40 batches: five standard deviations are 0.06. A prompt is also drawn among the others, in 2 %."""
     tokenizer, prompts = make_tokenizer(), []
     known = [{tuple(ids) for ids in tokenizer.tokenize(split_sentences(task)[0])} for task in TRAINED_TASKS]
-    first = tokenizer.tokenize([TASKS[task].prompt for task in TRAINED_TASKS])
+    first = tokenizer.tokenize([task_class(task).prompt for task in TRAINED_TASKS])
     for step in range(40):
         sentences = batches.draw(0, step).sentences
         assert all(tuple(ids) in of_task for ids, of_task in zip(sentences, known, strict=True))
         prompts.append((sentences == first).all(1))
     assert 0.44 < np.mean(prompts) < 0.58
-    assert len(TRAINED_TASKS) == 45
+    assert len(TRAINED_TASKS) == 52
 
 
 # Data.
@@ -326,13 +327,13 @@ def test_a_workspace_of_another_recipe_is_refused(tmp_path):
         work.open(Recipe(seed=2))
 
 
-@pytest.mark.parametrize("task", ["drawer-close", "reach"])
-def test_episodes_are_shared_out_among_the_behaviours(task):
+@pytest.mark.parametrize("has_sibling", [True, False])
+def test_episodes_are_shared_out_among_the_behaviours(has_sibling):
     """Within five standard deviations of 4000 draws; without a sibling, its share drifts."""
-    kinds = draw_kinds(task, 4000, np.random.default_rng(0))
+    kinds = draw_kinds(4000, np.random.default_rng(0), has_sibling)
     assert kinds[:2].tolist() == ["expert", "expert"]
     shares = dict(SHARES)
-    if task not in SIBLINGS:
+    if not has_sibling:
         shares["drifting"] += shares.pop("sibling")
     assert sum(shares.values()) == pytest.approx(1)
     for kind, share in shares.items():
@@ -349,7 +350,7 @@ def test_behaviours_follow_their_experts_or_do_not():
     kinds = np.array([*SHARES, "breaking off"])
     obs = np.zeros((len(kinds), 39))
     obs[:, :3], obs[:, 4:7], obs[:, 36:39] = [0, 0.6, 0.2], [0.1, 0.7, 0.1], [0.1, 0.85, 0.1]
-    policy = Behaviours("drawer-close", kinds, np.random.default_rng(0))
+    policy = Behaviours(kinds, np.random.default_rng(0), 4, functools.partial(make_motions, "drawer-close"))
     actions = np.stack([policy(obs) for _ in range(120)])
     own, other = expert_policy("drawer-close")(obs), expert_policy("drawer-open")(obs)
     of = {kind: i for i, kind in enumerate(kinds)}
@@ -416,16 +417,17 @@ def test_clips_are_embedded_in_batches_of_one_size(monkeypatch):
 
 def test_an_evaluation_says_what_similarities_tell(monkeypatch):
     """Embeddings are given, one dimension for each task; numbers by hand."""
-    task, at = "drawer-close", MT50.index("drawer-close")
+    task, at = "drawer-close", ALL_TASKS.index("drawer-close")
     success, progress = np.array([True, False, True, False]), np.array([1, 0.5, 1, 0.2], np.float32)
     clips = Clips(frames=np.zeros((4, 1, 1, 1, 3), np.uint8), success=success, progress=progress, kinds=np.full(4, "x"))
-    video = np.zeros((4, 50))
+    video = np.zeros((4, len(ALL_TASKS)))
     video[:, at] = [3, 1, 2, 2.5]  # of the success and failure pairs, (3, 1), (3, 2.5) and (2, 1) are in order
     video[2, at + 1] = 9  # the second success is taken for another task
 
     def embed_sentences(_, sentences):
-        prompts = {TASKS[name].prompt: np.eye(50)[i] for i, name in enumerate(MT50)}
-        return np.stack([prompts.get(sentence, -np.eye(50)[at]) for sentence in sentences])
+        axes = np.eye(len(ALL_TASKS))
+        prompts = {task_class(name).prompt: axes[i] for i, name in enumerate(ALL_TASKS)}
+        return np.stack([prompts.get(sentence, -axes[at]) for sentence in sentences])
 
     monkeypatch.setattr(evaluation, "embed_clips", lambda *_: video)
     monkeypatch.setattr(evaluation, "embed_sentences", embed_sentences)
@@ -436,7 +438,7 @@ def test_an_evaluation_says_what_similarities_tell(monkeypatch):
 
 
 def test_means_are_over_the_tasks_trained_on_and_over_the_others():
-    table = {task: {"auc": float(task in TRAINED_TASKS), "recall": float("nan")} for task in MT50}
+    table = {task: {"auc": float(task in TRAINED_TASKS), "recall": float("nan")} for task in ALL_TASKS}
     table[TRAINED_TASKS[0]]["recall"] = 0.5
     table[HELD_OUT_TASKS[0]] |= {"auc": 0.5, "recall": 1.0}
     means = summarize(table)
@@ -456,10 +458,10 @@ def test_the_command_makes_an_encoder_and_continues_where_it_was_stopped(tmp_pat
     tasks = ("drawer-close", "reach")
     for module in (command, fitting, evaluation):
         monkeypatch.setattr(module, "TRAINED_TASKS", tasks)
-    monkeypatch.setattr(command, "MT50", [*tasks, "reach-wall"])
+    monkeypatch.setattr(command, "ALL_TASKS", [*tasks, "reach-wall"])
     monkeypatch.setattr(evaluation, "HELD_OUT_TASKS", ("reach-wall",))
     monkeypatch.setattr(workspace, "TrainingConfig", SmallBatches)
-    recipe = Recipe(episodes=8, held_out_episodes=8, steps=3, rounds=1, iterations=1, round_steps=2)
+    recipe = Recipe(episodes=8, held_out_episodes=8, steps=3, rounds=1, iterations=1, focus_iterations=1, round_steps=2)
     work = Workspace(tmp_path / "work")
     make = functools.partial(command.main, command.Command(recipe=recipe, out=work.path, workers=1))
     make()
