@@ -23,7 +23,7 @@ N_STARTS = 8  # the first of which is shown from which the expert succeeds
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """An episode of Metaworld's expert.
+    """An episode of a task's expert.
 
     Args:
         path: The folder of its pictures.

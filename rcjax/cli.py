@@ -54,7 +54,7 @@ class Train:
     # task's own sentence, or the expert's video with --encoder random, which cannot read. May be given several times.
     text: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     # Use this video as the demonstration: a GIF, an MP4, a folder of frames, or the word expert for an episode of
-    # Metaworld's expert policy. May be given several times.
+    # the task's expert policy. May be given several times.
     video: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     # Subtract the similarity with this sentence, as in --video press.mp4 --minus-text "red button" --text "green
     # drawer". May be given several times.
@@ -89,7 +89,7 @@ class Train:
 class Eval:
     """Evaluate a run's policy: deterministic episodes from starts that it was neither trained nor selected on.
 
-    Prints success, the true return, the return normalised so that doing nothing is 0 and Metaworld's expert policy 1,
+    Prints success, the true return, the return normalised so that doing nothing is 0 and the task's expert policy 1,
     and the reward that was learned from; of several seeds also their interquartile mean and its 95 % interval.
     """
 
@@ -145,7 +145,7 @@ class Reward:
 class Align:
     """Compare episodes of tasks, done better and worse, with demonstrations: which of them would be a good reward?
 
-    Each task gives episodes from Metaworld's expert's to random motion. Prints and writes their mean similarity with
+    Each task gives episodes from its expert's to random motion. Prints and writes their mean similarity with
     each demonstration, and how well the similarity ranks them by their true return: figure 2 of the paper. Without
     options, the paper's seven tasks are compared with their sentences.
     """
@@ -177,7 +177,7 @@ class Align:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """Record one episode of Metaworld's expert policy, or of a run's policy (--run), as GIF or MP4."""
+    """Record one episode of the task's expert policy, or of a run's policy (--run), as GIF or MP4."""
 
     # File to write; its name ends in .gif or .mp4.
     out: Path

@@ -26,7 +26,7 @@ from rcjax.rewards.config import CloningConfig, DiscriminatorConfig
 Which = Literal["last", "best", "reward", "plateau"]
 """Which of a run's policies counts: the last one, or one that was selected by a rule; see `selection.Selected`"""
 
-EXPERT = "expert"  # as the video of a TaskSpec: an episode of Metaworld's expert policy
+EXPERT = "expert"  # as the video of a TaskSpec: an episode of the task's expert policy
 CONTROL_FREQUENCY = 80  # Hz; a control step of Metaworld is 5 physics steps of 2.5 ms
 KITCHEN_FREQUENCY = 12.5  # Hz; one of the Kitchen is 8 physics steps of 10 ms
 MAX_BANK_SIZE = 100_000  # each start takes some milliseconds to prepare and five kilobytes of memory
@@ -275,10 +275,10 @@ class TrainConfig:
     # most 32.
     micro_batch: int | None = None
     # Reward that the policy learns from: RoboCLIP's, the similarity of videos (video); the task's own (dense); or that
-    # of a discriminator, which tells the policy from Metaworld's expert by observations and actions (gail or airl).
+    # of a discriminator, which tells the policy from the task's expert by observations and actions (gail or airl).
     # With bc there is none: the policy clones the expert's actions.
     reward: Literal["video", "dense", "gail", "airl", "bc"] = "video"
-    # Number of successful episodes of Metaworld's expert policy that --reward gail, airl and bc learn from.
+    # Number of successful episodes of the task's expert policy that --reward gail, airl and bc learn from.
     expert_episodes: int = 1
     # Begin with the policies of the run in this folder, to train them further, e.g. with --reward dense. Options that
     # are not given are those of that run.

@@ -1,4 +1,4 @@
-"""Demonstration videos: a file of the user's, or an episode of Metaworld's expert policy, recorded once and cached."""
+"""Demonstration videos: a file of the user's, or an episode of the task's expert policy, recorded once and cached."""
 
 import contextlib
 import zipfile
@@ -37,7 +37,7 @@ def given_clips(spec: TaskSpec, video: VideoConfig) -> dict[str, UInt8[np.ndarra
 def expert_clip(
     env: MjxEnv, env_params: EnvParams, scene: Scene | WarpScene, video: VideoConfig
 ) -> UInt8[np.ndarray, "F H W 3"]:
-    """Returns the clip of an episode of Metaworld's expert policy in this environment, drawn in `scene`."""
+    """Returns the clip of an episode of the task's expert policy in this environment, drawn in `scene`."""
     return draw_episode(scene, expert_poses(env, env_params, video.episode_length), video)
 
 
@@ -48,7 +48,7 @@ def draw_episode(scene: Scene | WarpScene, poses: GeomPoses, video: VideoConfig)
 
 
 def expert_poses(env: MjxEnv, env_params: EnvParams, episode_length: int, n_tries: int = 8) -> GeomPoses:
-    """Returns the poses [T G ...] of an episode in which Metaworld's expert policy succeeds, recorded once and cached.
+    """Returns the poses [T G ...] of an episode in which the task's expert policy succeeds, recorded once and cached.
 
     This is the first success among the first `n_tries` starts of the bank. An expert that needs more than
     `episode_length` control steps is shown in fast motion, up to shortly after its success. Raises ValueError if no

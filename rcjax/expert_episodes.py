@@ -1,4 +1,4 @@
-"""Observations and actions of Metaworld's expert policy, from which GAIL, AIRL and behaviour cloning learn."""
+"""Observations and actions of the task's expert policy, from which GAIL, AIRL and behaviour cloning learn."""
 
 import jax
 import jax.numpy as jnp

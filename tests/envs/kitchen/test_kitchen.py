@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from rcjax import envs, world
 from rcjax.config import VideoConfig
+from rcjax.envs.brax_adapter import BraxEnv
 from rcjax.envs.experts import run_expert
 from rcjax.envs.kitchen import rotations, scene
 from rcjax.envs.kitchen.elements import ELEMENTS, INIT_QPOS
@@ -94,6 +95,27 @@ def test_doing_nothing_costs_what_it_costs_in_the_release(kettle):
     assert total == pytest.approx(-52.0, abs=0.3)
     assert not done and info["diverged"] == 0 and np.abs(obs[9:30] - INIT_QPOS[9:]).max() < 0.01
     assert 0.1 < float(state.physics.poses.body_pos[env._end][2] - start[2]) < 0.4
+
+
+@pytest.mark.parametrize("name, row", [("qpos", 19), ("qvel", 3)])
+def test_diverged_physics_returns_to_the_start(kettle, name, row):
+    """Of the slide's position, or of a joint's velocity."""
+    _, params, start, step = kettle
+    broken = start.physics.replace(**{name: getattr(start.physics, name).at[row].set(np.nan)})
+    obs, after, reward, _, info = step(KEY, start.replace(physics=broken), np.zeros(7, np.float32), params)
+    assert info["diverged"] == 1 and np.isfinite(reward)
+    np.testing.assert_array_equal(after.physics.qpos, start.physics.qpos)
+    np.testing.assert_allclose(obs[:30], INIT_QPOS, atol=1e-6)
+
+
+def test_braxs_interface(kettle):
+    env, params, state, step = kettle
+    adapted, action = BraxEnv(env, params), np.full(7, 0.5, np.float32)
+    assert (adapted.observation_size, adapted.action_size, adapted.dt) == (60, 7, pytest.approx(0.08))
+    stepped = jax.jit(adapted.step)(adapted.reset(KEY), action)
+    obs, _, reward, _, info = step(KEY, state, action, params)
+    np.testing.assert_array_equal(stepped.obs, obs)
+    assert stepped.reward == reward and set(stepped.metrics) == set(info)
 
 
 # Goals and rewards.
