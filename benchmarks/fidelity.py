@@ -20,15 +20,17 @@ import tyro
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from benchmarks import kitchen, metrics
+from benchmarks import metrics
 from benchmarks.opengl import OpenGL
 from benchmarks.report import save
+from rcjax import envs
 from rcjax.calibration import CALIBRATION_EPISODES, calibrated_encoder, untrained_clips
 from rcjax.config import EnvConfig, TrainConfig, VideoConfig
 from rcjax.demonstration import draw_episode, expert_poses
 from rcjax.embedding import embed_frames
 from rcjax.envs import TASKS
 from rcjax.envs.experts import run_expert
+from rcjax.envs.kitchen.env import KitchenEnv
 from rcjax.envs.metaworld.sawyer import SawyerEnv
 from rcjax.envs.mjx_env import EnvParams
 from rcjax.render import Scene, View, build_scene, render_frames, take_poses
@@ -76,6 +78,7 @@ class Subject:
     view: View
     poses: GeomPoses
     episode_fixed_bodies: tuple[str, ...] = ()
+    backdrop_lighting: Literal["pixel", "vertex"] = "pixel"
 
     def scene(self, options: Options, shadows: bool) -> Scene:
         """Builds the scene for our renderer."""
@@ -86,6 +89,7 @@ class Subject:
             shadows=shadows,
             samples=options.samples,
             cull=options.cull,
+            backdrop_lighting=self.backdrop_lighting,
         )
 
 
@@ -107,12 +111,15 @@ def task_subject(env: SawyerEnv, env_params: EnvParams, video: VideoConfig) -> S
 
 def kitchen_subject(size: int) -> Subject | None:
     """Returns FrankaKitchen's initial state, or prints a line and returns None without gymnasium-robotics."""
-    path = kitchen.kitchen_path()
-    if path is None:
-        print("FrankaKitchen is left out: gymnasium-robotics is not installed (extra `bench`).")
+    try:
+        env, _ = envs.make("kitchen-kettle", backend="c", seeds=range(1))
+    except ValueError as error:
+        print(f"FrankaKitchen is left out: {error}")
         return None
-    model = kitchen.kitchen_model(path)
-    return Subject("franka-kitchen", model, kitchen.kitchen_view(size), kitchen.start_poses(model))
+    assert isinstance(env, KitchenEnv)
+    data, view = env.initial_data(), View(camera=env.camera, crop=env.view, size=size)
+    poses = GeomPoses.of_leaves(pos=data.geom_xpos[None].copy(), mat=data.geom_xmat.reshape(1, -1, 3, 3).copy())
+    return Subject("franka-kitchen", env.mj_model, view, poses, backdrop_lighting=env.backdrop_lighting)
 
 
 def our_frames(subject: Subject, scene: Scene) -> UInt8[np.ndarray, "F H W 3"]:

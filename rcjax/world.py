@@ -75,4 +75,4 @@ def task_scene(
     }
     if video.renderer == "warp":
         return build_warp_scene(env.mj_model, max_frames=n_episodes * video.n_frames, **looks)
-    return build_scene(env.mj_model, chunk=chunk, cull=cull, **looks)
+    return build_scene(env.mj_model, chunk=chunk, cull=cull, backdrop_lighting=env.backdrop_lighting, **looks)

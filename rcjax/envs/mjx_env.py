@@ -79,8 +79,9 @@ class MjxEnv(environment.Environment, abc.ABC):
     `package` has the official scene, and `variant` says by which options episodes of a task differ. `mj_model` is the
     edited scene, from which the renderer draws. `episode_fixed_bodies` names the bodies that are
     placed at a reset and stay until the next one. `prompt` is RoboCLIP's sentence for the task, and `camera` is the
-    camera of its frames, which show the central `view` x `view` pixels of 640x480. `frame_skip` is the number of
-    physics steps in a control step.
+    camera of its frames, which show the central `view` x `view` pixels of 640x480; `backdrop_lighting` is where the
+    light on what never moves is computed, see `build_scene`. `frame_skip` is the number of physics steps in a control
+    step.
     """
 
     package: str = "metaworld"
@@ -89,6 +90,7 @@ class MjxEnv(environment.Environment, abc.ABC):
     prompt: str
     camera: str
     view: int
+    backdrop_lighting: Literal["pixel", "vertex"] = "pixel"
     episode_fixed_bodies: tuple[str, ...]
 
     def __init__(

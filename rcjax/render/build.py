@@ -41,6 +41,7 @@ def build_scene(
     shadow_size: int = 1024,
     cull: bool = True,
     layered: bool = True,
+    backdrop_lighting: Literal["pixel", "vertex"] = "pixel",
     error_pixels: float = _ERROR_PIXELS,
     chunk: int | None = None,
     lookup: Literal["index", "varyings"] | None = None,
@@ -65,6 +66,9 @@ def build_scene(
             which Metaworld's arm has many, then show what is behind them in every gap. False draws their insides, as
             MuJoCo does without its flag `mjRND_CULL_FACE`. Transparent surfaces are always culled.
         layered: Whether layers that do not change are drawn once. False draws everything in every frame, as a check.
+        backdrop_lighting: Where the light on what never moves is computed: at every pixel, or at the corners of every
+            triangle of the model, as MuJoCo does. That differs where triangles are large and a light is near. Only
+            building the scene takes longer.
         error_pixels: How far a decimated mesh may deviate from the model's, in pixels of the frame at the mesh's
             distance in the initial state. 0 keeps every triangle.
         chunk: Tiles drawn at a time; it changes the speed only. The default depends on the platform.
@@ -87,7 +91,13 @@ def build_scene(
     geoms = _sort_geoms(model, view, body_pose_updates(model, episode_fixed_bodies), geom_groups, layered)
     textures_shown = {textures.geom_texture(model, g) for g in geoms.drawn} - {textures.NO_TEXTURE}
     atlas, mappings = textures.build_atlas(model, sorted(textures_shown))
-    triangles_of = {g: _geom_triangles(model, placed, camera, g, error_pixels * samples_per_side) for g in geoms.drawn}
+    lit_at_vertices = geoms.opaque[PoseUpdates.NEVER] if backdrop_lighting == "vertex" else []
+    triangles_of = {
+        g: _geom_triangles(model, placed, camera, g, 0, int(model.vis.quality.numquads))
+        if g in lit_at_vertices
+        else _geom_triangles(model, placed, camera, g, error_pixels * samples_per_side)
+        for g in geoms.drawn
+    }
 
     def layer(members: Sequence[int]) -> Layer:
         return make_layer(model, {g: triangles_of[g] for g in members}, geoms.row, mappings)
@@ -108,6 +118,7 @@ def build_scene(
         cull=cull,
         chunk=chunk or _default_chunk(),
         tile_loop=tile_loop or _tile_loop(target.platform()),
+        backdrop_lighting=backdrop_lighting,
         lookup=lookup or ("varyings" if target.platform() == "tpu" else "index"),
     )
     scene = Scene.of_leaves(
@@ -128,7 +139,11 @@ def build_scene(
     scene, backdrop_layer = jax.tree.map(jnp.asarray, (scene, layer(geoms.opaque[PoseUpdates.NEVER])))
     # The scene may be for another platform, but what never moves is drawn on this one.
     drawable = scene.replace(
-        static=dataclasses.replace(static, tile_loop=tile_loop or _tile_loop(jax.default_backend()))
+        static=dataclasses.replace(
+            static,
+            tile_loop=tile_loop or _tile_loop(jax.default_backend()),
+            lookup="index" if backdrop_lighting == "vertex" else static.lookup,
+        )
     )
     drawn = jax.jit(draw_backdrop)(drawable, backdrop_layer)
     if static.shadow_lights:
@@ -202,7 +217,7 @@ def _relative_camera(camera: Camera, data: mujoco.MjData, geom: int) -> Camera:
 
 
 def _geom_triangles(
-    model: mujoco.MjModel, data: mujoco.MjData, camera: Camera, geom: int, error_pixels: float
+    model: mujoco.MjModel, data: mujoco.MjData, camera: Camera, geom: int, error_pixels: float, quads: int = 1
 ) -> Triangles:
     """The triangles of a geom, as fine as its distance from the camera needs them."""
     distance = max(float(np.linalg.norm(data.geom_xpos[geom] - camera.pos)), float(camera.near), 0.1)
@@ -213,6 +228,7 @@ def _geom_triangles(
         segments=_segments(float(model.geom_size[geom].max()) * pixels_per_metre),
         max_error=error_pixels / pixels_per_metre,
         plane_half_side=float(camera.far),
+        quads=quads,
     )
 
 

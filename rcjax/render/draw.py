@@ -102,8 +102,9 @@ def draw_opaque(scene: Scene, poses: GeomPoses) -> tuple[raster.Framebuffer, Geo
 @in_32_bits
 def draw_backdrop(scene: Scene, layer: Layer) -> Scene:
     """Returns the scene with `layer`, which never moves, drawn into its backdrop."""
-    fixed_poses = join_fixed_poses(scene, _NO_POSES)
-    return scene.replace(backdrop=_draw_layer(scene, layer, fixed_poses, scene.backdrop, jnp.zeros(1, jnp.int32)))
+    fixed_poses, at_vertices = join_fixed_poses(scene, _NO_POSES), scene.static.backdrop_lighting == "vertex"
+    first = jnp.zeros(1, jnp.int32)
+    return scene.replace(backdrop=_draw_layer(scene, layer, fixed_poses, scene.backdrop, first, at_vertices))
 
 
 @in_32_bits
@@ -153,13 +154,21 @@ def _repeat_camera(camera: Camera, n: int) -> Camera:
 
 
 def _draw_layer(
-    scene: Scene, layer: Layer, poses: GeomPoses, base: raster.Framebuffer, base_index: Int[Array, " J"]
+    scene: Scene,
+    layer: Layer,
+    poses: GeomPoses,
+    base: raster.Framebuffer,
+    base_index: Int[Array, " J"],
+    at_vertices: bool = False,
 ) -> raster.Framebuffer:
-    """Draws an opaque layer over framebuffers, with one packed colour for each part of `shade.light_surface`."""
+    """Draws an opaque layer over framebuffers, with one packed colour for each part of `shade.light_surface`.
+
+    `at_vertices` computes the light at the corners of triangles and interpolates it, as MuJoCo does.
+    """
     if layer.is_empty:
         return jax.tree.map(lambda x: x[base_index], base)
     camera, static = view_camera(scene, poses), scene.static
-    shade_fragments = _make_shader(scene, layer, camera, poses, static.shadow_lights)
+    shade_fragments = _make_shader(scene, layer, camera, poses, static.shadow_lights, at_vertices)
 
     def pack(fragments: raster.Fragments):
         return jnp.stack([shade.pack_colour(part) for part in shade_fragments(fragments)[0]], axis=-1)
@@ -225,10 +234,15 @@ def _corners(layer: Layer, camera: Camera, poses: GeomPoses) -> raster.Corners:
 
 
 def _make_shader(
-    scene: Scene, layer: Layer, camera: Camera, poses: GeomPoses, shadow_lights: tuple[int, ...]
+    scene: Scene,
+    layer: Layer,
+    camera: Camera,
+    poses: GeomPoses,
+    shadow_lights: tuple[int, ...],
+    at_vertices: bool = False,
 ) -> Shader:
     """Returns the function that shades the fragments of a layer."""
-    mat, _ = _to_camera_frame(camera, poses)
+    mat, offset = _to_camera_frame(camera, poses)
     light_pos, light_direction = shade.lights_in_camera(scene.lights, camera)
 
     def shade_fragments(fragments: raster.Fragments) -> tuple[list[Vector], Array]:
@@ -238,13 +252,26 @@ def _make_shader(
             else lookup.by_varyings(layer, fragments)
         )
         surface, mapping = _surface_at(scene, layer, fragments)
-        x = camera.x0 + camera.dx * fragments.pixel_column
-        y = camera.y0 + camera.dy * fragments.pixel_row
-        parts = shade.light_surface(
-            (x * point.depth, y * point.depth, -point.depth), point.normal, surface,
-            _texture_colour(scene, point, mapping), scene.lights, light_pos[fragments.image, None],
-            light_direction[fragments.image, None], scene.static.directional, shadow_lights,
-        )  # fmt: skip
+        texture = _texture_colour(scene, point, mapping)
+
+        def light(position: Vector, normal: Vector) -> list[Vector]:
+            return shade.light_surface(
+                position, normal, surface, scene.lights, light_pos[fragments.image, None],
+                light_direction[fragments.image, None], scene.static.directional, shadow_lights,
+            )  # fmt: skip
+
+        if at_vertices:
+            weights = [weight * point.depth for weight in lookup.corner_weights(fragments)]
+            corners = [light(*corner) for corner in lookup.corners_by_index(layer, mat, offset, fragments)]
+            lit = [
+                tuple(dot(weights, channel) for channel in zip(*part, strict=True))
+                for part in zip(*corners, strict=True)
+            ]
+        else:
+            x = camera.x0 + camera.dx * fragments.pixel_column
+            y = camera.y0 + camera.dy * fragments.pixel_row
+            lit = light((x * point.depth, y * point.depth, -point.depth), point.normal)
+        parts = [tuple(c * t for c, t in zip(part, texture, strict=True)) for part in lit]
         return parts, surface.rgba[..., 3]
 
     return shade_fragments

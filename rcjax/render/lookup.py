@@ -32,15 +32,44 @@ class SurfacePoint(NamedTuple):
     texture: TexturePoint | None  # None in a layer without textures
 
 
-def by_index(layer: Layer, mat: Float[Array, "J G 3 3"], fragments: raster.Fragments) -> SurfacePoint:
-    """Reads the attributes of the triangle at each pixel. `mat` rotates geoms into the camera frame of their image."""
-    cluster, is_drawn = jnp.maximum(fragments.cluster, 0), fragments.cluster >= 0
-    triangle = cluster * raster.CLUSTER + fragments.lane
+def corner_weights(fragments: raster.Fragments) -> list[Array]:
+    """Returns the weights of the triangle's corners at each pixel, whose sum is the inverse depth."""
     planes = fragments.planes()
     column, row = fragments.pixel_column[..., None], fragments.pixel_row[..., None]
     values = planes[..., 0] * column + planes[..., 1] * row + planes[..., 2]
-    is_drawn &= values.sum(axis=-1) > 0  # a triangle seen edge-on may not reach the pixel's centre
-    edges = [jnp.where(is_drawn, values[..., k], 1.0) for k in range(3)]
+    # A triangle seen edge-on may not reach the pixel's centre.
+    is_drawn = (fragments.cluster >= 0) & (values.sum(axis=-1) > 0)
+    return [jnp.where(is_drawn, values[..., k], 1.0) for k in range(3)]
+
+
+def corners_by_index(
+    layer: Layer, mat: Float[Array, "J G 3 3"], offset: Float[Array, "J G 3"], fragments: raster.Fragments
+) -> list[tuple[Vector, Vector]]:
+    """Reads position and normal of each corner of the triangle at each pixel, in the camera frame of its image.
+
+    `mat` and `offset` are the geoms' poses in that frame.
+    """
+    cluster = jnp.maximum(fragments.cluster, 0)
+    triangle, image, geom = cluster * raster.CLUSTER + fragments.lane, fragments.image[:, None], layer.geom[cluster]
+    positions = layer.corners.transpose(0, 3, 1, 2).reshape(-1, 9)[triangle]
+    normals = layer.normals.reshape(-1, 9)[triangle]
+    rotation, translation = mat[image, geom], offset[image, geom]
+
+    def rotated(rows: Array, corner: int) -> Vector:
+        local = [rows[..., 3 * corner + axis] for axis in range(3)]
+        return tuple(dot([rotation[..., row, axis] for axis in range(3)], local) for row in range(3))
+
+    def placed(corner: int) -> Vector:
+        return tuple(a + translation[..., axis] for axis, a in enumerate(rotated(positions, corner)))
+
+    return [(placed(corner), rotated(normals, corner)) for corner in range(3)]
+
+
+def by_index(layer: Layer, mat: Float[Array, "J G 3 3"], fragments: raster.Fragments) -> SurfacePoint:
+    """Reads the attributes of the triangle at each pixel. `mat` rotates geoms into the camera frame of their image."""
+    cluster = jnp.maximum(fragments.cluster, 0)
+    triangle = cluster * raster.CLUSTER + fragments.lane
+    edges, planes = corner_weights(fragments), fragments.planes()
     local = _interpolate(edges, layer.normals.reshape(-1, 9)[triangle])
     rotation = mat[fragments.image[:, None], layer.geom[cluster]]
     normal = tuple(dot([rotation[..., row, axis] for axis in range(3)], local) for row in range(3))

@@ -27,7 +27,7 @@ _VERSION = 2  # of the cached files; raise it with every change of decimation or
 
 
 def geom_triangles(
-    model: mujoco.MjModel, geom: int, *, segments: int, max_error: float, plane_half_side: float
+    model: mujoco.MjModel, geom: int, *, segments: int, max_error: float, plane_half_side: float, quads: int = 1
 ) -> Triangles:
     """Returns the triangles that represent one geom.
 
@@ -39,6 +39,7 @@ def geom_triangles(
         segments: Number of facets around a full circle.
         max_error: Bound on a decimated mesh's deviation in metres; 0 keeps every triangle.
         plane_half_side: Distance in metres at which an infinite plane is cut off.
+        quads: Number of quads along each side of a box's faces.
 
     Raises:
         ValueError: Geoms of this type cannot be drawn.
@@ -47,7 +48,7 @@ def geom_triangles(
     if kind == _GEOM.mjGEOM_PLANE:
         return primitives.plane(size[:2], plane_half_side)
     if kind == _GEOM.mjGEOM_BOX:
-        return primitives.box(size)
+        return primitives.box(size, quads)
     if kind == _GEOM.mjGEOM_SPHERE:
         return primitives.ellipsoid(np.full(3, size[0]), segments)
     if kind == _GEOM.mjGEOM_ELLIPSOID:

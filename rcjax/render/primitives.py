@@ -1,5 +1,6 @@
 """Triangles of MuJoCo's primitive shapes, made from unit shapes scaled to size. Host, NumPy."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -32,9 +33,9 @@ def plane(half: Float[np.ndarray, " 2"], infinite_half_side: float) -> Triangles
     return _scaled(shape, size)._replace(unit=shape.unit * unit_scale)
 
 
-def box(half: Float[np.ndarray, " 3"]) -> Triangles:
-    """A box, given its half sides in metres."""
-    return _scaled(_unit_box(), half)
+def box(half: Float[np.ndarray, " 3"], quads: int = 1) -> Triangles:
+    """A box, given its half sides in metres, and the number of quads along each side of its faces."""
+    return _scaled(_unit_box(quads), half)
 
 
 def ellipsoid(radii: Float[np.ndarray, " 3"], segments: int) -> Triangles:
@@ -82,14 +83,17 @@ def _scaled(shape: Triangles, size: Float[np.ndarray, " 3"]) -> Triangles:
     return shape._replace(corners=shape.corners * size, normals=normalise(shape.normals / size))
 
 
-def _unit_box() -> Triangles:
+def _unit_box(quads: int) -> Triangles:
     corners, normals = [], []
+    ends = np.linspace(-1, 1, quads + 1)
+    tiles = [(a, b, c, d) for a, b in pairwise(ends) for c, d in pairwise(ends)]
     for axis in range(3):
         for sign in (-1.0, 1.0):
             normal, u, v = np.zeros(3), np.zeros(3), np.zeros(3)
             normal[axis], u[(axis + 1) % 3], v[(axis + 2) % 3] = sign, sign, 1.0
-            corners.append([normal - u - v, normal + u - v, normal + u + v, normal - u + v])
-            normals.append([normal] * 4)
+            for a, b, c, d in tiles:
+                corners.append([normal + x * u + y * v for x, y in ((a, c), (b, c), (b, d), (a, d))])
+                normals.append([normal] * 4)
     return _quads(np.array(corners), np.array(normals))
 
 

@@ -38,6 +38,7 @@ class SceneStatic:
     cull: bool  # whether opaque surfaces are left out where they are seen from behind
     chunk: int  # tiles drawn at a time
     tile_loop: raster.TileLoop  # what draws them
+    backdrop_lighting: Literal["pixel", "vertex"]  # where the light on what never moves is computed
     lookup: Literal["index", "varyings"]  # how `rcjax.render.lookup` interpolates attributes
 
     @property

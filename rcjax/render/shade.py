@@ -1,7 +1,7 @@
 """Computes the colours of visible points under MuJoCo's lights, by OpenGL's fixed-function lighting (Blinn-Phong).
 
 MuJoCo's classic renderer lights vertices and interpolates the colours. Here normals are interpolated and each pixel is
-lit, which gives the same on fine meshes and stays smooth on decimated ones. With shadows, each light that casts them is
+lit, which gives the same on fine meshes and stays smooth on decimated ones; the backdrop may be lit as MuJoCo does. With shadows, each light that casts them is
 added in a pass of its own, and each pass is clipped before it is multiplied by the texture, as in MuJoCo. Reflections
 and fog are left out.
 """
@@ -137,14 +137,14 @@ def light_surface(
     point: Vector,
     normal: Vector,
     surface: Surface,
-    texture: Vector,
     lights: Lights,
     light_pos: Array,
     light_direction: Array,
     directional: Sequence[bool],
     shadow_lights: Sequence[int] = (),
 ) -> list[Vector]:
-    """Returns colours in [0, 1] of points seen from the origin: one part without shadows, and one per shadow light.
+    """Returns colours in [0, 1] of points seen from the origin, which a texture is multiplied by: one part without
+    shadows, and one per shadow light.
 
     The first part is the light of all lights except the `shadow_lights`; the others are what each of these adds
     where no shadow falls. Everything is in the camera's frame, and all leading axes [..] must broadcast. Vectors are
@@ -154,7 +154,6 @@ def light_surface(
         point: The points [..] in metres.
         normal: Their normals, of any length.
         surface: Their surfaces [..].
-        texture: Colours of the texture, each in [0, 1].
         lights: The lights.
         light_pos: Positions of the lights [.. L 3].
         light_direction: Directions of the lights [.. L 3].
@@ -178,7 +177,7 @@ def light_surface(
         for c in range(3):
             diffuse = rgb[c] * (lights.ambient[i, c] + cosine * lights.diffuse[i, c])
             colour[c] += strength * (diffuse + specular * lights.specular[i, c])
-    return [tuple(jnp.minimum(c, 1.0) * t for c, t in zip(part, texture, strict=True)) for part in parts]
+    return [tuple(jnp.minimum(c, 1.0) for c in part) for part in parts]
 
 
 def _light_at_point(lights: Lights, i: int, point: Vector, pos: Vector, direction: Vector) -> tuple[Vector, Array]:

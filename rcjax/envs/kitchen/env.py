@@ -78,6 +78,7 @@ class KitchenEnv(mjx_env.MjxEnv):
     frame_skip = FRAME_SKIP
     camera = CAMERA
     view = 480  # the release draws a square
+    backdrop_lighting = "vertex"  # a lamp is near the cook-top, whose triangles are large
     episode_fixed_bodies = ()
 
     def __init__(
