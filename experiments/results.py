@@ -33,11 +33,23 @@ class Results:
         return all_seeds([self.plan.runs / name for name, _ in job.runs()], policy, metric)
 
     def about(self, job: Job) -> dict[str, Any]:
-        """Returns the seconds of training of all runs of a job, their device and the versions of packages."""
+        """Returns the seconds of training of all runs of a job, their device and the versions of packages.
+
+        `encoders` has the fingerprints of the weights of the figure's encoder, where a run has it.
+        """
         files = [self.plan.runs / name / "scores.json" for name, _ in job.runs()]
         scores = [json.loads(file.read_text()) for file in files]
         seconds = sum(score["training_s"] for score in scores)
-        return {"training_s": seconds, "device": scores[0]["device"], "versions": scores[0]["versions"]}
+        usual = self.plan.scale.base.encoder
+        encoders = sorted(
+            {
+                score["encoder"]
+                for score, (_, config) in zip(scores, job.runs(), strict=True)
+                if config.encoder == usual and "encoder" in score
+            }
+        )
+        about = {"training_s": seconds, "device": scores[0]["device"], "versions": scores[0]["versions"]}
+        return about | {"encoders": encoders}
 
     def curve(
         self, job: Job, metric: str = "eval_true_return"

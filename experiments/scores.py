@@ -31,7 +31,7 @@ def keep_scores(run: RunFolder) -> bool:
 
     They are those of each policy that `rcjax eval --which` names ("policies"), of the policy before any training
     ("untrained"), and of the demonstration's actions replayed, where actions were cloned from scratch ("replay"). With
-    them are the seconds of training, the device and the versions of packages.
+    them are the seconds of training, the device, the versions of packages and the encoder's fingerprint.
     """
     path = run.path / "scores.json"
     if path.exists():
@@ -51,6 +51,9 @@ def compute_scores(run: RunFolder) -> dict[str, Any]:
         scores["untrained"] = _scores(evaluator.evaluate_untrained().rows, world, run)
     if config.init_from is None and config.reward == "bc":
         scores["replay"] = _scores([replay_demonstration(run)[1]], world, run)
+    encoder = run.encoder()
+    if encoder is not None:
+        scores["encoder"] = encoder.fingerprint
     return scores | {
         "training_s": training_seconds(run),
         "device": jax.devices()[0].device_kind,

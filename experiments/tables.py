@@ -81,14 +81,20 @@ def describe_setting(results: Results, rows: Sequence[dict[str, Any]]) -> str:
     where = sorted({row["device"] for row in trained})
     versions = ", ".join(f"{name} {number}" for name, number in (trained[0]["versions"] if trained else {}).items())
     seconds = sum(row["training_s"] for row in trained)
+    weights = sorted({fingerprint for row in trained for fingerprint in row["encoders"]})
     return (
-        f"Scale {results.plan.scale.name}, encoder {_encoder_name(results)}: {base.seeds} seeds of each setting, "
-        f"{base.n_envs} environments each, {base.total_env_steps:,} environment steps before finetuning. Scores are of "
-        f"the policy's mean from {base.n_envs} starts that it was neither trained nor selected on: interquartile means "
-        "over the seeds and 95 % bootstrap intervals. A normalised return is 0 for doing nothing and 1 for Metaworld's "
-        f"expert. {len(trained)} of {len(results.jobs)} settings are finished; they took {seconds / 3600:.1f} hours on "
-        f"{', '.join(where) or 'no device'}. rcjax {__version__}{', ' if versions else ''}{versions}."
+        f"Scale {results.plan.scale.name}, encoder {_encoder_name(results)}{_of_weights(weights)}: {base.seeds} seeds "
+        f"of each setting, {base.n_envs} environments each, {base.total_env_steps:,} environment steps before "
+        f"finetuning. Scores are of the policy's mean from {base.n_envs} starts that it was neither trained nor "
+        "selected on: interquartile means over the seeds and 95 % bootstrap intervals. A normalised return is 0 for "
+        f"doing nothing and 1 for the task's expert. {len(trained)} of {len(results.jobs)} settings are finished; they "
+        f"took {seconds / 3600:.1f} hours on {', '.join(where) or 'no device'}. rcjax {__version__}"
+        f"{', ' if versions else ''}{versions}."
     )
+
+
+def _of_weights(fingerprints: Sequence[str]) -> str:
+    return f" (weights {', '.join(fingerprints)})" if fingerprints else ""
 
 
 def _encoder_name(results: Results) -> str:

@@ -1,6 +1,7 @@
 """The `Encoder`: a network with its parameters, its vocabulary and its origin, and how it is saved and loaded."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,15 @@ class Encoder:
     params: Params
     tokenizer: Tokenizer | None
     provenance: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits of a digest of the parameters: other weights have another fingerprint."""
+        digest = hashlib.sha256()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
+            digest.update(jax.tree_util.keystr(path).encode())
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return digest.hexdigest()[:8]
 
 
 def save_encoder(path: str | os.PathLike[str], encoder: Encoder) -> None:

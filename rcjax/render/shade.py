@@ -1,9 +1,9 @@
 """Computes the colours of visible points under MuJoCo's lights, by OpenGL's fixed-function lighting (Blinn-Phong).
 
 MuJoCo's classic renderer lights vertices and interpolates the colours. Here normals are interpolated and each pixel is
-lit, which gives the same on fine meshes and stays smooth on decimated ones; the backdrop may be lit as MuJoCo does. With shadows, each light that casts them is
-added in a pass of its own, and each pass is clipped before it is multiplied by the texture, as in MuJoCo. Reflections
-and fog are left out.
+lit, which gives the same on fine meshes and stays smooth on decimated ones; the backdrop may be lit as MuJoCo does.
+With shadows, each light that casts them is added in a pass of its own, and each pass is clipped before it is multiplied
+by the texture, as in MuJoCo. Reflections and fog are left out.
 """
 
 from collections.abc import Sequence

@@ -42,6 +42,16 @@ def test_loads_what_was_saved_from_a_moved_directory_too(encoder, saved, tmp_pat
     check_same(load_encoder(str(tmp_path / "copy")), encoder)
 
 
+def test_a_fingerprint_is_that_of_the_weights_alone(tmp_path):
+    encoder = tiny.make_encoder()
+    save_encoder(tmp_path / "tiny", dataclasses.replace(encoder, provenance="elsewhere"))
+    assert load_encoder(tmp_path / "tiny").fingerprint == encoder.fingerprint
+    changed = jax.tree.map(np.array, encoder.params)
+    jax.tree.leaves(changed)[0].flat[-1] += 1e-6
+    assert dataclasses.replace(encoder, params=changed).fingerprint != encoder.fingerprint
+    assert len(encoder.fingerprint) == 8 and int(encoder.fingerprint, 16) >= 0
+
+
 def test_random_encoder_without_text_is_saved_too(encoder, tmp_path):
     video_only = dataclasses.replace(encoder, params={"video": encoder.params["video"]}, tokenizer=None)
     save_encoder(tmp_path / "video", video_only)

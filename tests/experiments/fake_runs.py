@@ -36,6 +36,7 @@ def invent(plan: Plan, jobs: Iterable[Job], scores: Mapping[str, float]) -> None
             rules = SELECTED[:2] if config.reward == "bc" else SELECTED
             policies = {rule: _scores(last + 0.1 * (rule != "last"), seeds) for rule in rules}
             values = {"policies": policies, "untrained": _scores(0.0, seeds), "training_s": 120.0}
+            values |= {"encoder": "0123abcd" if config.encoder == "small" else f"of {name}"}
             values |= {"replay": _scores(0.3, seeds[:1]), "device": "a device", "versions": {"jax": "1"}}
             (folder / "scores.json").write_text(json.dumps(values))
             write_video(folder / "policy.mp4", np.zeros((4, 16, 32, 3), np.uint8), fps=10)

@@ -96,6 +96,7 @@ def test_a_figure_is_drawn_before_its_runs_and_after(name, tmp_path):
     assert (folder / "figure.png").read_bytes() != empty_picture
     table = (folder / "table.md").read_text()
     assert f"{len(jobs)} of {len(jobs)} settings are finished" in table and "on a device" in table
+    assert "encoder small (weights 0123abcd)" in table and "of " + jobs[-1].name not in table
     assert len(after["verdicts"]) == len(before["verdicts"]) == table.count("| **")
 
 
