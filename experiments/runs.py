@@ -15,6 +15,7 @@ from tqdm import tqdm
 from rcjax import train
 from rcjax.checks import short_repr
 from rcjax.config import TrainConfig
+from rcjax.envs.registry import task_class
 from rcjax.lock import Held, hold_lock
 from rcjax.storage import RunFolder, read_metrics
 
@@ -66,7 +67,7 @@ def finish_run(config: TrainConfig, path: Path, devices: int | None = None) -> R
 
 def require_same_config(config: TrainConfig, path: Path) -> None:
     """Raises ValueError if the run in the folder `path` has another config."""
-    found, wanted = (dataclasses.asdict(each) for each in (RunFolder.open(path).config, config))
+    found, wanted = (dataclasses.asdict(_with_view(each)) for each in (RunFolder.open(path).config, config))
     changed = [name for name in wanted if found[name] != wanted[name]]
     if changed:
         name = changed[0]
@@ -74,6 +75,12 @@ def require_same_config(config: TrainConfig, path: Path) -> None:
             f"{path} was made with {name}={short_repr(found[name])}, expected {short_repr(wanted[name])}; give another "
             "folder with --out, or remove that run."
         )
+
+
+def _with_view(config: TrainConfig) -> TrainConfig:
+    """Returns the config with the view in numbers, as earlier versions wrote the environment's own one, too."""
+    view = task_class(config.env.task).view if config.video.view is None else config.video.view
+    return dataclasses.replace(config, video=dataclasses.replace(config.video, view=view))
 
 
 def is_finished(path: Path) -> bool:

@@ -86,3 +86,17 @@ def test_seeds_of_a_setting_share_a_run_unless_their_encoders_differ():
             assert config.env.task == setting.task and config.encoder == setting.encoder
             assert config.encoder_seed == config.seed == i
     assert len(names) == len(set(names)) == 1 + 6 + 7 + 21 and seeds == 10 + 18 + 21 + 21
+
+
+def test_the_environments_own_view_is_the_default(tiny_config, tmp_path):
+    """Earlier versions wrote 250 where the default is None now."""
+    path = tmp_path / "one"
+    path.mkdir()
+    (path / "config.json").write_text(to_json(with_view(tiny_config, 250)))
+    runs.require_same_config(tiny_config, path)
+    with pytest.raises(ValueError, match="was made with video="):
+        runs.require_same_config(with_view(tiny_config, 240), path)
+
+
+def with_view(config, view):
+    return dataclasses.replace(config, video=dataclasses.replace(config.video, view=view))
