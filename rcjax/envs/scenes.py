@@ -311,13 +311,17 @@ def _enlarged(proxy: Proxy, by: float) -> Proxy:
     return dataclasses.replace(proxy, size=tuple(s + by * (i < n_enlarged) for i, s in enumerate(proxy.size)))
 
 
-def set_solver(spec: mujoco.MjSpec, elliptic_cone: bool = False, iterations: int = 4) -> None:
+def set_solver(
+    spec: mujoco.MjSpec, elliptic_cone: bool = False, iterations: int = 4, line_search: int | None = None
+) -> None:
     """Sets the solver's options. The time step stays as it is.
 
-    From a warm start, four iterations are mostly enough, and two are not.
+    From a warm start, four iterations are mostly enough, and two are not. `line_search` is the number of iterations of
+    each line search, by default the same. Scenes whose joints have friction need more of them: with four, C MuJoCo let
+    a cabinet's door swing on for ever.
     """
     spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC if elliptic_cone else mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.iterations = iterations
-    spec.option.ls_iterations = iterations
+    spec.option.ls_iterations = line_search or iterations
     spec.option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE

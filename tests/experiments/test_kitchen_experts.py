@@ -1,5 +1,6 @@
 """The search for the Kitchen's experts: how it judges episodes, and that it finds what it is shown."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,6 @@ from experiments import kitchen_experts
 from experiments.kitchen_experts import SOLVED, Command, first_guess, rounded, score, search
 from rcjax import envs
 from rcjax.envs.kitchen.elements import INIT_QPOS
-from rcjax.envs.kitchen.experts import FOUND, expert_script
 
 pytest.importorskip("gymnasium_robotics")
 
@@ -42,18 +42,24 @@ def test_found_scripts_are_rounded_and_have_whole_steps():
     assert rows[0].tolist() == [-0.588, 0.372, 2.312, 0.012, 0.012, 0.012, 12.0]
 
 
-def test_what_is_known_to_solve_a_task_is_found_and_written(tmp_path, monkeypatch):
-    """The search starts at the script that the package has, and stays with it, or with a better one."""
+def test_the_search_goes_on_from_the_script_that_the_package_has(tmp_path, monkeypatch):
+    """It stays with it, or with a better one near it."""
+    rows = kitchen_experts.found_rows("kitchen-hinge", "ee")
+    assert rows is not None
     found = tmp_path / "found.json"
-    found.write_text('{"kitchen-hinge": {"ee": []}}')
-    script = expert_script("kitchen-hinge", "ee").waypoints
-    rows = np.array([[*waypoint.pos, *waypoint.spin, waypoint.patience] for waypoint in script])
+    found.write_text(json.dumps({"kitchen-hinge": {"ee": rows.tolist()}, "kitchen-light": {"joint": []}}))
     monkeypatch.setattr(kitchen_experts, "FOUND", found)
-    monkeypatch.setattr(kitchen_experts, "first_guess", lambda task: rows)
     monkeypatch.setattr(kitchen_experts, "SPREAD", np.full(7, 1e-4))
-    search(Command("kitchen-hinge", rounds=1, scripts=6))
-    assert "kitchen-hinge" in found.read_text() and found.read_text() != FOUND.read_text()
-    assert str(rows[0, 0]) in found.read_text()
+    search(Command("kitchen-hinge", rounds=1, scripts=6, episodes=1, noise=0.0))
+    written = json.loads(found.read_text())
+    np.testing.assert_allclose(written["kitchen-hinge"]["ee"], rows, atol=2e-3)
+    assert written["kitchen-light"] == {"joint": []}
+
+
+def test_noise_is_added_to_actions():
+    policy = kitchen_experts.with_noise(lambda obs: np.ones((len(obs), 2)), 0.1, np.random.default_rng(0))
+    actions = policy(np.zeros((4000, 3)))
+    assert actions.mean() == pytest.approx(1, abs=0.006) and actions.std() == pytest.approx(0.1, rel=0.06)
 
 
 def test_bad_options_are_refused():

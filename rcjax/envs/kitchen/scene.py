@@ -18,6 +18,7 @@ from rcjax.envs.scenes import ALONG_X, ALONG_Y, Pair, Proxy
 
 MAX_CONTACTS = 40
 TIMESTEP = 0.01  # seconds; the official one is 0.002, with the Euler integrator
+LINE_SEARCH = 16  # iterations at most; with 8, results of C MuJoCo still differ from those with 50
 FRAME_SKIP = 8  # physics steps in a control step of 0.08 s; 40 of the official ones
 MAX_VELOCITY = 2.0  # radians (fingers: metres) per second that an action of 1 asks a joint for
 CAMERA = "release"
@@ -163,7 +164,7 @@ def build_model(part: str, control: Control) -> mujoco.MjModel:
         _add_mocap(spec)
     spec.option.timestep = TIMESTEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    scenes.set_solver(spec)
+    scenes.set_solver(spec, line_search=LINE_SEARCH)
     spec.compiler.fusestatic = True
     model = spec.compile()
     if control == "ee":
