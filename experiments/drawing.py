@@ -17,6 +17,7 @@ from experiments.plan import Finetuning, Job, Plan
 from experiments.results import Results
 from rcjax.files import write_atomically
 from rcjax.statistics import interquartile_mean, stratified_bootstrap
+from rcjax.video_io import read_video
 
 N_FRAMES = 4  # frames of a video in a row of pictures
 
@@ -100,6 +101,19 @@ def _draw_bar(axis: Axes, place: int, scores: np.ndarray | None) -> None:
     axis.bar(place, mean, color=f"C{place}", alpha=0.6)
     axis.plot([place, place], [low, high], "_-", color="black", markersize=12)
     axis.plot(np.full(len(scores), place), scores, ".", color="black", markersize=5)
+
+
+def policy_video(results: Results, job: Job) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the frames of the demonstration and of the policy in the video of a job's first finished run.
+
+    They are the left and the right half of that video. None if no run is finished.
+    """
+    finished = results.runs(job)
+    if not finished:
+        return None
+    frames = read_video(finished[0].path / "policy.mp4")
+    half = frames.shape[2] // 2
+    return frames[:, :, :half], frames[:, :, half:]
 
 
 def draw_frames(axes: Sequence[Axes], frames: np.ndarray, label: str) -> None:

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 
-from experiments.drawing import draw_frames, save_figure
+from experiments.drawing import draw_frames, policy_video, save_figure
 from experiments.entry import run
 from experiments.figure import Figure, make
 from experiments.plan import Job, Plan
 from experiments.results import Results
 from experiments.scales import Options
 from experiments.verdicts import Verdict, missing
-from rcjax.video_io import read_video
 
 TASKS = ("kitchen-slide", "kitchen-hinge")
 N_FRAMES = 6
@@ -31,7 +29,11 @@ def jobs(plan: Plan) -> list[Job]:
 def draw(results: Results, path: Path) -> None:
     """Draws the demonstration and the first seed's policy of each task that is finished."""
     plan = results.plan
-    rows = [row for task in plan.tasks(TASKS) for row in _videos(results, task).items()]
+    rows = []
+    for task in plan.tasks(TASKS):
+        videos = policy_video(results, plan.from_expert_video(task))
+        if videos is not None:
+            rows += zip((f"{task}\ndemonstration", f"{task}\npolicy"), videos, strict=True)
     n_rows = max(1, len(rows))
     figure, axes = plt.subplots(
         n_rows, N_FRAMES, figsize=(1.6 * N_FRAMES, 1.8 * n_rows), layout="constrained", squeeze=False
@@ -39,16 +41,6 @@ def draw(results: Results, path: Path) -> None:
     for (label, video), row in zip(rows, axes, strict=False):
         draw_frames(row, video, label)
     save_figure(figure, path, TITLE)
-
-
-def _videos(results: Results, task: str) -> dict[str, np.ndarray]:
-    """Returns the halves of the first run's video: the demonstration is on the left, and the policy on the right."""
-    videos = {}
-    for finished in results.runs(results.plan.from_expert_video(task))[:1]:
-        frames = read_video(finished.path / "policy.mp4")
-        half = frames.shape[2] // 2
-        videos = {f"{task}\ndemonstration": frames[:, :, :half], f"{task}\npolicy": frames[:, :, half:]}
-    return videos
 
 
 def judge(results: Results) -> Sequence[Verdict]:

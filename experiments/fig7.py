@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments.claims import zero_shot_ratio
-from experiments.drawing import N_FRAMES, draw_frames, draw_panel, finetuning_panel, save_figure
+from experiments.drawing import N_FRAMES, draw_frames, draw_panel, finetuning_panel, policy_video, save_figure
 from experiments.entry import run
 from experiments.figure import Figure, make
 from experiments.plan import Job, Plan
@@ -105,9 +105,9 @@ def _videos(results: Results, videos: Videos, task: str) -> dict[str, np.ndarray
     (source,) = job.configs[0].spec.video
     if Path(source).exists():
         shown["demonstration"] = read_video(Path(source))
-    for finished in results.runs(job)[:1]:
-        frames = read_video(finished.path / "policy.mp4")
-        shown["policy"] = frames[:, :, frames.shape[2] // 2 :]  # the demonstration is on the left
+    halves = policy_video(results, job)
+    if halves is not None:
+        shown["policy"] = halves[1]
     return shown
 
 

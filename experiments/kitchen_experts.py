@@ -17,7 +17,7 @@ from experiments.entry import run
 from rcjax import envs
 from rcjax.checks import require_one_of, require_range
 from rcjax.envs.experts import PolicyRun, run_policy
-from rcjax.envs.kitchen.elements import DONE_DISTANCE, ELEMENTS
+from rcjax.envs.kitchen.elements import DONE_DISTANCE
 from rcjax.envs.kitchen.env import KitchenEnv
 from rcjax.envs.kitchen.experts import FOUND, found_script
 from rcjax.envs.kitchen.options import CONTROLS, Control
@@ -151,12 +151,9 @@ def score(env: KitchenEnv, episodes: PolicyRun) -> Float[np.ndarray, " n"]:
     that came nearer to the goal; and as long as nothing moves, the one whose fingers came nearer to what they must
     touch.
     """
-    element = ELEMENTS[env.element]
-    qpos = env.positions(episodes.obs)[..., list(element.indices)]
-    distance = np.linalg.norm(qpos - np.array(element.goal), axis=-1)
+    distance = env.element_distance(episodes.obs)
     moved = np.clip(1 - distance.min(0) / distance[0], 0, 1)
-    left, right, handle = (episodes.poses.pos[:, :, geom] for geom in (*env.fingertip_geoms, env.handle_geom))
-    near = np.minimum(np.linalg.norm(left - handle, axis=-1), np.linalg.norm(right - handle, axis=-1)).min(0)
+    near = env.reaching_distance(episodes.poses).min(0)
     solved, at_end = episodes.success.any(0), distance[-1] < DONE_DISTANCE
     late = episodes.success.argmax(0) / EPISODE
     return np.where(solved, SOLVED + 2.0 * at_end + 1 - late, 0.9 * moved - 0.5 * near * (moved < 0.05))

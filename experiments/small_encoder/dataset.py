@@ -87,8 +87,10 @@ class TaskWorld:
     def behaviours(self, kinds: np.ndarray, random: np.random.Generator) -> Behaviours:
         """Returns the policy that acts in episode i as kinds[i] says."""
         if isinstance(self.env, KitchenEnv):
-            return Behaviours(kinds, random, kitchen.N_ACTIONS, partial(kitchen.make_motions, self.env))
-        return Behaviours(kinds, random, metaworld.N_ACTIONS, partial(metaworld.make_motions, self.env.name))
+            make_motions = partial(kitchen.make_motions, self.env)
+        else:
+            make_motions = partial(metaworld.make_motions, self.env.name)
+        return Behaviours(kinds, random, self.env.num_actions, make_motions)
 
     def draw(self, poses: GeomPoses) -> UInt8[np.ndarray, "n F H W 3"]:
         """Draws episodes, given the poses [T N G ...] of every geom after every step."""

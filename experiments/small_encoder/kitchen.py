@@ -6,12 +6,11 @@ from jaxtyping import Bool, Float
 from experiments.small_encoder.behaviours import Motions
 from experiments.small_encoder.progress import approach, progress
 from rcjax.envs.experts import PolicyRun
-from rcjax.envs.kitchen.elements import DONE_DISTANCE, ELEMENTS
+from rcjax.envs.kitchen.elements import DONE_DISTANCE
 from rcjax.envs.kitchen.env import KitchenEnv
 from rcjax.envs.kitchen.experts import expert_script, solved_tasks
 from rcjax.envs.kitchen.waypoints import Script, Waypoint, follow
 
-N_ACTIONS = 7
 WORKSPACE = np.array([[-0.8, 0.1, 1.7], [0.1, 0.62, 2.75]])  # metres: the lowest and highest places to hover at
 NEAR = 0.12  # metres: standard deviation of the distance, along each axis, to what the task is about
 NEAR_SHARE = 0.5  # of the places
@@ -44,8 +43,5 @@ def hovering_script(target: Float[np.ndarray, " 3"], random: np.random.Generator
 
 def progress_of(env: KitchenEnv, run: PolicyRun, success: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Returns how far each episode came, see `progress`: a finger's tip to the handle, and the element to its goal."""
-    element, pos = ELEMENTS[env.element], run.poses.pos
-    handle = pos[:, :, env.handle_geom]
-    tips = [np.linalg.norm(pos[:, :, tip] - handle, axis=-1) for tip in env.fingertip_geoms]
-    distance = np.linalg.norm(env.positions(run.obs)[..., list(element.indices)] - np.array(element.goal), axis=-1)
-    return progress(approach(np.minimum(*tips), TOUCHING), approach(distance, DONE_DISTANCE), success)
+    reached = approach(env.reaching_distance(run.poses), TOUCHING)
+    return progress(reached, approach(env.element_distance(run.obs), DONE_DISTANCE), success)

@@ -7,7 +7,6 @@ from experiments.small_encoder.behaviours import Motions
 from experiments.small_encoder.progress import approach, progress
 from rcjax.envs.experts import expert_policy
 
-N_ACTIONS = 4
 SIBLINGS = {
     "assembly": "disassemble", "coffee-pull": "coffee-push", "coffee-push": "coffee-pull",
     "disassemble": "assembly", "door-close": "door-open", "door-lock": "door-unlock", "door-open": "door-close",

@@ -8,7 +8,6 @@ import pytest
 
 from experiments.small_encoder.behaviours import Behaviours
 from experiments.small_encoder.kitchen import (
-    N_ACTIONS,
     NEAR,
     WORKSPACE,
     hovering_script,
@@ -60,12 +59,12 @@ def test_behaviours_follow_the_tasks_expert_another_one_or_none(slide):
     """Oracle: the expert, which keeps how far it has come. A sibling goes elsewhere."""
     obs = np.tile(np.concatenate([INIT_QPOS, slide.goal_qpos]), (4, 1))
     kinds = np.array(["expert", "expert", "sibling", "hovering"])
-    policy = Behaviours(kinds, np.random.default_rng(0), N_ACTIONS, functools.partial(make_motions, slide))
+    policy = Behaviours(kinds, np.random.default_rng(0), slide.num_actions, functools.partial(make_motions, slide))
     expert = slide.expert()
     for _ in range(30):
         actions = policy(obs)
         np.testing.assert_array_equal(actions[:2], expert(obs)[:2])
-        assert actions.shape == (4, N_ACTIONS) and np.isfinite(actions).all()
+        assert actions.shape == (4, 7) and np.isfinite(actions).all()
     for other in actions[2:]:
         assert np.abs(other - expert(obs)[0]).max() > 0.5
 

@@ -40,6 +40,7 @@ from rcjax.envs.scenes import PROXY_PREFIX
 from rcjax.envs.seeds import checked_seeds
 from rcjax.precision import in_32_bits
 from rcjax.pytree import PyTree
+from rcjax.types import GeomPoses
 
 # Joints: limits of the position targets in radians (fingers: metres).
 TARGET_LOW = np.array([-2.9, -1.8, -2.9, -3.1, -2.9, 0.0, -2.9, 0.0, 0.0])
@@ -110,6 +111,18 @@ class KitchenEnv(mjx_env.MjxEnv):
     def expert(self) -> mjx_env.Policy:
         """Returns the script for these controls, see `kitchen.experts`. Raises NoExpertError if there is none."""
         return kitchen_expert(self.task, self.control_by)
+
+    def element_distance(self, obs: Float[np.ndarray, "*batch O"]) -> Float[np.ndarray, "*batch"]:
+        """Returns the distance of the task's element from its goal in observations, over all its numbers."""
+        element = ELEMENTS[self.element]
+        return np.linalg.norm(self.positions(obs)[..., list(element.indices)] - np.array(element.goal), axis=-1)
+
+    def reaching_distance(self, poses: GeomPoses) -> Float[np.ndarray, "*batch"]:
+        """Returns the distance in metres of the nearer finger's tip from the handle, given the poses of all geoms."""
+        pos = np.asarray(poses.pos)
+        handle = pos[..., self.handle_geom, :]
+        left, right = (np.linalg.norm(pos[..., tip, :] - handle, axis=-1) for tip in self.fingertip_geoms)
+        return np.minimum(left, right)
 
     @property
     def handle_geom(self) -> int:

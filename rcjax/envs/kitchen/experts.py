@@ -4,6 +4,7 @@ Those of kettle, slide and (with the joints' velocities) hinge were written by h
 in C MuJoCo, `python -m experiments.kitchen_experts`, which wrote them to found.json.
 """
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -120,6 +121,7 @@ def solved_tasks(control: Control) -> list[str]:
     return sorted(found | {task for task, of in WRITTEN if of == control})
 
 
+@functools.cache
 def _found() -> dict[str, dict[Control, list[list[float]]]]:
     return json.loads(FOUND.read_text())
 
