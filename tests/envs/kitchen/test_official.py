@@ -141,7 +141,7 @@ def test_the_expert_succeeds_as_early_as_in_the_official_scene(task):
 def test_the_same_actions_move_objects_alike_in_mjx(control):
     """Oracle: C MuJoCo on the same scene, and the expert's actions; positions of objects at the end, in metres.
 
-    Without what `c_physics.step_led` does against the change of the weld's Jacobian, which MJX leaves out, the kettle
+    With four iterations of the solver the kettle ended 4 cm apart, and with the integrator "implicitfast" 3 cm. Without what `c_physics.step_led` does against the change of the weld's Jacobian, which MJX leaves out, the kettle
     ended 3 cm further with "ee".
     """
     pytest.importorskip("gymnasium_robotics")
@@ -153,6 +153,6 @@ def test_the_same_actions_move_objects_alike_in_mjx(control):
     for action in run.action[:, 0]:
         _, state, _, _, _ = step(jax.random.key(0), state, action, params)
     handle = env.mj_model.geom("proxy:kettle handle").id
-    np.testing.assert_allclose(env.geom_poses(state).pos[handle], run.poses.pos[-1, 0, handle], atol=0.02)
+    np.testing.assert_allclose(env.geom_poses(state).pos[handle], run.poses.pos[-1, 0, handle], atol=0.002)
     others = slice(9, 23)
     assert np.abs(state.physics.qpos[others] - INIT_QPOS[others]).max() < 0.02
