@@ -141,8 +141,9 @@ def test_the_expert_succeeds_as_early_as_in_the_official_scene(task):
 def test_the_same_actions_move_objects_alike_in_mjx(control):
     """Oracle: C MuJoCo on the same scene, and the expert's actions; positions of objects at the end, in metres.
 
-    With four iterations of the solver the kettle ended 4 cm apart, and with the integrator "implicitfast" 3 cm. Without what `c_physics.step_led` does against the change of the weld's Jacobian, which MJX leaves out, the kettle
-    ended 3 cm further with "ee".
+    With four iterations of the solver the kettle ended 4 cm apart, and with the integrator "implicitfast" 3 cm. Without
+    what `c_physics.step_led` does against the change of the weld's Jacobian, which MJX leaves out, it ended 3 cm further
+    with "ee".
     """
     pytest.importorskip("gymnasium_robotics")
     by_c, params = envs.make("kitchen-kettle", control=control, backend="c", seeds=range(1))
