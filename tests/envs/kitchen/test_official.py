@@ -142,7 +142,7 @@ def test_the_same_actions_move_objects_alike_in_mjx(control):
     """Oracle: C MuJoCo on the same scene, and the expert's actions; positions of objects at the end, in metres.
 
     With four iterations of the solver the kettle ended 4 cm apart, and with the integrator "implicitfast" 3 cm. Without
-    what `c_physics.step_led` does against the change of the weld's Jacobian, which MJX leaves out, it ended 3 cm further
+    what `c_physics.step_led` does against the change of the weld's Jacobian, which MJX leaves out, it ended 3 cm off
     with "ee".
     """
     pytest.importorskip("gymnasium_robotics")
