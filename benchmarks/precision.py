@@ -108,10 +108,12 @@ def measure(options: Options) -> dict[str, Any]:
     clip = expert_clip(world.env, world.train_params, world.scene, config.video)
     target = jnp.asarray(embed_clip(clip, encoder, config.video))
     poses = blended_poses(options, config, world)
-    draw = jax.jit(draw_clips, static_argnums=2)
+    draw = jax.jit(draw_clips, static_argnums=(2, 3))
     starts = range(0, options.episodes, options.micro_batch)
     batches = (jax.tree.map(lambda x, i=i: jnp.asarray(x[i : i + options.micro_batch]), poses) for i in starts)
-    both = rewards(config, encoder, target, (draw(world.scene, batch, encoder.network) for batch in batches))
+    both = rewards(
+        config, encoder, target, (draw(world.scene, batch, encoder.network, config.video.graph) for batch in batches)
+    )
     n_random = options.episodes - options.episodes // 2
     groups = {"all": slice(None), "random actions": slice(n_random), "blended with the expert": slice(n_random, None)}
     rows = {name: compare(both["float32"][part], both["bfloat16"][part]) for name, part in groups.items()}

@@ -91,11 +91,13 @@ def loop_stages(config: TrainConfig, world: World, encoder: Encoder | None = Non
 
     def rendering(scene: Scene | WarpScene, micro_batches: GeomPoses) -> jax.Array:
         """Returns sums of pixels, because training never keeps the frames of all episodes at once."""
-        return jax.lax.map(lambda poses: draw_clips(scene, poses, network).sum(dtype=jnp.uint32), micro_batches)
+        return jax.lax.map(
+            lambda poses: draw_clips(scene, poses, network, config.video.graph).sum(dtype=jnp.uint32), micro_batches
+        )
 
     def clips(outputs: dict[str, Any]) -> jax.Array:
-        draw = jax.jit(draw_clips, static_argnums=2)
-        return draw(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)), network)
+        draw = jax.jit(draw_clips, static_argnums=(2, 3))
+        return draw(inputs.scene, jax.tree.map(lambda x: x[0], micro_batches(outputs)), network, config.video.graph)
 
     def embedding(encoder: Params, clips: jax.Array) -> jax.Array:
         """Embeds the same micro-batch several times, brighter each time so that XLA cannot leave a pass out."""

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from rcjax import target
 from rcjax.config import VideoConfig
 from rcjax.encoders import Network, Params
+from rcjax.encoders.network import Graph
 from rcjax.render import Scene, WarpScene, render_clips, render_frames
 from rcjax.types import GeomPoses
 
@@ -22,19 +23,23 @@ def activation_dtype(video: VideoConfig) -> jnp.dtype:
     return jnp.dtype(video.dtype)
 
 
-def draw_clips(scene: Scene | WarpScene, poses: GeomPoses, network: Network) -> UInt8[Array, "n *clip"]:
-    """Draws episodes as the encoder takes them: in S3D's space-to-depth layout where both it and the renderer support
-    it, else as frames."""
-    if not network.space_to_depth or isinstance(scene, WarpScene) or scene.static.samples_per_side > 1:
+def draw_clips(
+    scene: Scene | WarpScene, poses: GeomPoses, network: Network, graph: Graph = "auto"
+) -> UInt8[Array, "n *clip"]:
+    """Draws episodes as the encoder likes them best: in blocks where it takes them and the renderer draws them, else as
+    frames."""
+    side = network.block_side(graph)
+    if side == 1 or isinstance(scene, WarpScene) or scene.static.samples_per_side > 1:
         return render_frames(scene, poses)
-    return render_clips(scene, poses)
+    return render_clips(scene, poses, side)
 
 
 def embed_frames(network: Network, params: Params, frames_u8: Array, video: VideoConfig) -> Float[Array, "n D"]:
     """Returns the encoder's embedding of each clip, given as frames [n F H W 3] or as `draw_clips` draws them."""
     return network.embed_video(
-        params, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale, graph=video.graph
-    )
+        params, frames_u8, dtype=activation_dtype(video), pixel_scale=video.pixel_scale, graph=video.graph,
+        size=video.size,
+    )  # fmt: skip
 
 
 def embed_episodes(
@@ -46,7 +51,7 @@ def embed_episodes(
     """
 
     def embed(micro: GeomPoses) -> Float[Array, "n D"]:
-        return embed_frames(network, params, draw_clips(scene, micro, network), video)
+        return embed_frames(network, params, draw_clips(scene, micro, network, video.graph), video)
 
     micro_batches = jax.tree.map(lambda x: x.reshape(-1, micro_batch, *x.shape[1:]), poses)
     embedding = jax.lax.map(embed, micro_batches)

@@ -47,24 +47,28 @@ def test_a_micro_batch_that_does_not_divide_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("samples", "space_to_depth", "shape"),
-    [(1, True, (2, 4, 16, 16, 24)), (4, True, (2, 8, 32, 32, 3)), (1, False, (2, 8, 32, 32, 3))],
+    ("samples", "network", "graph", "shape"),
+    [
+        (1, S3D(), "separable", (2, 4, 16, 16, 24)),
+        (1, S3D(), "native", (2, 4, 8, 8, 96)),
+        (4, S3D(), "separable", (2, 8, 32, 32, 3)),
+        (1, CLIP(), "native", (2, 8, 32, 32, 3)),
+    ],
 )
-def test_clips_are_drawn_as_scene_and_encoder_allow(samples, space_to_depth, shape, tiny_world, tiny_config):
-    """Scenes of several samples, and clips for networks without S3D's layout, are drawn as frames."""
+def test_clips_are_drawn_as_scene_and_encoder_allow(samples, network, graph, shape, tiny_world):
+    """Scenes of several samples, and clips for networks that do not take blocks, are drawn as frames."""
     side = round(samples**0.5)
     scene = tiny_world.scene.replace(static=dataclasses.replace(tiny_world.scene.static, samples_per_side=side))
     geoms = len(scene.pose_geoms)
     poses = GeomPoses(
         pos=jax.ShapeDtypeStruct((2, 8, geoms, 3), "float32"), mat=jax.ShapeDtypeStruct((2, 8, geoms, 3, 3), "float32")
     )
-    network = S3D() if space_to_depth else CLIP()
-    assert network.space_to_depth is space_to_depth
-    clips = jax.eval_shape(functools.partial(draw_clips, network=network), _scaled_backdrop(scene), poses)
+    draw = functools.partial(draw_clips, network=network, graph=graph)
+    clips = jax.eval_shape(draw, _scaled_backdrop(scene), poses)
     assert clips.shape == shape and clips.dtype == "uint8"
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 16, 16, 24), (2, 8, 32, 32, 3)])
+@pytest.mark.parametrize("shape", [(2, 4, 8, 8, 96), (2, 4, 16, 16, 24), (2, 8, 32, 32, 3)])
 def test_clips_of_either_layout_are_embedded(shape, tiny_config):
     """By the network that is given: its embeddings have ten numbers."""
     embed = functools.partial(embed_frames, tiny.NETWORK, video=tiny_config.video)

@@ -12,6 +12,7 @@ from rcjax.messages import ArraySpecs
 
 Params: TypeAlias = Mapping[str, Any]  # nested by name: modules, then parameters, which are arrays
 Graph = Literal["auto", "native", "separable"]
+BlockSide = Literal[1, 2, 4]  # pixels
 
 
 @runtime_checkable
@@ -38,9 +39,6 @@ class Network(Protocol):
     kind: ClassVar[str]
     """Name of the kind in checkpoints and messages"""
 
-    space_to_depth: ClassVar[bool]
-    """Whether it also takes clips in S3D's space-to-depth layout, [n F/2 H/2 W/2 24]"""
-
     @property
     def embedding_size(self) -> int: ...
 
@@ -48,17 +46,32 @@ class Network(Protocol):
         """Returns the number of frames and the size of the clips to which videos are resampled by default."""
         ...
 
+    def block_side(self, graph: Graph) -> BlockSide:
+        """Returns the side in pixels of the blocks of two frames in which it likes clips best; 1 stands for frames.
+
+        With a side of 2 they are in S3D's space-to-depth layout, [n F/2 H/2 W/2 24].
+        """
+        ...
+
     def check_clips(self, n_frames: int, size: int, pixel_scale: float) -> None:
         """Raises ValueError unless it takes clips of `n_frames` frames of `size` x `size`, scaled by `pixel_scale`."""
         ...
 
     def embed_video(
-        self, params: Params, clips: Array, *, dtype: DTypeLike, pixel_scale: float | Array, graph: Graph
+        self,
+        params: Params,
+        clips: Array,
+        *,
+        dtype: DTypeLike,
+        pixel_scale: float | Array,
+        graph: Graph,
+        size: int | None = None,
     ) -> Float[Array, "n D"]:
         """Returns the embedding of each clip [n F H W 3], uint8 of 0 to 255, in float32.
 
         `params` are the `Encoder.params`, of which only `video` has to be there. `dtype` is that of the activations,
-        and `pixel_scale` multiplies the pixels.
+        and `pixel_scale` multiplies the pixels. Clips may also be in blocks of `block_side`; then `size` is the side of
+        their frames in pixels.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Draws frames from poses on the device: three opaque layers, then their shadows, then transparent surfaces."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -46,10 +47,12 @@ def render_frames(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F H W 3"]:
 
 
 @in_32_bits
-def render_clips(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F//2 H//2 W//2 24"]:
-    """Draws the frames of `render_frames` in S3D's space-to-depth layout (blocks of 2x2x2 pixels, 3 channels).
+def render_clips(scene: Scene, poses: GeomPoses, side: Literal[2, 4] = 2) -> UInt8[Array, "N F//2 h w C"]:
+    """Draws the frames of `render_frames` in blocks of two frames, `side` rows and `side` columns.
 
-    The frames themselves are never laid out in memory: tiles become blocks in one transposition.
+    With a side of 2, this is S3D's space-to-depth layout [N F/2 H/2 W/2 24]. With a side of 4, it is [N F/2 ceil(H/4)
+    ceil(W/4) 96], the four blocks of 2x2 pixels one after the other, and zeros beyond the frame. The frames themselves
+    are never laid out in memory: tiles become blocks in one transposition.
 
     Raises:
         ValueError: The scene has several samples per pixel, F or the frames' size is odd, or the poses do not fit.
@@ -66,8 +69,8 @@ def render_clips(scene: Scene, poses: GeomPoses) -> UInt8[Array, "N F//2 H//2 W/
             "blocks, so the number of frames and their size must be even."
         )
     colour = _draw_colours(scene, poses)
-    blocks = raster.untile_blocks(colour.reshape(*poses.pos.shape[:2], *colour.shape[1:]), scene.size)
-    return shade.unpack_colour(blocks).reshape(*blocks.shape[:-1], 24)
+    blocks = raster.untile_blocks(colour.reshape(*poses.pos.shape[:2], *colour.shape[1:]), scene.size, side)
+    return shade.unpack_colour(blocks).reshape(*blocks.shape[:-1], -1)
 
 
 def _draw_colours(scene: Scene, poses: GeomPoses) -> UInt32[Array, "J tiles pixels"]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rcjax.encoders.s3d import space_to_depth
+from rcjax.encoders.s3d.frame_stem import to_blocks
 from rcjax.render import View, build_scene, render_clips, render_depth, render_frames, take_poses
 from rcjax.render.motion import body_pose_updates
 from rcjax.render.raster import TILE, tiles_per_side, untile, untile_blocks
@@ -57,7 +58,10 @@ def test_clips_are_the_frames_in_space_to_depth(layered, draw, batch):
     poses = take_poses(layered, batch)
     clips = np.asarray(jax.jit(render_clips)(layered, poses))
     assert clips.shape == (3, 1, 16, 16, 24) and clips.dtype == np.uint8
-    np.testing.assert_array_equal(clips, space_to_depth(np.asarray(draw(layered, poses))))
+    expected = space_to_depth(np.asarray(draw(layered, poses)))
+    np.testing.assert_array_equal(clips, expected)
+    blocks = np.asarray(jax.jit(render_clips, static_argnums=2)(layered, poses, 4))
+    np.testing.assert_array_equal(blocks, to_blocks(expected))
 
 
 @pytest.mark.parametrize("size", [2, 8, 26])
@@ -69,6 +73,7 @@ def test_blocks_of_tiles_are_blocks_of_the_image(size):
     as_colours = np.repeat(image[..., None], 3, axis=-1)  # space_to_depth takes three channels
     expected = space_to_depth(as_colours).reshape(3, 2, size // 2, size // 2, 8, 3)[..., 0]
     np.testing.assert_array_equal(untile_blocks(as_array, size), expected)
+    np.testing.assert_array_equal(untile_blocks(as_array, size, 4), to_blocks(expected))
 
 
 def test_clips_of_several_samples_a_pixel_are_refused(layered, batch):

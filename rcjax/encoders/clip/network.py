@@ -14,7 +14,7 @@ from rcjax.encoders.clip.layers import normalise
 from rcjax.encoders.clip.text import TextTower
 from rcjax.encoders.clip.tokenizer import BytePairTokenizer
 from rcjax.encoders.clip.vision import RELEASE_SIZE, VisionTower, prepare_frames
-from rcjax.encoders.network import Graph, Params, Tokenizer
+from rcjax.encoders.network import BlockSide, Graph, Params, Tokenizer
 from rcjax.encoders.parameters import array_specs, param_shapes
 from rcjax.messages import ArraySpecs
 from rcjax.precision import in_32_bits
@@ -30,7 +30,6 @@ class CLIP:
     """
 
     kind: ClassVar[str] = "clip"
-    space_to_depth: ClassVar[bool] = False
 
     architecture: Architecture = VIT_B_32
     logit_scale: bool = False
@@ -42,6 +41,10 @@ class CLIP:
     def default_clip(self) -> tuple[int, int]:
         """Returns one frame, the last of a video, of the size of the images that it was trained on."""
         return 1, self.architecture.image_size
+
+    def block_side(self, graph: Graph) -> BlockSide:
+        del graph
+        return 1
 
     def check_clips(self, n_frames: int, size: int, pixel_scale: float) -> None:
         """Raises ValueError unless CLIP takes clips of `n_frames` frames of `size` x `size`, scaled so."""
@@ -65,12 +68,19 @@ class CLIP:
 
     @in_32_bits
     def embed_video(
-        self, params: Params, clips: Array, *, dtype: DTypeLike, pixel_scale: float | Array, graph: Graph
+        self,
+        params: Params,
+        clips: Array,
+        *,
+        dtype: DTypeLike,
+        pixel_scale: float | Array,
+        graph: Graph,
+        size: int | None = None,
     ) -> Float[Array, "n D"]:
         """Returns the embedding of the last frame of each clip [n F H W 3], uint8 of 0 to 255, in float32.
 
-        `graph` has no effect: there is one graph for all devices. Raises ValueError for clips of another shape or
-        dtype.
+        `graph` has no effect: there is one graph for all devices; `size` has none, as these are frames. Raises
+        ValueError for clips of another shape or dtype.
         """
         sizes = (self.architecture.image_size, RELEASE_SIZE)
         if clips.ndim != 5 or not clips.shape[1] or clips.shape[2:] not in {(size, size, 3) for size in sizes}:

@@ -9,9 +9,10 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from rcjax.encoders.network import Graph, Params, Tokenizer
+from rcjax.encoders.network import BlockSide, Graph, Params, Tokenizer
 from rcjax.encoders.parameters import array_specs, param_shapes
 from rcjax.encoders.s3d.architecture import RELEASED, Architecture
+from rcjax.encoders.s3d.layers import resolve_graph
 from rcjax.encoders.s3d.text import MAX_WORDS, TextTower, WordTokenizer, embed_text
 from rcjax.encoders.s3d.video import VideoTower, embed_video
 from rcjax.messages import ArraySpecs
@@ -28,7 +29,6 @@ class S3D:
     """
 
     kind: ClassVar[str] = "s3d"
-    space_to_depth: ClassVar[bool] = True
 
     architecture: Architecture = RELEASED
     n_frames: int | None = None
@@ -41,6 +41,10 @@ class S3D:
     def default_clip(self) -> tuple[int, int]:
         """Returns the number of frames and the size of the clips it was trained on, or else those of the paper."""
         return self.n_frames or PAPER_CLIP[0], self.size or PAPER_CLIP[1]
+
+    def block_side(self, graph: Graph) -> BlockSide:
+        """Returns 4 for the graph that is for TPUs (see `frame_stem`), and else 2."""
+        return 4 if resolve_graph(graph) == "native" else 2
 
     def check_clips(self, n_frames: int, size: int, pixel_scale: float) -> None:
         """Raises ValueError unless S3D takes clips of `n_frames` frames of `size` x `size`."""
@@ -64,10 +68,17 @@ class S3D:
             )
 
     def embed_video(
-        self, params: Params, clips: Array, *, dtype: DTypeLike, pixel_scale: float | Array, graph: Graph
+        self,
+        params: Params,
+        clips: Array,
+        *,
+        dtype: DTypeLike,
+        pixel_scale: float | Array,
+        graph: Graph,
+        size: int | None = None,
     ) -> Float[Array, "n D"]:
         return embed_video(
-            params, clips, dtype=dtype, pixel_scale=pixel_scale, graph=graph, architecture=self.architecture
+            params, clips, dtype=dtype, pixel_scale=pixel_scale, graph=graph, architecture=self.architecture, size=size
         )
 
     def embed_text(self, params: Params, token_ids: Array | np.ndarray) -> Float[Array, "n D"]:

@@ -16,17 +16,20 @@ from jaxtyping import Float, Num, UInt8
 
 from rcjax.encoders.network import Graph, Params
 from rcjax.encoders.s3d.architecture import RELEASED, Architecture
+from rcjax.encoders.s3d.frame_stem import BLOCK_CHANNELS, stem_by_frames
 from rcjax.encoders.s3d.layers import Conv, InceptionBlock, MaxPool, SelfGating, SeparableConv
 from rcjax.precision import in_32_bits
 
-Clips = UInt8[Array | np.ndarray, "n T H W C"] | Float[Array | np.ndarray, "n T H W C"]  # C: 3, or 24 space-to-depth
+Clips = UInt8[Array | np.ndarray, "n T H W C"] | Float[Array | np.ndarray, "n T H W C"]
+"""C is 3, or, in blocks of two frames, 24 (2x2 pixels, space-to-depth) or 96 (4x4 pixels)"""
 
 
 class VideoTower(nn.Module):
-    """Maps clips in space-to-depth layout to embeddings.
+    """Maps clips in space-to-depth layout, or in blocks of 4x4 pixels (see `frame_stem`), to embeddings.
 
-    `dtype` is the dtype of the activations; gate means, gates, the final mean and the final linear map are float32.
-    `batch_norm` is for training, see `Conv`.
+    `size` is the side of the frames in pixels, which blocks of 4x4 pixels do not tell. `dtype` is the dtype of the
+    activations; gate means, gates, the final mean and the final linear map are float32. `batch_norm` is for training,
+    see `Conv`.
     """
 
     graph: Graph = "auto"
@@ -35,15 +38,13 @@ class VideoTower(nn.Module):
     batch_norm: bool = False
 
     @nn.compact
-    def __call__(self, x: Num[Array, "n t h w 24"]) -> Float[Array, "n D"]:
+    def __call__(self, x: Num[Array, "n t h w C"], size: int | None = None) -> Float[Array, "n D"]:
         options: dict[str, Any] = {"graph": self.graph, "dtype": self.dtype, "batch_norm": self.batch_norm}
-        conv1, conv_2b, conv_2c = self.architecture.stem
-        x = Conv(conv1, (2, 4, 4), **options, name="conv1")(x.astype(self.dtype))
-        x = MaxPool((1, 3, 3), (1, 2, 2), self.graph, name="maxpool_2a")(x)
-        x = Conv(conv_2b, (1, 1, 1), **options, name="conv_2b")(x)
-        x = SeparableConv(conv_2c, **options, name="conv_2c")(x)
-        x = SelfGating((conv_2c,), name="gating")(x)
-        x = MaxPool((1, 3, 3), (1, 2, 2), self.graph, name="maxpool_3a")(x)
+        if x.shape[-1] == BLOCK_CHANNELS:
+            assert size is not None
+            x = stem_by_frames(self.variables["params"], x, size, self.dtype)
+        else:
+            x = self._stem(x, options)
         pools = stage_pools(self.architecture)
         for name, widths in self.architecture.blocks:
             if name in pools:
@@ -53,6 +54,15 @@ class VideoTower(nn.Module):
         self.sow("intermediates", "pooled", pooled)
         embedding = nn.Dense(self.architecture.embedding_size, precision=lax.Precision.HIGHEST, name="fc")(pooled)
         return scale_to_norm(embedding, self.architecture.embedding_norm)
+
+    def _stem(self, x: Num[Array, "n t h w 24"], options: dict[str, Any]) -> Float[Array, "n t h' w' C"]:
+        conv1, conv_2b, conv_2c = self.architecture.stem
+        x = Conv(conv1, (2, 4, 4), **options, name="conv1")(x.astype(self.dtype))
+        x = MaxPool((1, 3, 3), (1, 2, 2), self.graph, name="maxpool_2a")(x)
+        x = Conv(conv_2b, (1, 1, 1), **options, name="conv_2b")(x)
+        x = SeparableConv(conv_2c, **options, name="conv_2c")(x)
+        x = SelfGating((conv_2c,), name="gating")(x)
+        return MaxPool((1, 3, 3), (1, 2, 2), self.graph, name="maxpool_3a")(x)
 
 
 STAGE_POOLS = {"maxpool_4a": ((3, 3, 3), (2, 2, 2)), "maxpool_5a": ((2, 2, 2), (2, 2, 2))}  # window, strides
@@ -107,8 +117,8 @@ def space_to_depth(frames: Num[Array | np.ndarray, "n T H W C"]) -> Num[Array | 
     return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(n, t // 2, h // 2, w // 2, 24)
 
 
-def prepare_clips(frames: Clips) -> Num[Array, "n t h w 24"]:
-    """Returns clips in space-to-depth layout; clips whose last axis has size 24 are in this layout already.
+def prepare_clips(frames: Clips) -> Num[Array, "n t h w C"]:
+    """Returns clips in space-to-depth layout. Clips in blocks, whose last axis has size 24 or 96, stay as they are.
 
     Raises ValueError for another number of axes, and for a dtype that is neither uint8 nor floating point.
     """
@@ -118,7 +128,7 @@ def prepare_clips(frames: Clips) -> Num[Array, "n t h w 24"]:
         )
     if frames.dtype != jnp.uint8 and not jnp.issubdtype(frames.dtype, jnp.floating):
         raise ValueError(f"got clips of dtype {frames.dtype}; give uint8 in 0-255 or floats in [0, 1].")
-    return jnp.asarray(frames if frames.shape[-1] == 24 else space_to_depth(frames))
+    return jnp.asarray(frames if frames.shape[-1] in (24, BLOCK_CHANNELS) else space_to_depth(frames))
 
 
 def scale_pixels(params: Params, pixel_scale: float | Array) -> Params:
@@ -132,7 +142,7 @@ def scale_pixels(params: Params, pixel_scale: float | Array) -> Params:
 
 
 def _prepare(params: Params, frames: Clips, pixel_scale: float | Array) -> tuple[Params, Array]:
-    """Returns the video tower's parameters, scaled for uint8 clips, and the clips in space-to-depth layout."""
+    """Returns the video tower's parameters, scaled for uint8 clips, and the clips as the tower takes them."""
     clips, video = prepare_clips(frames), params["video"]
     return (scale_pixels(video, pixel_scale) if clips.dtype == jnp.uint8 else video), clips
 
@@ -146,24 +156,32 @@ def embed_video(
     pixel_scale: float | Array = 1 / 255,
     graph: Graph = "auto",
     architecture: Architecture = RELEASED,
+    size: int | None = None,
 ) -> Float[Array, "n D"]:
     """Returns S3D's embedding of each clip, in float32 and not normalised.
 
     Args:
         params: `Encoder.params`.
         frames: RGB clips `[n T H W 3]` with any even T, H, W, or the same in space-to-depth layout
-            `[n T/2 H/2 W/2 24]`; uint8 is multiplied by `pixel_scale`, floats are used unchanged.
+            `[n T/2 H/2 W/2 24]`, or in blocks of 4x4 pixels `[n T/2 ceil(H/4) ceil(W/4) 96]` (`render_clips`); uint8 is
+            multiplied by `pixel_scale`, floats are used unchanged.
         dtype: dtype of the activations, static under jit. bfloat16 halves memory on accelerators, and is slow on a
             CPU. float32 uses full precision: no TF32, no bfloat16 passes.
         pixel_scale: factor of uint8 pixels. The network was trained on pixels from 0 to 1; `pixel_scale=1.0` feeds it
             0 to 255, as the RoboCLIP release does for Metaworld.
         graph: see `rcjax.encoders.s3d.layers`; static under jit.
         architecture: the sizes of the layers; static under jit.
+        size: the frames' side in pixels, which has to be given with blocks of 4x4 pixels only.
 
     Raises ValueError for clips of another shape or dtype.
     """
     video, clips = _prepare(params, frames, pixel_scale)
-    return cast(Array, VideoTower(graph, dtype, architecture).apply({"params": video}, clips))
+    if clips.shape[-1] == BLOCK_CHANNELS and (size is None or clips.shape[2:4] != (-(-size // 4),) * 2):
+        raise ValueError(
+            f"got clips of shape {clips.shape} and size={size}; blocks of 4x4 pixels need the side of the frames in "
+            "pixels, and as many blocks a side as it needs."
+        )
+    return cast(Array, VideoTower(graph, dtype, architecture).apply({"params": video}, clips, size))
 
 
 def video_intermediates(

@@ -216,7 +216,7 @@ def test_other_json_is_refused(changed, message):
 def test_defaults_are_vit_b_32():
     sizes = Architecture()
     assert sizes.n_patches == 49 and CLIP().embedding_size == 512 and not CLIP().logit_scale
-    assert (CLIP.kind, CLIP.space_to_depth) == ("clip", False)
+    assert (CLIP.kind, CLIP().block_side("auto")) == ("clip", 1)
 
 
 @pytest.mark.parametrize("tokenizer", [synthetic.TOKENIZER, None], ids=["with text", "without text"])
