@@ -2,13 +2,16 @@
 
 Cycles are the sum of `estimated_cycles` in the compiled program, with loops counted as often as they run. How often the
 rasteriser's loops run depends on what is drawn, so it is counted with the expert's poses. The compiler gives no
-estimate for gathers, so they are left out. Needs the extra `tpu-aot`.
+estimate for gathers, sorts and Pallas kernels, so they are left out; for the kernel see `benchmarks.bundles`. Needs the
+extra `tpu-aot`.
 """
 
 import benchmarks.aot  # isort: skip  (imported first, as it keeps JAX from looking for a TPU)
 
 import dataclasses
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,8 +41,12 @@ class Options:
     """Number of episodes in the micro-batch."""
     size: int = 250
     """Side of the frames, pixels."""
-    lookup: tuple[Literal["index", "varyings"], ...] = ("index", "varyings")
+    lookup: tuple[Literal["index", "varyings"], ...] = ("varyings",)
     """The ways of looking up what is seen (`rcjax.render.lookup`) to compare."""
+    tile_loop: Literal["mosaic", "xla"] = "mosaic"
+    """What draws the tiles: the Pallas kernel, which is not in the estimate, or XLA's rounds, which are."""
+    layouts: tuple[Literal["frames", "2x2", "4x4"], ...] = ("frames", "2x2", "4x4")
+    """How frames are handed over to S3D: as they are, or in blocks of so many pixels."""
     out: Path | None = None
     """Also write the result to this JSON file."""
 
@@ -55,7 +62,7 @@ def _report_for(device: np.ndarray, options: Options) -> dict[str, Any]:
     sharding = NamedSharding(Mesh(device, ("env",)), PartitionSpec())
     config = benchmark_config(options.episodes, options.episodes, options.size, 4, "bfloat16")
     video = config.video
-    env, params = envs.make(config.env.task, seeds=range(8), max_steps=video.episode_length)
+    env, params = envs.make(config.env.task, seeds=range(8), max_steps=video.episode_length, backend="c")
     rows = []
 
     def cycles(turns: TripCounts, function, *arguments) -> float:
@@ -67,26 +74,42 @@ def _report_for(device: np.ndarray, options: Options) -> dict[str, Any]:
         scene = build_scene(
             env.mj_model, view=view, episode_fixed_bodies=env.episode_fixed_bodies, lookup=lookup,
         )  # fmt: skip
+        scene = scene.replace(static=dataclasses.replace(scene.static, tile_loop=options.tile_loop))
         world = World(env, params, params, scene)
         poses = benchmarks.aot.expert_episodes(world, config, options.episodes)
         turns = rendering_trip_counts(scene, jax.tree.map(lambda x: x[None], poses))
-        rows.append({"stage": f"rendering, lookup by {lookup}", "cycles": cycles(turns, render_frames, scene, poses)})
+        for layout in options.layouts:
+            stage = f"rendering, lookup by {lookup}, {layout}"
+            rows.append({"stage": stage, "cycles": cycles(turns, DRAW[layout], scene, poses)})
+            print_row(rows[-1])
     encoder = random_inputs(config, world).encoder
-    for draw in (render_frames, render_clips):
+    for layout in options.layouts:
 
-        def draw_and_embed(encoder, scene, poses, draw=draw):
+        def draw_and_embed(encoder, scene, poses, draw=DRAW[layout]):
             return embed_frames(NETWORK, encoder, draw(scene, poses), video)
 
         def embed(encoder, clips):
             return embed_frames(NETWORK, encoder, clips, video)
 
-        of, clips = f"by {draw.__name__}", jax.eval_shape(draw, scene, poses)
-        rows.append({"stage": f"S3D, bfloat16, {of}", "cycles": cycles({}, embed, encoder, clips)})
-        rows.append(
-            {"stage": f"rendering and S3D, {of}", "cycles": cycles(turns, draw_and_embed, encoder, scene, poses)}
-        )
+        clips = jax.eval_shape(DRAW[layout], scene, poses)
+        rows.append({"stage": f"S3D, bfloat16, {layout}", "cycles": cycles({}, embed, encoder, clips)})
+        print_row(rows[-1])
+        together = cycles(turns, draw_and_embed, encoder, scene, poses)
+        rows.append({"stage": f"rendering and S3D in one program, {layout}", "cycles": together})
+        print_row(rows[-1])
     return {"topology": options.topology, "jax": jax.__version__, "episodes": options.episodes, "size": options.size,
-            "frames_per_episode": video.n_frames, "stages": rows}  # fmt: skip
+            "tile_loop": options.tile_loop, "frames_per_episode": video.n_frames, "stages": rows}  # fmt: skip
+
+
+DRAW: dict[str, Callable[..., jax.Array]] = {
+    "frames": render_frames,
+    "2x2": render_clips,
+    "4x4": functools.partial(render_clips, side=4),
+}
+
+
+def print_row(row: dict[str, Any]) -> None:
+    print(f"{row['stage']}: {row['cycles'] / 1e6:,.1f} Mcycles", flush=True)
 
 
 def main() -> int:
@@ -97,9 +120,7 @@ def main() -> int:
         print(f"benchmarks.estimate: error: {error}", file=sys.stderr)
         return 2
     print(f"One device of {options.topology}, {options.episodes} episodes of {result['frames_per_episode']} frames of "
-          f"{options.size}x{options.size}; the estimate leaves gathers out")  # fmt: skip
-    for row in result["stages"]:
-        print(f"{row['stage']}: {row['cycles'] / 1e6:,.1f} Mcycles")
+          f"{options.size}x{options.size}; the estimate leaves gathers and kernels out")  # fmt: skip
     save(result, options.out)
     return 0
 

@@ -25,7 +25,7 @@ def test_it_is_jaxs_default_backend_unless_a_context_says_otherwise():
     [
         ("cpu", "separable", "float32", "xla", "index"),
         ("gpu", "separable", "bfloat16", "triton", "index"),
-        ("tpu", "native", "bfloat16", "xla", "varyings"),
+        ("tpu", "native", "bfloat16", "mosaic", "varyings"),
     ],
 )
 def test_each_platform_has_its_own_forms(platform, graph, dtype, tile_loop, lookup):

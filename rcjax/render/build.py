@@ -74,8 +74,8 @@ def build_scene(
         chunk: Tiles drawn at a time; it changes the speed only. The default depends on the platform.
         lookup: How attributes are interpolated, see `rcjax.render.lookup`; it changes the speed only. The default
             depends on the platform.
-        tile_loop: What draws the tiles, see `rcjax.render.raster`; by default the kernel on a GPU, XLA elsewhere. It
-            changes the speed, and pictures by rounding alone.
+        tile_loop: What draws the tiles, see `rcjax.render.raster`; by default the kernels on a GPU and on a TPU, XLA
+            elsewhere. It changes the speed, and pictures by rounding alone.
 
     Returns:
         The scene, on the default device.
@@ -238,7 +238,8 @@ def _segments(radius: float) -> int:
 
 
 def _tile_loop(platform: str) -> raster.TileLoop:
-    return "triton" if platform == "gpu" else "xla"
+    kernels: dict[str, raster.TileLoop] = {"gpu": "triton", "tpu": "mosaic"}
+    return kernels.get(platform, "xla")
 
 
 def _default_chunk() -> int:

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Float, Int, UInt8, UInt32
 
 from rcjax.precision import in_32_bits
-from rcjax.render import lookup, raster, shade, shadows, textures
+from rcjax.render import blocks, lookup, raster, shade, shadows, textures
 from rcjax.render.camera import Camera, place_camera
 from rcjax.render.layers import Layer
 from rcjax.render.scene import HasPoseGeoms, Scene, SceneStatic, require_poses
@@ -51,8 +51,8 @@ def render_clips(scene: Scene, poses: GeomPoses, side: Literal[2, 4] = 2) -> UIn
     """Draws the frames of `render_frames` in blocks of two frames, `side` rows and `side` columns.
 
     With a side of 2, this is S3D's space-to-depth layout [N F/2 H/2 W/2 24]. With a side of 4, it is [N F/2 ceil(H/4)
-    ceil(W/4) 96], the four blocks of 2x2 pixels one after the other, and zeros beyond the frame. The frames themselves
-    are never laid out in memory: tiles become blocks in one transposition.
+    ceil(W/4) 96], the four blocks of 2x2 pixels one after the other, and zeros beyond the frame; that is for TPUs. The
+    frames themselves are never laid out in memory.
 
     Raises:
         ValueError: The scene has several samples per pixel, F or the frames' size is odd, or the poses do not fit.
@@ -69,8 +69,11 @@ def render_clips(scene: Scene, poses: GeomPoses, side: Literal[2, 4] = 2) -> UIn
             "blocks, so the number of frames and their size must be even."
         )
     colour = _draw_colours(scene, poses)
-    blocks = raster.untile_blocks(colour.reshape(*poses.pos.shape[:2], *colour.shape[1:]), scene.size, side)
-    return shade.unpack_colour(blocks).reshape(*blocks.shape[:-1], -1)
+    colour = colour.reshape(*poses.pos.shape[:2], *colour.shape[1:])
+    if side == blocks.SIDE:
+        return blocks.blocks_of_tiles(colour, scene.size)
+    packed = raster.untile_blocks(colour, scene.size)
+    return shade.unpack_colour(packed).reshape(*packed.shape[:-1], 24)
 
 
 def _draw_colours(scene: Scene, poses: GeomPoses) -> UInt32[Array, "J tiles pixels"]:

@@ -426,25 +426,17 @@ def untile(tiled: Array, size: int) -> Array:
     return grid.reshape(tiled.shape[0], tiles * TILE, tiles * TILE, *rest)[:, :size, :size]
 
 
-def untile_blocks(tiled: Array, size: int, side: int = 2) -> Array:
-    """Reorders clips from tile order [N F tiles pixels] to blocks of 2 frames x `side` rows x `side` columns.
+def untile_blocks(tiled: Array, size: int) -> Array:
+    """Reorders clips from tile order [N F tiles pixels] to blocks of 2 frames x 2 rows x 2 columns.
 
-    Returns [N F/2 blocks blocks 2*side*side], with as many blocks as cover `size` pixels, and zeros beyond them. Inside
-    a block, its parts of 2x2 pixels come one after the other, each as [2 frames, 2 rows, 2 columns]. One transposition
-    is enough, since a tile holds whole blocks. F and `size` must be even, and `side` 2, 4 or 8.
+    Returns [N F/2 size/2 size/2 8]. One transposition is enough, since a tile holds whole blocks. F and `size` must be
+    even.
     """
     n, f = tiled.shape[:2]
-    tiles, of_tile, parts = tiles_per_side(size), TILE // side, side // 2
-    split = tiled.reshape(n, f // 2, 2, tiles, tiles, of_tile, parts, 2, of_tile, parts, 2)
-    along, n_blocks = tiles * of_tile, -(-size // side)
-    blocks = split.transpose(0, 1, 3, 5, 4, 8, 6, 9, 2, 7, 10).reshape(n, f // 2, along, along, -1)
-    blocks = blocks[:, :, :n_blocks, :n_blocks]
-    if size % side == 0:
-        return blocks
-    part, inside = np.divmod(np.arange(2 * side * side), 8)
-    row = side * np.arange(n_blocks)[:, None] + 2 * (part // parts) + inside // 2 % 2
-    column = side * np.arange(n_blocks)[:, None] + 2 * (part % parts) + inside % 2
-    return jnp.where((row < size)[:, None] & (column < size)[None], blocks, 0)
+    tiles, half = tiles_per_side(size), TILE // 2
+    split = tiled.reshape(n, f // 2, 2, tiles, tiles, half, 2, half, 2)
+    blocks = split.transpose(0, 1, 3, 5, 4, 7, 2, 6, 8).reshape(n, f // 2, tiles * half, tiles * half, 8)
+    return blocks[:, :, : size // 2, : size // 2]
 
 
 def inverse_depth_of(depth_key: Int[Array, "*batch"]) -> Float[Array, "*batch"]:

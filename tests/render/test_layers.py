@@ -12,8 +12,10 @@ import pytest
 from rcjax.encoders.s3d import space_to_depth
 from rcjax.encoders.s3d.frame_stem import to_blocks
 from rcjax.render import View, build_scene, render_clips, render_depth, render_frames, take_poses
+from rcjax.render.blocks import blocks_of_tiles
 from rcjax.render.motion import body_pose_updates
 from rcjax.render.raster import TILE, tiles_per_side, untile, untile_blocks
+from rcjax.render.shade import unpack_colour
 from rcjax.types import GeomPoses
 from tests.render.primitives import initial_poses, model_of
 
@@ -73,7 +75,17 @@ def test_blocks_of_tiles_are_blocks_of_the_image(size):
     as_colours = np.repeat(image[..., None], 3, axis=-1)  # space_to_depth takes three channels
     expected = space_to_depth(as_colours).reshape(3, 2, size // 2, size // 2, 8, 3)[..., 0]
     np.testing.assert_array_equal(untile_blocks(as_array, size), expected)
-    np.testing.assert_array_equal(untile_blocks(as_array, size, 4), to_blocks(expected))
+
+
+@pytest.mark.parametrize("size", [2, 8, 26])
+def test_blocks_of_4x4_pixels_are_blocks_of_the_image(size):
+    """A size of 26 ends in half a block. The colours' highest byte is their alpha, which is left out."""
+    shape = (3 * 4, tiles_per_side(size) ** 2, TILE * TILE)
+    colour = np.random.default_rng(0).integers(0, 2**32, shape, np.uint32)
+    frames = np.asarray(unpack_colour(untile(jnp.asarray(colour), size))).reshape(3, 4, size, size, 3)
+    got = blocks_of_tiles(jnp.asarray(colour.reshape(3, 4, *shape[1:])), size)
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, to_blocks(space_to_depth(frames)))
 
 
 def test_clips_of_several_samples_a_pixel_are_refused(layered, batch):

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from rcjax.render import View, build_scene, raster, render_frames, take_poses
+from rcjax.render import View, build_scene, mosaic_kernel, raster, render_frames, take_poses
 from rcjax.render.camera import Camera
 from tests.generators.effects import SCENES
 from tests.render.primitives import initial_poses
@@ -30,18 +30,20 @@ def _camera() -> Camera:
     )  # fmt: skip
 
 
-def _corners(seed: int) -> raster.Corners:
+def _corners(seed: int, clusters: int = CLUSTERS) -> raster.Corners:
     """Random small triangles, of which some reach behind the camera; groups of them lie close together."""
     rng = np.random.default_rng(seed)
-    centre = rng.uniform([-2, -2, -3], [2, 2, 0], (IMAGES, CLUSTERS, 1, 1, 3))
-    points = (centre + rng.normal(0, 0.4, (IMAGES, CLUSTERS, raster.CLUSTER, 3, 3))).astype(np.float32)
+    centre = rng.uniform([-2, -2, -3], [2, 2, 0], (IMAGES, clusters, 1, 1, 3))
+    points = (centre + rng.normal(0, 0.4, (IMAGES, clusters, raster.CLUSTER, 3, 3))).astype(np.float32)
     first, second, third = ([jnp.asarray(points[..., k, axis]) for axis in range(3)] for k in range(3))
     return tuple(first), tuple(second), tuple(third)
 
 
-def _draw(tile_loop: raster.TileLoop, grid: raster.Grid, bias: float, limited: bool) -> raster.Framebuffer:
+def _draw(
+    tile_loop: raster.TileLoop, grid: raster.Grid, bias: float, limited: bool, clusters: int = CLUSTERS
+) -> raster.Framebuffer:
     camera = _camera()
-    setup = raster.set_up_triangles(_corners(3), camera, grid, cull=False, slope_scaled_bias=bias)
+    setup = raster.set_up_triangles(_corners(3, clusters), camera, grid, cull=False, slope_scaled_bias=bias)
     shape = (1, grid.tiles**2, raster.TILE**2)
     far = jnp.asarray(raster.empty_depth_key(camera, shape))
     base = raster.Framebuffer(colour=jnp.zeros((*shape, 1), jnp.uint32), depth_key=far)
@@ -70,6 +72,16 @@ def _draw(tile_loop: raster.TileLoop, grid: raster.Grid, bias: float, limited: b
 def test_kernels_draw_what_the_rounds_draw(tile_loop, grid, bias, limited):
     rounds, kernel = (_draw(each, grid, bias, limited) for each in ("xla", tile_loop))
     assert len(np.unique(rounds.colour)) > CLUSTERS // 4
+    np.testing.assert_array_equal(kernel.depth_key, rounds.depth_key)
+    np.testing.assert_array_equal(kernel.colour, rounds.colour)
+
+
+def test_the_tpu_kernel_draws_clusters_beyond_the_first_summary_of_words():
+    """A tile's mask of more than 32 words has a second summary; a table of so many clusters has few numbers."""
+    clusters = 34 * raster.WORD
+    assert mosaic_kernel.table_fits(clusters, has_depth_bias=False, n_varyings=0)
+    rounds, kernel = (_draw(each, raster.Grid(SIZE), 0.0, False, clusters) for each in ("xla", "mosaic-interpreted"))
+    assert (np.asarray(rounds.colour, np.int32) >= 32 * raster.WORD).any()
     np.testing.assert_array_equal(kernel.depth_key, rounds.depth_key)
     np.testing.assert_array_equal(kernel.colour, rounds.colour)
 
