@@ -41,12 +41,12 @@ def glide(model, state, ctrl, *, substeps, barriers=False, lead=None):
     return state.replace(qpos=state.qpos.at[0].add(jnp.sum(moved)), poses=poses)
 
 
-def embed(params, clips, *, dtype, pixel_scale, graph, architecture):
+def embed(params, clips, *, dtype, pixel_scale, graph, architecture, size=None):
     """Replaces `embed_video`: the last layer of S3D's video tower, on means of pixels instead of earlier layers.
 
     This is deterministic, and depends on every pixel, except for a few if their number is no multiple of the layer's.
     """
-    del dtype, graph, architecture
+    del dtype, graph, architecture, size
     last, pixels = params["video"]["fc"], clips.reshape(len(clips), -1)
     n_inputs = len(last["kernel"])
     shared = pixels[:, : pixels.shape[1] // n_inputs * n_inputs]
