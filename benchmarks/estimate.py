@@ -63,11 +63,15 @@ def _report_for(device: np.ndarray, options: Options) -> dict[str, Any]:
     config = benchmark_config(options.episodes, options.episodes, options.size, 4, "bfloat16")
     video = config.video
     env, params = envs.make(config.env.task, seeds=range(8), max_steps=video.episode_length, backend="c")
+    print(f"One device of {options.topology}, {options.episodes} episodes of {video.n_frames} frames of "
+          f"{options.size}x{options.size}; the estimate leaves gathers and kernels out")  # fmt: skip
     rows = []
 
-    def cycles(turns: TripCounts, function, *arguments) -> float:
+    def add_row(stage: str, turns: TripCounts, function, *arguments) -> None:
         lowered = jax.jit(function).lower(*benchmarks.aot.abstract(arguments, sharding))
-        return count_work(Program(str(lowered.compile().as_text())), turns).cycles
+        cycles = count_work(Program(str(lowered.compile().as_text())), turns).cycles
+        rows.append({"stage": stage, "cycles": cycles})
+        print(f"{stage}: {cycles / 1e6:,.1f} Mcycles", flush=True)
 
     for lookup in options.lookup:
         view = View(camera=env.camera, size=options.size)
@@ -79,9 +83,7 @@ def _report_for(device: np.ndarray, options: Options) -> dict[str, Any]:
         poses = benchmarks.aot.expert_episodes(world, config, options.episodes)
         turns = rendering_trip_counts(scene, jax.tree.map(lambda x: x[None], poses))
         for layout in options.layouts:
-            stage = f"rendering, lookup by {lookup}, {layout}"
-            rows.append({"stage": stage, "cycles": cycles(turns, DRAW[layout], scene, poses)})
-            print_row(rows[-1])
+            add_row(f"rendering, lookup by {lookup}, {layout}", turns, DRAW[layout], scene, poses)
     encoder = random_inputs(config, world).encoder
     for layout in options.layouts:
 
@@ -92,11 +94,8 @@ def _report_for(device: np.ndarray, options: Options) -> dict[str, Any]:
             return embed_frames(NETWORK, encoder, clips, video)
 
         clips = jax.eval_shape(DRAW[layout], scene, poses)
-        rows.append({"stage": f"S3D, bfloat16, {layout}", "cycles": cycles({}, embed, encoder, clips)})
-        print_row(rows[-1])
-        together = cycles(turns, draw_and_embed, encoder, scene, poses)
-        rows.append({"stage": f"rendering and S3D in one program, {layout}", "cycles": together})
-        print_row(rows[-1])
+        add_row(f"S3D, bfloat16, {layout}", {}, embed, encoder, clips)
+        add_row(f"rendering and S3D in one program, {layout}", turns, draw_and_embed, encoder, scene, poses)
     return {"topology": options.topology, "jax": jax.__version__, "episodes": options.episodes, "size": options.size,
             "tile_loop": options.tile_loop, "frames_per_episode": video.n_frames, "stages": rows}  # fmt: skip
 
@@ -108,10 +107,6 @@ DRAW: dict[str, Callable[..., jax.Array]] = {
 }
 
 
-def print_row(row: dict[str, Any]) -> None:
-    print(f"{row['stage']}: {row['cycles'] / 1e6:,.1f} Mcycles", flush=True)
-
-
 def main() -> int:
     options = tyro.cli(Options, description=__doc__)
     try:
@@ -119,8 +114,6 @@ def main() -> int:
     except ValueError as error:
         print(f"benchmarks.estimate: error: {error}", file=sys.stderr)
         return 2
-    print(f"One device of {options.topology}, {options.episodes} episodes of {result['frames_per_episode']} frames of "
-          f"{options.size}x{options.size}; the estimate leaves gathers and kernels out")  # fmt: skip
     save(result, options.out)
     return 0
 

@@ -23,9 +23,7 @@ def activation_dtype(video: VideoConfig) -> jnp.dtype:
     return jnp.dtype(video.dtype)
 
 
-def draw_clips(
-    scene: Scene | WarpScene, poses: GeomPoses, network: Network, graph: Graph = "auto"
-) -> UInt8[Array, "n *clip"]:
+def draw_clips(scene: Scene | WarpScene, poses: GeomPoses, network: Network, graph: Graph) -> UInt8[Array, "n *clip"]:
     """Draws episodes as the encoder likes them best: in blocks where it takes them and the renderer draws them, else as
     frames."""
     side = network.block_side(graph)

@@ -8,12 +8,12 @@ two or four pixels leaves most lanes of its registers empty, so the matrix unit 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, UInt8, UInt32
+from jaxtyping import Float, UInt8, UInt32
 
-from rcjax.render.raster import TILE, tiles_per_side
+from rcjax.render.raster import TILE, Grid, pixel_grid, tiles_per_side
 
 SIDE = 4  # pixels
-CHANNELS = 96  # 2 frames x 4 rows x 4 columns x 3 colours
+CHANNELS = 2 * SIDE * SIDE * 3  # of two frames
 _LANES = 128  # of a TPU's register; the channels of each of a tile's four blocks begin at the first one
 _N_BLOCKS = (TILE // SIDE) ** 2
 _N_NUMBERS = 2 * 3 * TILE * TILE  # of a tile of two frames
@@ -27,6 +27,9 @@ def blocks_of_tiles(colour: UInt32[Array, "N F tiles pixels"], size: int) -> UIn
     """
     n, f, n_tiles, _ = colour.shape
     tiles, n_blocks = tiles_per_side(size), -(-size // SIDE)
+    if size % SIDE:
+        column, row = pixel_grid(Grid(size))
+        colour = jnp.where((column < size) & (row < size), colour, 0)
     frames = colour.reshape(n, f // 2, 2, n_tiles, -1).transpose(2, 1, 3, 0, 4)  # S3D's convolutions have N before last
     numbers = [(frames[frame] >> shift) & 255 for frame in range(2) for shift in (0, 8, 16)]
     in_tile_order = jnp.concatenate([x.astype(jnp.bfloat16) for x in numbers], axis=-1)
@@ -35,8 +38,6 @@ def blocks_of_tiles(colour: UInt32[Array, "N F tiles pixels"], size: int) -> UIn
     split = permuted.astype(jnp.uint8).reshape(f // 2, tiles, tiles, n, of_tile, of_tile, _LANES)
     blocks = split.transpose(0, 1, 4, 2, 5, 3, 6).reshape(f // 2, tiles * of_tile, tiles * of_tile, n, _LANES)
     blocks = blocks[:, :n_blocks, :n_blocks, :, :CHANNELS]
-    if size % SIDE:
-        blocks = jnp.where(_is_inside(size, n_blocks)[:, :, None], blocks, 0)
     return blocks.transpose(3, 0, 1, 2, 4)
 
 
@@ -49,11 +50,3 @@ def _permutation() -> Float[np.ndarray, "from to"]:
     matrix = np.zeros((_N_NUMBERS, _N_BLOCKS * _LANES), np.float32)
     matrix[np.arange(_N_NUMBERS), block * _LANES + channel] = 1
     return matrix
-
-
-def _is_inside(size: int, n_blocks: int) -> Bool[np.ndarray, "h w 96"]:
-    """Which numbers of all blocks belong to pixels of the frame."""
-    part, inside = np.divmod(np.arange(CHANNELS) // 3, 8)
-    first = SIDE * np.arange(n_blocks)[:, None]
-    row, column = first + 2 * (part // 2) + inside // 2 % 2, first + 2 * (part % 2) + inside % 2
-    return (row < size)[:, None] & (column < size)[None]

@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt8, UInt32
 
+from rcjax.checks import require_one_of
 from rcjax.precision import in_32_bits
 from rcjax.render import blocks, lookup, raster, shade, shadows, textures
 from rcjax.render.camera import Camera, place_camera
@@ -55,9 +56,11 @@ def render_clips(scene: Scene, poses: GeomPoses, side: Literal[2, 4] = 2) -> UIn
     frames themselves are never laid out in memory.
 
     Raises:
-        ValueError: The scene has several samples per pixel, F or the frames' size is odd, or the poses do not fit.
+        ValueError: `side` is neither, the scene has several samples per pixel, F or the frames' size is odd, or the
+            poses do not fit.
     """
     require_poses(scene, poses)
+    require_one_of("side", side, (2, blocks.SIDE))
     if scene.static.samples_per_side != 1:
         raise ValueError(
             f"the scene has {scene.static.samples_per_side**2} samples per pixel, but render_clips draws only one; use "

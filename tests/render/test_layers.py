@@ -94,6 +94,11 @@ def test_clips_of_several_samples_a_pixel_are_refused(layered, batch):
         render_clips(several, take_poses(several, batch))
 
 
+def test_clips_in_blocks_of_another_side_are_refused(layered, batch):
+    with pytest.raises(ValueError, match=r"side=3; it must be"):
+        render_clips(layered, take_poses(layered, batch), 3)
+
+
 def test_clips_of_an_odd_number_of_frames_are_refused(layered, batch):
     with pytest.raises(ValueError, match="1 frames of 32x32 pixels"):
         render_clips(layered, jax.tree.map(lambda x: x[:, :1], take_poses(layered, batch)))

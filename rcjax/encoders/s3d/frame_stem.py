@@ -18,11 +18,9 @@ from jax import Array, lax
 from jax.typing import DTypeLike
 from jaxtyping import Float, Num
 
-from rcjax.encoders.s3d.layers import max_pool
+from rcjax.encoders.s3d.layers import convolve_3d, max_pool, same_padding
 
 BLOCK_CHANNELS = 96  # 2 frames x 4 rows x 4 columns x 3 colours
-
-_DIMENSIONS = ("NDHWC", "DHWIO", "NDHWC")
 
 
 def stem_by_frames(
@@ -67,47 +65,43 @@ def to_blocks(clips: Num[Array, "n t h w 24"]) -> Num[Array, "n t ceil(h/2) ceil
 
 def _spatial(params: Any, clips: Array, i: Array, size: int, dtype: DTypeLike) -> Float[Array, "n 1 h w C"]:
     """Returns frame i after the first half of conv_2c. conv1 sees frame i + 1, too."""
-    conv1, conv_2b, spatial = params["conv1"], params["conv_2b"], params["conv_2c"]["spatial"]
     first = jnp.minimum(i, clips.shape[1] - 2)
     two_frames = lax.dynamic_slice_in_dim(clips, first, 2, axis=1)
-    kernel = _blocked_kernel(conv1["kernel"])
+    conv1 = _blocked(params["conv1"])  # given from outside of the loop, it takes room in the vector memory
+    kernel = conv1["kernel"]
     alone = jnp.concatenate([jnp.zeros_like(kernel[:1]), kernel[:1]])  # for the last frame, which is the second then
-    kernel, bias = jnp.where(first == i, kernel, alone), jnp.tile(conv1["bias"], 4)
-    x = _convolve(two_frames, kernel, bias, [(0, 0), (1, 1), (1, 1)], dtype)
+    x = _convolve(two_frames, conv1 | {"kernel": jnp.where(first == i, kernel, alone)}, dtype)
     x = _pool_blocks(_zero_beyond(x, size // 2))
-    x = _convolve(x, conv_2b["kernel"], conv_2b["bias"], [(0, 0), (0, 0), (0, 0)], dtype)
-    return _convolve(x, spatial["kernel"], spatial["bias"], [(0, 0), (1, 1), (1, 1)], dtype)
+    return _convolve(_convolve(x, params["conv_2b"], dtype), params["conv_2c"]["spatial"], dtype)
 
 
 def _temporal(params: Any, frames: tuple[Array, ...], dtype: DTypeLike) -> tuple[Array, Array]:
     """Returns the frame in the middle after conv_2c and maxpool_3a [n h w C], and the means before the pool [n C]."""
-    temporal = params["conv_2c"]["temporal"]
-    x = _convolve(
-        jnp.concatenate(frames, axis=1), temporal["kernel"], temporal["bias"], [(0, 0), (0, 0), (0, 0)], dtype
-    )
+    x = _convolve(jnp.concatenate(frames, axis=1), params["conv_2c"]["temporal"], dtype)
     return max_pool(x, (1, 3, 3), (1, 2, 2), "native")[:, 0], x.mean((1, 2, 3), dtype=jnp.float32)
 
 
-def _convolve(x: Array, kernel: Array, bias: Array, padding: list[tuple[int, int]], dtype: DTypeLike) -> Array:
-    precision = lax.Precision.HIGHEST if dtype == jnp.float32 else lax.Precision.DEFAULT
-    y = lax.conv_general_dilated(
-        x.astype(dtype), kernel.astype(dtype), (1, 1, 1), padding, dimension_numbers=_DIMENSIONS, precision=precision
-    )
-    return jax.nn.relu(y + bias.astype(dtype))
+def _convolve(x: Num[Array, "n T H W I"], layer: Any, dtype: DTypeLike) -> Float[Array, "n t H W K"]:
+    """Applies the convolution with these parameters, and ReLU. T is not padded, so that one frame is left."""
+    kernel = layer["kernel"].astype(dtype)
+    y = convolve_3d(x.astype(dtype), kernel, [(0, 0), *same_padding(kernel.shape[1:3])])
+    return jax.nn.relu(y + layer["bias"].astype(dtype))
 
 
-def _blocked_kernel(kernel: Float[Array, "2 4 4 24 C"]) -> Float[Array, "2 3 3 96 4C"]:
-    """Returns conv1's kernel over blocks of 2x2 cells, whose four outputs are side by side.
+def _blocked(conv1: Any) -> dict[str, Array]:
+    """Returns conv1's parameters over blocks of 2x2 cells, whose four outputs are side by side.
 
     The output of a block's cell (y, x) sees the cells y - 1 to y + 2 and x - 1 to x + 2, of the 6 x 6 from two before
-    the block's first to three after it.
+    the block's first to three after it. The kernel [2 4 4 24 C] becomes [2 3 3 96 4C].
     """
+    kernel = conv1["kernel"]
     placed = [
         jnp.pad(kernel, ((0, 0), (y + 1, 1 - y), (x + 1, 1 - x), (0, 0), (0, 0))) for y in range(2) for x in range(2)
     ]
     taps, _, _, cell, features = kernel.shape
     split = jnp.stack(placed, axis=-2).reshape(taps, 3, 2, 3, 2, cell, 4 * features)
-    return split.transpose(0, 1, 3, 2, 4, 5, 6).reshape(taps, 3, 3, 4 * cell, 4 * features)
+    kernel = split.transpose(0, 1, 3, 2, 4, 5, 6).reshape(taps, 3, 3, 4 * cell, 4 * features)
+    return {"kernel": kernel, "bias": jnp.tile(conv1["bias"], 4)}
 
 
 def _zero_beyond(x: Float[Array, "n 1 h w 4C"], side: int) -> Float[Array, "n 1 h w 4C"]:
@@ -126,16 +120,9 @@ def _pool_blocks(x: Float[Array, "n 1 h w 4C"]) -> Float[Array, "n 1 h w C"]:
     The maximum over rows comes first, as its halves of the channels begin at whole registers.
     """
     half = x.shape[-1] // 2
-    rows = jnp.maximum(_max_with_next(x[..., :half], 2), x[..., half:])
+    rows = jnp.maximum(max_pool(x[..., :half], (1, 2, 1), (1, 1, 1), "native"), x[..., half:])
     left, right = rows[..., : half // 2], rows[..., half // 2 :]
-    return jnp.maximum(_max_with_next(left, 3), right)
-
-
-def _max_with_next(x: Array, axis: int) -> Array:
-    """Returns the maximum of each cell and the next one; `reduce_window`, as XLA merges it with what comes after."""
-    window, padding = [1] * x.ndim, [(0, 0)] * x.ndim
-    window[axis], padding[axis] = 2, (0, 1)
-    return lax.reduce_window(x, -jnp.inf, lax.max, window, [1] * x.ndim, padding)
+    return jnp.maximum(max_pool(left, (1, 1, 2), (1, 1, 1), "native"), right)
 
 
 def _gate(dense: Any, mean: Float[Array, "n C"]) -> Float[Array, "n C"]:

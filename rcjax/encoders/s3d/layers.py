@@ -52,17 +52,27 @@ def convolve(
     For even kernels the extra zero plane comes last. That is equal to conv1 of the released model, which pads both
     sides and then drops the first plane of each axis.
     """
-    precision = lax.Precision.HIGHEST if x.dtype == jnp.float32 else lax.Precision.DEFAULT
     if resolve_graph(graph) == "separable":
-        return _convolve_separable(x, kernel, precision)
+        return _convolve_separable(x, kernel, _precision(x))
+    return convolve_3d(x, kernel, same_padding(kernel.shape[:3]))
+
+
+def convolve_3d(
+    x: Float[Array, "n T H W I"], kernel: Float[Array, "kt kh kw I K"], padding: Padding
+) -> Float[Array, "n t h w K"]:
+    """Convolves with stride 1 by one 3-D convolution, with this padding of T, H and W."""
     return lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(1, 1, 1),
-        padding=same_padding(kernel.shape[:3]),
+        padding=padding,
         dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
-        precision=precision,
+        precision=_precision(x),
     )
+
+
+def _precision(x: Array) -> lax.Precision:
+    return lax.Precision.HIGHEST if x.dtype == jnp.float32 else lax.Precision.DEFAULT
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

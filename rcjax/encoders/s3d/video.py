@@ -117,10 +117,11 @@ def space_to_depth(frames: Num[Array | np.ndarray, "n T H W C"]) -> Num[Array | 
     return x.transpose(0, 1, 3, 5, 2, 4, 6, 7).reshape(n, t // 2, h // 2, w // 2, 24)
 
 
-def prepare_clips(frames: Clips) -> Num[Array, "n t h w C"]:
+def prepare_clips(frames: Clips, size: int | None = None) -> Num[Array, "n t h w C"]:
     """Returns clips in space-to-depth layout. Clips in blocks, whose last axis has size 24 or 96, stay as they are.
 
-    Raises ValueError for another number of axes, and for a dtype that is neither uint8 nor floating point.
+    Raises ValueError for another number of axes, for a dtype that is neither uint8 nor floating point, and for blocks
+    of 4x4 pixels that are not those of frames of `size` x `size` pixels.
     """
     if frames.ndim != 5:
         raise ValueError(
@@ -128,7 +129,14 @@ def prepare_clips(frames: Clips) -> Num[Array, "n t h w C"]:
         )
     if frames.dtype != jnp.uint8 and not jnp.issubdtype(frames.dtype, jnp.floating):
         raise ValueError(f"got clips of dtype {frames.dtype}; give uint8 in 0-255 or floats in [0, 1].")
-    return jnp.asarray(frames if frames.shape[-1] in (24, BLOCK_CHANNELS) else space_to_depth(frames))
+    if frames.shape[-1] == BLOCK_CHANNELS:
+        if size is None or frames.shape[2:4] != (-(-size // 4),) * 2:
+            raise ValueError(
+                f"got clips of shape {frames.shape} and size={size}; blocks of 4x4 pixels need the side of the frames "
+                "in pixels, and as many blocks a side as it needs."
+            )
+        return jnp.asarray(frames)
+    return jnp.asarray(frames if frames.shape[-1] == 24 else space_to_depth(frames))
 
 
 def scale_pixels(params: Params, pixel_scale: float | Array) -> Params:
@@ -141,9 +149,11 @@ def scale_pixels(params: Params, pixel_scale: float | Array) -> Params:
     return {**params, "conv1": {**conv1, "kernel": conv1["kernel"] * pixel_scale}}
 
 
-def _prepare(params: Params, frames: Clips, pixel_scale: float | Array) -> tuple[Params, Array]:
+def _prepare(
+    params: Params, frames: Clips, pixel_scale: float | Array, size: int | None = None
+) -> tuple[Params, Array]:
     """Returns the video tower's parameters, scaled for uint8 clips, and the clips as the tower takes them."""
-    clips, video = prepare_clips(frames), params["video"]
+    clips, video = prepare_clips(frames, size), params["video"]
     return (scale_pixels(video, pixel_scale) if clips.dtype == jnp.uint8 else video), clips
 
 
@@ -175,12 +185,7 @@ def embed_video(
 
     Raises ValueError for clips of another shape or dtype.
     """
-    video, clips = _prepare(params, frames, pixel_scale)
-    if clips.shape[-1] == BLOCK_CHANNELS and (size is None or clips.shape[2:4] != (-(-size // 4),) * 2):
-        raise ValueError(
-            f"got clips of shape {clips.shape} and size={size}; blocks of 4x4 pixels need the side of the frames in "
-            "pixels, and as many blocks a side as it needs."
-        )
+    video, clips = _prepare(params, frames, pixel_scale, size)
     return cast(Array, VideoTower(graph, dtype, architecture).apply({"params": video}, clips, size))
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rcjax.encoders.s3d import embed_video, space_to_depth
+from rcjax.encoders.s3d import embed_video, space_to_depth, video_intermediates
 from rcjax.encoders.s3d.frame_stem import to_blocks
 from tests.encoders import tiny
 
@@ -33,6 +33,12 @@ def test_blocks_without_their_frames_size_are_refused(size):
     blocks = np.zeros((1, 2, 9, 9, 96), np.uint8)
     with pytest.raises(ValueError, match="need the side of the frames in pixels"):
         embed_video(tiny.random_params(), blocks, size=size)
+
+
+def test_what_does_not_know_the_frames_size_refuses_blocks():
+    """Calibration and the layers' outputs take frames, or S3D's own layout."""
+    with pytest.raises(ValueError, match="need the side of the frames in pixels"):
+        video_intermediates(tiny.random_params(), np.zeros((1, 2, 9, 9, 96), np.uint8))
 
 
 def embed(params, clips, size=None):
