@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -80,17 +81,13 @@ class TaskWorld:
         return run_policy(self.env, self.params, policy, start.tolist(), steps)
 
     @property
-    def has_sibling(self) -> bool:
-        """Whether the expert of another task can act in the same scene."""
-        return isinstance(self.env, KitchenEnv) or self.env.name in metaworld.SIBLINGS
+    def family(self) -> ModuleType:
+        """The module of the task's scenes: their motions, how far episodes come, and what policies do not see."""
+        return kitchen if isinstance(self.env, KitchenEnv) else metaworld
 
     def behaviours(self, kinds: np.ndarray, random: np.random.Generator) -> Behaviours:
         """Returns the policy that acts in episode i as kinds[i] says."""
-        if isinstance(self.env, KitchenEnv):
-            make_motions = partial(kitchen.make_motions, self.env)
-        else:
-            make_motions = partial(metaworld.make_motions, self.env.name)
-        return Behaviours(kinds, random, self.env.num_actions, make_motions)
+        return Behaviours(kinds, random, self.env.num_actions, partial(self.family.make_motions, self.env))
 
     def draw(self, poses: GeomPoses) -> UInt8[np.ndarray, "n F H W 3"]:
         """Draws episodes, given the poses [T N G ...] of every geom after every step."""
@@ -106,6 +103,12 @@ class TaskWorld:
         ]
         return np.concatenate(parts)[:n]
 
+    def with_outcome(self, frames: UInt8[np.ndarray, "n F H W 3"], run: PolicyRun, kinds: np.ndarray) -> Clips:
+        """Returns the drawn episodes of a run with their outcome."""
+        success = np.asarray(np.any(run.success, axis=0))
+        progress = self.family.progress_of(self.env, run, success)
+        return Clips(frames=frames, success=success, progress=progress, kinds=kinds)
+
 
 _draw = jax.jit(render_frames)
 
@@ -117,20 +120,10 @@ def make_clips(world: TaskWorld, n: int, seed: int) -> Clips:
     """
     key = [seed, zlib.crc32(world.env.name.encode())]
     random = np.random.default_rng(key)
-    kinds = draw_kinds(n, random, has_sibling=world.has_sibling)
+    kinds = draw_kinds(n, random, has_sibling=world.family.has_sibling(world.env))
     start = random.integers(0, world.params.bank_size, n)
     for steps in (VIDEO.episode_length, LONG_EPISODE):
         run = world.run(world.behaviours(kinds, np.random.default_rng([*key, steps])), start, steps)
         if np.any(run.success, axis=0)[kinds == "expert"].mean() >= 0.5:
             break
-    return with_outcome(world.draw(run.poses), world.env, run, kinds)
-
-
-def with_outcome(frames: UInt8[np.ndarray, "n F H W 3"], env: MjxEnv, run: PolicyRun, kinds: np.ndarray) -> Clips:
-    """Returns the drawn episodes of a run with their outcome."""
-    success = np.asarray(np.any(run.success, axis=0))
-    if isinstance(env, KitchenEnv):
-        progress = kitchen.progress_of(env, run, success)
-    else:
-        progress = metaworld.progress_of(env.name, run.obs, success)
-    return Clips(frames=frames, success=success, progress=progress, kinds=kinds)
+    return world.with_outcome(world.draw(run.poses), run, kinds)

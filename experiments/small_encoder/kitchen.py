@@ -11,12 +11,18 @@ from rcjax.envs.kitchen.env import KitchenEnv
 from rcjax.envs.kitchen.experts import expert_script, solved_tasks
 from rcjax.envs.kitchen.waypoints import Script, Waypoint, follow
 
+HIDDEN = slice(0)  # of the observations, from a policy that learns: nothing, as in a run
 WORKSPACE = np.array([[-0.8, 0.1, 1.7], [0.1, 0.62, 2.75]])  # metres: the lowest and highest places to hover at
 NEAR = 0.12  # metres: standard deviation of the distance, along each axis, to what the task is about
 NEAR_SHARE = 0.5  # of the places
 PLACES = 3  # of an episode
 SHORTEST, LONGEST = 10, 60  # control steps at a place
 TOUCHING = 0.15  # metres between a finger's tip and the middle of what it touches, which is up to 25 cm large
+
+
+def has_sibling(env: KitchenEnv) -> bool:
+    """Returns whether the expert of another task can act in the same scene: in the Kitchen any can."""
+    return True
 
 
 def make_motions(env: KitchenEnv, n: int, random: np.random.Generator) -> Motions:

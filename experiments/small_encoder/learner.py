@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from experiments.small_encoder.dataset import VIDEO, Clips, TaskWorld, with_outcome
+from experiments.small_encoder.dataset import VIDEO, Clips, TaskWorld
 from rcjax import ppo
 from rcjax.config import demo
 from rcjax.encoders import Encoder
-from rcjax.envs.kitchen.env import KitchenEnv
 from rcjax.rewards.video import episode_reward
 from rcjax.rollout import policy_obs
 from rcjax.similarity import embed_clips
@@ -19,7 +18,6 @@ from rcjax.taskspec import embed_sentence
 from rcjax.types import Rollout
 
 CONFIG = demo()
-GOAL = slice(36, 39)  # of Metaworld's observations; hidden from the policy, as in a run
 BEST, RANDOM = 4, 4  # episodes that are kept of each iteration: those of the highest reward, and any
 KEPT = BEST + RANDOM
 
@@ -73,17 +71,16 @@ def learn(world: TaskWorld, encoder: Encoder, sentence: str, iterations: int, se
     env = world.env
     n_obs = env.observation_space(world.params).shape[0] + CONFIG.env.time_in_obs
     state = ppo.init_state(jax.random.fold_in(key, 0), n_obs, env.num_actions, CONFIG.ppo)
-    hidden = slice(0) if isinstance(env, KitchenEnv) else GOAL
     random = np.random.default_rng(seed)
     kept, lines = [], []
     for iteration in range(1, iterations + 1):
         key_act, key_update = jax.random.split(jax.random.fold_in(key, iteration))
-        policy = LearningPolicy(state.params, key_act, hidden)
+        policy = LearningPolicy(state.params, key_act, world.family.HIDDEN)
         run = world.run(policy, random.integers(0, world.params.bank_size, CONFIG.n_envs), VIDEO.episode_length)
         frames = world.draw(run.poses)
         similarity = embed_clips(frames, encoder, VIDEO, batch=CONFIG.n_envs) @ target
         state = _update(state, policy.rollout(), similarity, key_update)
-        episodes = with_outcome(frames, env, run, np.full(len(frames), "learned"))
+        episodes = world.with_outcome(frames, run, np.full(len(frames), "learned"))
         kept.append(episodes.take(_chosen(np.asarray(similarity), random)))
         lines.append(
             f"iteration {iteration}: reward {similarity.mean():.2f}, highest {similarity.max():.2f}, success "

@@ -5,7 +5,8 @@ from jaxtyping import Bool, Float
 
 from experiments.small_encoder.behaviours import Motions
 from experiments.small_encoder.progress import approach, progress
-from rcjax.envs.experts import expert_policy
+from rcjax.envs.experts import PolicyRun, expert_policy
+from rcjax.envs.mjx_env import MjxEnv
 
 SIBLINGS = {
     "assembly": "disassemble", "coffee-pull": "coffee-push", "coffee-push": "coffee-pull",
@@ -19,6 +20,8 @@ SIBLINGS = {
 }  # fmt: skip
 """The task whose expert can act in the same scene, because the observation has the same layout"""
 
+GOAL = slice(36, 39)  # of the observations
+HIDDEN = GOAL  # from a policy that learns, as in a run
 WORKSPACE = np.array([[-0.4, 0.4, 0.05], [0.4, 0.9, 0.4]])  # metres: the lowest and highest places to hover at
 NEAR = 0.1  # metres: standard deviation of the distance, along each axis, to an object or goal
 PLACES = 3  # of an episode
@@ -27,9 +30,14 @@ HAND_TASKS = ("reach", "reach-wall")  # whose goal is for the hand, and no objec
 HAND_SIZE = 0.06  # metres between the hand's and an object's reference points where they touch
 
 
-def make_motions(task: str, n: int, random: np.random.Generator) -> Motions:
+def has_sibling(env: MjxEnv) -> bool:
+    """Returns whether the expert of another task can act in the same scene."""
+    return env.name in SIBLINGS
+
+
+def make_motions(env: MjxEnv, n: int, random: np.random.Generator) -> Motions:
     """Returns the experts of a task and of its sibling, and hovering."""
-    return Motions(expert_policy(task), expert_policy(SIBLINGS.get(task, task)), Hovering(n, random))
+    return Motions(expert_policy(env.name), expert_policy(SIBLINGS.get(env.name, env.name)), Hovering(n, random))
 
 
 class Hovering:
@@ -44,19 +52,17 @@ class Hovering:
         self._gripper = random.uniform(-1, 1, (n, 1))
 
     def __call__(self, obs: np.ndarray, time: int) -> np.ndarray:
-        hand, thing, goal = obs[:, :3], obs[:, 4:7], obs[:, 36:39]
+        hand, thing, goal = obs[:, :3], obs[:, 4:7], obs[:, GOAL]
         near = np.where(self._near == "object", thing, goal) + self._offset
         places = np.where(self._near == "nothing", self._anywhere, near)
         place = places[(time >= self._leaves).sum(axis=0), np.arange(len(obs))]
         return np.concatenate([GAIN * (place - hand), self._gripper], axis=1)
 
 
-def progress_of(
-    task: str, obs: Float[np.ndarray, "T n 39"], success: Bool[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
-    """Returns how far each episode came, see `progress`. `obs` shows the goal."""
-    hand, thing, goal = obs[..., :3], obs[..., 4:7], obs[..., 36:39]
-    if task in HAND_TASKS:
+def progress_of(env: MjxEnv, run: PolicyRun, success: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Returns how far each episode came, see `progress`. The run's observations show the goal."""
+    hand, thing, goal = run.obs[..., :3], run.obs[..., 4:7], run.obs[..., GOAL]
+    if env.name in HAND_TASKS:
         return progress(None, approach(np.linalg.norm(hand - goal, axis=-1), 0.0), success)
     reached = approach(np.linalg.norm(hand - thing, axis=-1), HAND_SIZE)
     return progress(reached, approach(np.linalg.norm(thing - goal, axis=-1), 0.0), success)

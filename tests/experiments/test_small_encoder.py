@@ -6,6 +6,7 @@ Oracles: NumPy definitions, flax's batch norm, and numbers by hand.
 import dataclasses
 import functools
 import math
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -304,7 +305,8 @@ HALF_WAY = [0, 0, 0, 0, 0, 0, 0.25, 0.25]  # metres; the last two of eight steps
 )
 def test_progress_of_a_failure_is_how_near_hand_and_object_came(task, obs, expected):
     """Success is 1, whatever the distances."""
-    progress = progress_of(task, np.stack([obs, obs], axis=1), np.array([False, True]))
+    run = SimpleNamespace(obs=np.stack([obs, obs], axis=1))
+    progress = progress_of(SimpleNamespace(name=task), run, np.array([False, True]))
     np.testing.assert_allclose(progress, [expected, 1], atol=1e-6)  # float32
     assert progress.dtype == np.float32
 
@@ -350,7 +352,8 @@ def test_behaviours_follow_their_experts_or_do_not():
     kinds = np.array([*SHARES, "breaking off"])
     obs = np.zeros((len(kinds), 39))
     obs[:, :3], obs[:, 4:7], obs[:, 36:39] = [0, 0.6, 0.2], [0.1, 0.7, 0.1], [0.1, 0.85, 0.1]
-    policy = Behaviours(kinds, np.random.default_rng(0), 4, functools.partial(make_motions, "drawer-close"))
+    motions = functools.partial(make_motions, SimpleNamespace(name="drawer-close"))
+    policy = Behaviours(kinds, np.random.default_rng(0), 4, motions)
     actions = np.stack([policy(obs) for _ in range(120)])
     own, other = expert_policy("drawer-close")(obs), expert_policy("drawer-open")(obs)
     of = {kind: i for i, kind in enumerate(kinds)}
