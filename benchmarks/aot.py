@@ -33,8 +33,8 @@ from benchmarks.launches import count_launches
 from benchmarks.report import save
 from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from benchmarks.turns import iteration_trip_counts
-from benchmarks.work import count_work
-from rcjax import target
+from benchmarks.work import TripCounts, count_work
+from rcjax import envs, target
 from rcjax.config import TrainConfig
 from rcjax.demonstration import expert_poses
 from rcjax.devices import make_layout
@@ -159,16 +159,18 @@ def _compile_for(devices: np.ndarray, options: Options) -> dict[str, Any]:
     }
     if options.topology in GPUS:
         return about | judge_for_gpu(lowered, options)
-    return about | judge_for_tpu(lowered, world, expert_episodes(world, config, micro_batch), options)
+    assert isinstance(world.scene, Scene)
+    poses = expert_episodes(world.scene, config, micro_batch)
+    turns = iteration_trip_counts(world.env, world.scene, jax.tree.map(lambda x: x[None], poses))
+    return about | judge_for_tpu(lowered, turns, options)
 
 
-def judge_for_tpu(lowered: jax.stages.Lowered, world: World, poses: GeomPoses, options: Options) -> dict[str, Any]:
+def judge_for_tpu(lowered: jax.stages.Lowered, turns: TripCounts, options: Options) -> dict[str, Any]:
     """Compiles for a TPU, and returns memory, work and collectives."""
     effort: dict[str, Any] = {"exec_time_optimization_effort": options.effort}
     compiled, needs = compile_program(lowered, effort, options)
     program = Program(compiled)
-    assert isinstance(world.scene, Scene)
-    work = count_work(program, iteration_trip_counts(world.env, world.scene, jax.tree.map(lambda x: x[None], poses)))
+    work = count_work(program, turns)
     return needs | {
         "flops": work.matrix_flops + work.other_flops,
         "estimated_cycles": work.cycles,
@@ -212,12 +214,16 @@ def compile_program(
     }
 
 
-def expert_episodes(world: World, config: TrainConfig, n: int) -> GeomPoses:
-    """Returns the kept poses [n F G] of the expert's episode, repeated n times, for counting the rasteriser's loops."""
-    poses = expert_poses(world.env, world.train_params, config.video.episode_length)
+def expert_episodes(scene: Scene, config: TrainConfig, n: int) -> GeomPoses:
+    """Returns the kept poses [n F G] of the expert's episode, repeated n times, for counting the rasteriser's loops.
+
+    C MuJoCo steps it, as MJX would have to be compiled first, with the target's choices.
+    """
+    env, params = envs.make(config.env.task, seeds=range(8), max_steps=config.video.episode_length, backend="c")
+    poses = expert_poses(env, params, config.video.episode_length)
     stride = config.video.frame_stride
     kept = jax.tree.map(lambda x: jnp.asarray(np.repeat(x[None, ::stride], n, axis=0)), poses)
-    return take_poses(world.scene, kept)
+    return take_poses(scene, kept)
 
 
 def print_tpu(result: dict[str, Any]) -> None:

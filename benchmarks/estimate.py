@@ -80,7 +80,7 @@ def _report_for(device: np.ndarray, options: Options) -> dict[str, Any]:
         )  # fmt: skip
         scene = scene.replace(static=dataclasses.replace(scene.static, tile_loop=options.tile_loop))
         world = World(env, params, params, scene)
-        poses = benchmarks.aot.expert_episodes(world, config, options.episodes)
+        poses = benchmarks.aot.expert_episodes(scene, config, options.episodes)
         turns = rendering_trip_counts(scene, jax.tree.map(lambda x: x[None], poses))
         for layout in options.layouts:
             add_row(f"rendering, lookup by {lookup}, {layout}", turns, DRAW[layout], scene, poses)
