@@ -30,7 +30,7 @@ from jax.sharding import NamedSharding
 from benchmarks.gpu_target import GPUS, assembled_kernels, compiler_options, gpu_devices
 from benchmarks.hlo import Program
 from benchmarks.launches import count_launches
-from benchmarks.report import save
+from benchmarks.report import plain_options, save
 from benchmarks.stages import NETWORK, benchmark_config, random_inputs
 from benchmarks.turns import iteration_trip_counts
 from benchmarks.work import TripCounts, count_work
@@ -154,7 +154,7 @@ def _compile_for(devices: np.ndarray, options: Options) -> dict[str, Any]:
         "mesh": dict(layout.mesh.shape),
         "micro_batch": micro_batch,
         "jax": jax.__version__,
-        "options": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()},
+        "options": plain_options(options),
         "trace_s": traced - started,
     }
     if options.topology in GPUS:

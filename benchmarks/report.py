@@ -21,8 +21,12 @@ def save(result: Any, out: Path | None) -> None:
 
 def save_run(options: Any, **result: Any) -> None:
     """Writes the result of a run, with its machine and options, to the file `options.out`, unless that is None."""
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()}
-    save({"machine": machine(), "options": plain} | result, options.out)
+    save({"machine": machine(), "options": plain_options(options)} | result, options.out)
+
+
+def plain_options(options: Any) -> dict[str, Any]:
+    """Returns the options as JSON has them, without paths, which say nothing about a result."""
+    return {k: v for k, v in dataclasses.asdict(options).items() if not isinstance(v, Path)}
 
 
 def disable_compilation_cache() -> None:
