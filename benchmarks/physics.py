@@ -1,9 +1,10 @@
 """Speed of physics: env steps per second of MJX's `jax` and `warp` backends and of C MuJoCo, by task and batch size.
 
-A jitted rollout of 128 control steps (of five physics steps each) is timed, with observation and reward. It repeats the
-actions of Metaworld's expert from the expert's initial states, so that hand and object do touch. C MuJoCo steps the
-same scene on one core, without observation and reward, and likewise the official scene. Ratios are valid within one
-run; absolute times only for the device named.
+A jitted rollout of 128 control steps (of five physics steps each, in the Kitchen of eight) is timed, with observation
+and reward. It repeats the actions of the task's expert from the expert's initial states, so that hand and object do
+touch. C MuJoCo takes the same steps in the same scene on one core, without observation and reward, and steps the
+official scene likewise. The Kitchen's official scene is controlled by joints, so it follows the expert for these.
+Ratios are valid within one run; absolute times only for the device named.
 """
 
 import dataclasses
@@ -23,8 +24,10 @@ from benchmarks import report
 from benchmarks.official import make_official
 from rcjax import envs
 from rcjax.envs import c_physics, experts
-from rcjax.envs.metaworld.sawyer import ACTION_SCALE, SawyerEnv
-from rcjax.envs.mjx_env import Backend, EnvParams, EnvState
+from rcjax.envs.kitchen import scene as kitchen_scene
+from rcjax.envs.kitchen.elements import INIT_QPOS, N_ROBOT
+from rcjax.envs.kitchen.env import joint_targets
+from rcjax.envs.mjx_env import Backend, EnvParams, EnvState, MjxEnv
 from rcjax.envs.warp_physics import contact_capacity
 
 EPISODES = 8  # that are recorded; a batch repeats them
@@ -47,11 +50,6 @@ class Options:
     """Also write the result to this JSON file."""
 
 
-def record_actions(env: SawyerEnv, params: EnvParams) -> np.ndarray:
-    """Returns the expert's actions [STEPS, EPISODES, 4]."""
-    return experts.run_expert(env, params, range(EPISODES), STEPS).action
-
-
 def seconds_of(function: Callable[[], Any], repeats: int) -> float:
     """Returns the median duration over the repeats, after a call that is not counted."""
     function()
@@ -63,7 +61,7 @@ def seconds_of(function: Callable[[], Any], repeats: int) -> float:
     return statistics.median(runs)
 
 
-def rollout(env: SawyerEnv, params: EnvParams, state: EnvState, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
+def rollout(env: MjxEnv, params: EnvParams, state: EnvState, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Computes for each environment the return, and whether there was a success."""
 
     def step(state, action):
@@ -79,7 +77,6 @@ def rollout(env: SawyerEnv, params: EnvParams, state: EnvState, actions: jax.Arr
 def time_mjx(task: str, backend: Backend, batch: int, actions: np.ndarray, repeats: int) -> dict[str, Any]:
     """Measures compile times (tracing, then XLA) and rate of a 128-step rollout of `batch` environments."""
     env, params = envs.make(task, seeds=range(EPISODES), backend=backend)
-    assert isinstance(env, SawyerEnv)
     rows = jnp.arange(batch) % EPISODES
     state = jax.tree.map(lambda leaf: leaf[rows], params.bank)
     tiled = jnp.asarray(actions[:, np.asarray(rows)])
@@ -96,40 +93,62 @@ def time_mjx(task: str, backend: Backend, batch: int, actions: np.ndarray, repea
     }  # fmt: skip
 
 
-def time_c(env: SawyerEnv, params: EnvParams, actions: np.ndarray, repeats: int) -> float:
-    """Returns env steps per second of C MuJoCo on our scene, on one core."""
-    model, data, hand = env.mj_model, mujoco.MjData(env.mj_model), env.mocap_id("mocap")
-    starts = [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), params.bank.physics) for i in range(EPISODES)]
+def time_c(env: MjxEnv, params: EnvParams, actions: np.ndarray, repeats: int) -> float:
+    """Returns env steps per second of C MuJoCo on our scene, on one core. `env` has the backend `c`."""
+    stepper = c_physics.Stepper(env.mj_model, env.frame_skip, env.lead)
 
-    def episodes():
-        for i, start in enumerate(starts):
-            c_physics.load_state(model, data, start)
-            for action in actions[:, i]:
-                target = data.mocap_pos[hand] + ACTION_SCALE * action[:3]
-                data.mocap_pos[hand] = np.clip(target, env.mocap_low, env.mocap_high)
-                data.ctrl[:] = action[3], -action[3]
-                c_physics.step(env.mj_model, data, env.frame_skip)
+    @jax.jit
+    def before_each_step(state: EnvState, actions: jax.Array) -> jax.Array:
+        def step(state, action):
+            driven, ctrl = jax.vmap(env.control)(state.physics, action)
+            _, state, *_ = jax.vmap(env.step_env, in_axes=(None, 0, 0, None))(jax.random.key(0), state, action, params)
+            return state, jax.vmap(stepper.pack)(driven, ctrl)
 
-    return EPISODES * STEPS / seconds_of(episodes, repeats)
+        return jax.lax.scan(step, state, actions)[1]
+
+    packed = np.asarray(before_each_step(params.bank, jnp.asarray(actions)))
+    return EPISODES * STEPS / seconds_of(lambda: stepper(packed), repeats)
 
 
-def time_official(env: SawyerEnv, actions: np.ndarray, repeats: int) -> float:
+def time_official(task: str, actions: np.ndarray, repeats: int) -> float:
     """Returns env steps per second of C MuJoCo on the official scene, on one core, without observation and reward."""
-    official = make_official(env.task, 0)
+    episode = official_kitchen(task) if task in envs.KITCHEN else official_metaworld(task, actions[:, 0])
+    return STEPS / seconds_of(episode, repeats)
+
+
+def official_metaworld(task: str, actions: np.ndarray) -> Callable[[], None]:
+    official = make_official(task, 0)
     official.reset()
 
-    def episode():
-        for action in actions[:, 0]:
+    def episode() -> None:
+        for action in actions:
             official.set_xyz_action(action[:3])
             official.do_simulation([action[3], -action[3]], n_frames=official.frame_skip)
 
-    return STEPS / seconds_of(episode, repeats)
+    return episode
+
+
+def official_kitchen(task: str) -> Callable[[], None]:
+    """Returns an episode of the expert for joints: the official scene is given the controls that ours had."""
+    env, params = envs.make(task, seeds=range(1), backend="c", control="joint")
+    run = experts.run_expert(env, params, [0], STEPS)
+    targets = np.asarray(joint_targets(jnp.asarray(run.obs[:, 0, :N_ROBOT]), jnp.asarray(run.action[:, 0])))
+    model = kitchen_scene.official_model()
+    data = mujoco.MjData(model)
+    data.qpos[:] = INIT_QPOS
+    substeps = round(env.frame_skip * env.mj_model.opt.timestep / model.opt.timestep)
+
+    def episode() -> None:
+        for target in targets:
+            data.ctrl[:] = target
+            mujoco.mj_step(model, data, nstep=substeps)
+
+    return episode
 
 
 def time_task(task: str, options: Options) -> dict[str, Any]:
     env, params = envs.make(task, seeds=range(EPISODES), backend="c")
-    assert isinstance(env, SawyerEnv)
-    actions = record_actions(env, params)
+    actions = experts.run_expert(env, params, range(EPISODES), STEPS).action
     contacts, rows = contact_capacity(env.mj_model)
     return {
         "task": task,
@@ -137,7 +156,7 @@ def time_task(task: str, options: Options) -> dict[str, Any]:
         "rows": rows,
         "dofs": env.mj_model.nv,
         "c_env_steps_per_s": time_c(env, params, actions, options.repeats),
-        "official_c_env_steps_per_s": time_official(env, actions, options.repeats),
+        "official_c_env_steps_per_s": time_official(task, actions, options.repeats),
         "mjx": [
             time_mjx(task, backend, batch, actions, options.repeats)
             for backend in options.backends

@@ -44,18 +44,14 @@ def make_simulate(mj_model: mujoco.MjModel, substeps: int, lead: Lead | None = N
     The MJX model that it is given is not read, so changes of it have no effect. The host steps one environment after
     another, so that each of several devices keeps one core busy.
     """
-    stepper = _Stepper(mj_model, substeps, lead)
+    stepper = Stepper(mj_model, substeps, lead)
     after = jax.ShapeDtypeStruct((stepper.size_after,), jnp.float32)
 
     def on_host(packed: Float[Array, " K"]) -> Float[Array, " M"]:
         return jax.pure_callback(stepper, after, packed, vmap_method="broadcast_all")
 
     def simulate_batch(_: mjx.Model, state: PhysicsState, ctrl: Float[Array, "n U"]) -> PhysicsState:
-        to_actuators, to_lead = jnp.split(ctrl, [mj_model.nu], axis=1)
-        before = (
-            state.qpos, state.qvel, state.qacc_warmstart, to_actuators, state.mocap_pos, state.mocap_quat, to_lead,
-        )  # fmt: skip
-        packed = jnp.concatenate([part.reshape(len(ctrl), -1) for part in before], axis=1)
+        packed = jax.vmap(stepper.pack)(state, ctrl)
         at_once = max(1, MAX_BYTES // (packed.itemsize * packed.shape[1]))
         in_parts = functools.partial(jax.lax.map, on_host, batch_size=at_once)
         stepped = (in_parts if len(ctrl) > at_once else jax.vmap(on_host))(packed)
@@ -110,8 +106,11 @@ def _jacobian_change(
     return linear @ data.qvel, angular @ data.qvel
 
 
-class _Stepper:
-    """Takes control steps on the host. Each thread has MuJoCo data of its own."""
+class Stepper:
+    """Takes control steps on the host, given states and controls as `pack` lays them out.
+
+    Each thread has MuJoCo data of its own.
+    """
 
     def __init__(self, mj_model: mujoco.MjModel, substeps: int, lead: Lead | None):
         self._lead = lead
@@ -124,8 +123,16 @@ class _Stepper:
         self._ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes.values()])
         self.size_after = int(self._ends[-1])
 
-    def __call__(self, packed: Float[Array, "*batch K"]) -> Float[np.ndarray, "*batch M"]:
-        """Returns what `unpack` takes, for states and controls in the order of `STATE`, and what leads (`Lead`)."""
+    def pack(self, state: PhysicsState, ctrl: Float[Array, " U"]) -> Float[Array, " K"]:
+        """Returns a state and controls in the order of `STATE`, and then what leads (see `Lead`)."""
+        to_actuators, to_lead = jnp.split(ctrl, [self._model.nu])
+        before = (
+            state.qpos, state.qvel, state.qacc_warmstart, to_actuators, state.mocap_pos, state.mocap_quat, to_lead,
+        )  # fmt: skip
+        return jnp.concatenate([part.reshape(-1) for part in before])
+
+    def __call__(self, packed: Float[Array | np.ndarray, "*batch K"]) -> Float[np.ndarray, "*batch M"]:
+        """Returns what `unpack` takes."""
         before = np.asarray(packed, np.float64)
         after = np.empty((*before.shape[:-1], self.size_after), np.float32)
         try:

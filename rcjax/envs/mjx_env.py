@@ -81,7 +81,7 @@ class MjxEnv(environment.Environment, abc.ABC):
     placed at a reset and stay until the next one. `prompt` is RoboCLIP's sentence for the task, and `camera` is the
     camera of its frames, which show the central `view` x `view` pixels of 640x480; `backdrop_lighting` is where the
     light on what never moves is computed, see `build_scene`. `frame_skip` is the number of physics steps in a control
-    step.
+    step. `lead` says which body of the scene leads another, if one does.
     """
 
     package: str = "metaworld"
@@ -106,6 +106,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         require_one_of("backend", backend, BACKENDS)
         self.mj_model = mj_model
         self.max_steps = max_steps
+        self.lead = lead
         self._speed_limits = physics.speed_limits(mj_model)
         self.backend = backend
         if backend == "warp":

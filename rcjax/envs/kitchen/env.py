@@ -50,6 +50,11 @@ LEAD_DISTANCE = 0.05
 LEAD_SHARE = 0.05
 
 
+def joint_targets(position: Float[Array, "*batch 9"], action: Float[Array, "*batch 9"]) -> Float[Array, "*batch 9"]:
+    """Returns targets of the joints' positions: where they would be after the step at the asked velocities."""
+    return jnp.clip(position + MAX_VELOCITY * action * (FRAME_SKIP * TIMESTEP), TARGET_LOW, TARGET_HIGH)
+
+
 class KitchenState(PyTree):
     """Which elements are done, [K]: after the last step, and before it."""
 
@@ -161,12 +166,8 @@ class KitchenEnv(mjx_env.MjxEnv):
 
     def control(self, state: PhysicsState, action: Float[Array, " A"]) -> tuple[PhysicsState, Float[Array, " U"]]:
         action = jnp.clip(action, -1.0, 1.0)
-        return state, self._follow_joints(state, action) if self.control_by == "joint" else self._lead(state, action)
-
-    def _follow_joints(self, state: PhysicsState, action: Float[Array, " 9"]) -> Float[Array, " 9"]:
-        """Returns targets of the joints' positions: where they would be after the step at the asked velocities."""
-        targets = state.qpos[:N_ROBOT] + MAX_VELOCITY * action * (FRAME_SKIP * TIMESTEP)
-        return jnp.clip(targets, TARGET_LOW, TARGET_HIGH)
+        is_joint = self.control_by == "joint"
+        return state, joint_targets(state.qpos[:N_ROBOT], action) if is_joint else self._lead(state, action)
 
     def _lead(self, state: PhysicsState, action: Float[Array, " 7"]) -> Float[Array, " 16"]:
         """Returns the actuators' controls and what leads the arm's end.
