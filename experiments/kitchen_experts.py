@@ -19,7 +19,7 @@ from rcjax.checks import require_one_of, require_range
 from rcjax.envs.experts import PolicyRun, run_policy
 from rcjax.envs.kitchen.elements import DONE_DISTANCE
 from rcjax.envs.kitchen.env import KitchenEnv
-from rcjax.envs.kitchen.experts import FOUND, found_script
+from rcjax.envs.kitchen.experts import FOUND, WRITTEN, found_script
 from rcjax.envs.kitchen.options import CONTROLS, Control
 from rcjax.envs.kitchen.waypoints import follow
 from rcjax.envs.mjx_env import Policy
@@ -78,6 +78,11 @@ class Command:
 def search(command: Command) -> None:
     require_one_of("--task", command.task, tuple(GUESSES))
     require_one_of("--control", command.control, CONTROLS)
+    if (command.task, command.control) in WRITTEN:
+        raise ValueError(
+            f"--task {command.task} --control {command.control} has a script that was written by hand, which would be "
+            "used in the place of what is found; choose another task or other controls."
+        )
     require_range("--scripts", command.scripts, ELITE)
     for name in ("rounds", "episodes"):
         require_range(f"--{name}", getattr(command, name), 1)
@@ -87,28 +92,54 @@ def search(command: Command) -> None:
     mean = found_rows(command.task, command.control)
     mean = first_guess(command.task) if mean is None else mean
     spread = np.tile(SPREAD, (N_WAYPOINTS, 1))
-    best, scores_of_best = rounded(mean), []
+    best = Incumbent(rounded(mean), [])
     with trange(command.rounds, desc=f"{command.task}, {command.control}") as rounds:
         for _ in rounds:
             drawn = mean + spread * random.standard_normal((command.scripts, *mean.shape))
-            drawn[0] = best
+            drawn[0] = best.rows
             drawn = rounded(drawn)
             scripts = [found_script(rows.tolist(), command.control) for rows in drawn for _ in range(command.episodes)]
             policy = with_noise(follow(scripts, command.control), command.noise, random)
             episodes = run_policy(env, params, policy, [0] * len(scripts), EPISODE)
-            scores = score(env, episodes).reshape(command.scripts, command.episodes).mean(1)
-            scores_of_best.append(scores[0])
-            order = np.argsort(-scores)[:ELITE]
-            if scores[order[0]] > np.mean(scores_of_best):
-                best, scores_of_best = drawn[order[0]], [scores[order[0]]]
-            elite = drawn[order]
+            scores = score(env, episodes).reshape(command.scripts, command.episodes)
+            best = best.challenged(drawn, scores)
+            elite = drawn[np.argsort(-scores.mean(1))[:ELITE]]
             mean = KEPT_SHARE * mean + (1 - KEPT_SHARE) * elite.mean(0)
             spread = KEPT_SHARE * spread + (1 - KEPT_SHARE) * elite.std(0) + LEAST_SPREAD * SPREAD
-            best_score = float(np.mean(scores_of_best))
-            rounds.set_postfix(best=f"{best_score:.2f}", solved=f"{episodes.success.any(0).mean():.0%}")
-    if best_score < SOLVED:
-        raise ValueError(f"no script solved {command.task}; try another --seed or more --rounds than {command.rounds}")
-    write(command, best)
+            rounds.set_postfix(best=f"{best.mean:.2f}", solved=f"{episodes.success.any(0).mean():.0%}")
+    if best.solved < SOLVED_SHARE:
+        raise ValueError(
+            f"the best script solved {command.task} in {best.solved:.0%} of its episodes, and at least "
+            f"{SOLVED_SHARE:.0%} are asked for; try another --seed or more --rounds than {command.rounds}."
+        )
+    write(command, best.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Incumbent:
+    """The best script so far, which every round tries again, and the scores of all of its episodes."""
+
+    rows: Float[np.ndarray, "K 7"]
+    scores: list[float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.scores))
+
+    @property
+    def solved(self) -> float:
+        """The share of its episodes that solved the task."""
+        return float(np.mean([score >= SOLVED for score in self.scores]))
+
+    def challenged(self, drawn: Float[np.ndarray, "n K 7"], scores: Float[np.ndarray, "n episodes"]) -> "Incumbent":
+        """Returns the best one after a round, whose first script is this one.
+
+        Another script takes its place if its mean is above that of all episodes of this one.
+        """
+        tried = Incumbent(self.rows, [*self.scores, *scores[0].tolist()])
+        rival = 1 + int(np.argmax(scores[1:].mean(1)))
+        found = Incumbent(drawn[rival], scores[rival].tolist())
+        return found if found.mean > tried.mean else tried
 
 
 def found_rows(task: str, control: Control) -> Float[np.ndarray, "K 7"] | None:
@@ -142,6 +173,7 @@ def rounded(rows: Float[np.ndarray, "*batch 7"]) -> Float[np.ndarray, "*batch 7"
 
 
 SOLVED = 1.0
+SOLVED_SHARE = 0.5  # of the episodes with noise that a script has to solve
 
 
 def score(env: KitchenEnv, episodes: PolicyRun) -> Float[np.ndarray, " n"]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import kitchen_experts
-from experiments.kitchen_experts import SOLVED, Command, first_guess, rounded, score, search
+from experiments.kitchen_experts import SOLVED, Command, Incumbent, first_guess, rounded, score, search
 from rcjax import envs
 from rcjax.envs.kitchen.elements import INIT_QPOS
 
@@ -56,6 +56,27 @@ def test_the_search_goes_on_from_the_script_that_the_package_has(tmp_path, monke
     assert written["kitchen-light"] == {"joint": []}
 
 
+def test_a_lucky_round_does_not_replace_the_script_that_is_better_on_average():
+    """Nor does a lucky round of the best script make its earlier ones forgotten."""
+    drawn = np.arange(3.0)[:, None, None] * np.ones((3, 7, 7))
+    best = Incumbent(drawn[0], [0.8, 0.9])
+    kept = best.challenged(drawn, np.array([[1.2, 1.4], [0.9, 1.1], [0.0, 0.1]]))
+    assert kept.rows[0, 0] == 0 and kept.scores == [0.8, 0.9, 1.2, 1.4] and kept.mean == pytest.approx(1.075)
+    assert kept.solved == 0.5
+    found = kept.challenged(drawn, np.array([[1.0, 1.0], [0.2, 0.3], [0.5, 3.5]]))
+    assert found.rows[0, 0] == 2 and found.scores == [0.5, 3.5]
+
+
+def test_a_script_that_rarely_solves_the_task_is_not_written(tmp_path, monkeypatch):
+    found = tmp_path / "found.json"
+    found.write_text("{}")
+    monkeypatch.setattr(kitchen_experts, "FOUND", found)
+    monkeypatch.setattr(kitchen_experts, "score", lambda _, episodes: np.tile([0.5, 0.6, 3.9], 6))
+    with pytest.raises(ValueError, match=r"solved kitchen-light in 33% of its episodes, and at least 50% are asked"):
+        search(Command("kitchen-light", rounds=1, scripts=6, episodes=3))
+    assert found.read_text() == "{}"
+
+
 def test_noise_is_added_to_actions():
     policy = kitchen_experts.with_noise(lambda obs: np.ones((len(obs), 2)), 0.1, np.random.default_rng(0))
     actions = policy(np.zeros((4000, 3)))
@@ -67,3 +88,5 @@ def test_bad_options_are_refused():
         search(Command("kitchen-kettle"))
     with pytest.raises(ValueError, match="--scripts=2"):
         search(Command("kitchen-hinge", scripts=2))
+    with pytest.raises(ValueError, match="--task kitchen-hinge --control joint has a script that was written by hand"):
+        search(Command("kitchen-hinge", control="joint"))
