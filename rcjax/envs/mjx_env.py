@@ -76,8 +76,8 @@ class EnvParams(PyTree):
 class MjxEnv(environment.Environment, abc.ABC):
     """Base class of environments on MJX. Subclasses define how actions drive the scene and what is observed of it.
 
-    `package` has the official scene, and `variant` says by which options episodes of a task differ. `mj_model` is the
-    edited scene, from which the renderer draws. `episode_fixed_bodies` names the bodies that are
+    `package` has the official scene, and `variant` says by which options and expert episodes of a task differ.
+    `mj_model` is the edited scene, from which the renderer draws. `episode_fixed_bodies` names the bodies that are
     placed at a reset and stay until the next one. `prompt` is RoboCLIP's sentence for the task, and `camera` is the
     camera of its frames, which show the central `view` x `view` pixels of 640x480; `backdrop_lighting` is where the
     light on what never moves is computed, see `build_scene`. `frame_skip` is the number of physics steps in a control

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from rcjax.checks import require_one_of
 from rcjax.envs import mjx_env
 from rcjax.envs.kitchen.elements import DONE_DISTANCE, ELEMENTS, INIT_QPOS, N_ROBOT, RELEASE_ELEMENTS
-from rcjax.envs.kitchen.experts import kitchen_expert
+from rcjax.envs.kitchen.experts import kitchen_expert, script_digest
 from rcjax.envs.kitchen.options import CONTROLS, GOALS, REWARDS, Control, Goal, RewardKind
 from rcjax.envs.kitchen.rotations import euler_of, quat_of
 from rcjax.envs.kitchen.scene import (
@@ -106,7 +106,7 @@ class KitchenEnv(mjx_env.MjxEnv):
         super().__init__(model, max_steps=max_steps, backend=backend, lead=lead)
         self.control_by: Control = control
         self.reward: RewardKind = reward
-        self.variant = f"{control} {goal} {reward}"
+        self.variant = f"{control} {goal} {reward}, expert {script_digest(self.task, control)}"
         self.goal_elements = (self.element,) if goal == "task" else RELEASE_ELEMENTS
 
     @property

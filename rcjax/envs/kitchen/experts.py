@@ -5,6 +5,7 @@ in C MuJoCo, `python -m experiments.kitchen_experts`, which wrote them to found.
 """
 
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -119,6 +120,13 @@ def solved_tasks(control: Control) -> list[str]:
     """Returns the tasks that have an expert with these controls."""
     found = {task for task, scripts in _found().items() if control in scripts}
     return sorted(found | {task for task, of in WRITTEN if of == control})
+
+
+def script_digest(task: str, control: Control) -> str:
+    """Returns a digest of the script that solves a task with these controls, or "none"."""
+    if (task, control) not in WRITTEN and task not in solved_tasks(control):
+        return "none"
+    return hashlib.sha256(repr(expert_script(task, control)).encode()).hexdigest()[:16]
 
 
 @functools.cache
