@@ -106,12 +106,12 @@ def _draw_bar(axis: Axes, place: int, scores: np.ndarray | None) -> None:
 def policy_video(results: Results, job: Job) -> tuple[np.ndarray, np.ndarray] | None:
     """Returns the frames of the demonstration and of the policy in the video of a job's first finished run.
 
-    They are the left and the right half of that video. None if no run is finished.
+    They are the left and the right half of that video. None if no finished run has one.
     """
-    finished = results.runs(job)
-    if not finished:
+    videos = [path for run in results.runs(job) if (path := run.path / "policy.mp4").exists()]
+    if not videos:
         return None
-    frames = read_video(finished[0].path / "policy.mp4")
+    frames = read_video(videos[0])
     half = frames.shape[2] // 2
     return frames[:, :, :half], frames[:, :, half:]
 

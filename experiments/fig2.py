@@ -43,7 +43,8 @@ def make_figure(options: Options) -> None:
 def describe(plan: Plan, encoder: Encoder) -> dict[str, object]:
     """Returns what the results depend on."""
     tasks, counts = plan.tasks(PAPER_TASKS), list(plan.scale.aligned)
-    return {"scale": plan.scale.name, "encoder": encoder.provenance, "tasks": tasks, "episodes": counts}
+    about: dict[str, object] = {"encoder": encoder.provenance, "weights": encoder.fingerprint}
+    return {"scale": plan.scale.name, "tasks": tasks, "episodes": counts} | about
 
 
 def is_finished(folder: Path, setting: dict[str, object]) -> bool:

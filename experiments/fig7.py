@@ -25,7 +25,7 @@ from experiments.scales import Options
 from experiments.verdicts import Verdict
 from rcjax.config import TaskSpec
 from rcjax.envs import canonical_name
-from rcjax.video_io import read_video
+from rcjax.video_io import read_timeline, read_video
 
 TASKS = ("button-press", "drawer-open", "door-open")
 CAMERA = "corner"
@@ -41,15 +41,19 @@ class Command(Options):
 
 
 def parse_videos(given: Sequence[str]) -> dict[str, str]:
-    """Returns the absolute path of each task's video. Raises ValueError for anything but TASK=FILE of the figure."""
+    """Returns the absolute path of each task's video.
+
+    Raises ValueError for anything but TASK=FILE of the figure, and for a file that is no video.
+    """
     videos = {}
     for text in given:
         task, equals, path = text.partition("=")
         name = canonical_name(task) if equals else ""
-        if name not in TASKS or not Path(path).exists():
+        if name not in TASKS or not path or not Path(path).exists():
             raise ValueError(
                 f"--video {text!r}: expected TASK=FILE with one of {', '.join(TASKS)} and an existing file."
             )
+        read_timeline(Path(path))
         videos[name] = str(Path(path).absolute())
     return videos
 

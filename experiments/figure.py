@@ -7,13 +7,16 @@ from pathlib import Path
 from experiments.plan import Job, Plan
 from experiments.recordings import Recording, record
 from experiments.results import Results
-from experiments.runs import claim_each, finish_run
+from experiments.runs import claim_each, finish_run, require_same_config
 from experiments.scales import Options, choose_scale
-from experiments.scores import keep_scores
+from experiments.scores import keep_scores, require_same_origin
 from experiments.tables import write_tables
 from experiments.verdicts import Verdict, withheld
+from rcjax.encoders import load_encoder
 from rcjax.envs.kitchen.scene import asset_path
 from rcjax.envs.registry import KITCHEN
+from rcjax.files import require_writable_folder
+from rcjax.program import require_machine
 
 FEWEST_SEEDS = 5  # from which claims are judged
 
@@ -40,8 +43,15 @@ class Figure:
 
 
 def make_plan(options: Options) -> Plan:
-    """Returns the plan of the options. Raises ValueError for options that cannot be."""
-    return Plan(choose_scale(options), options.out / options.scale)
+    """Returns the plan of the options.
+
+    Raises ValueError for options that cannot be, for more devices than there are, and for a folder that cannot be
+    written.
+    """
+    plan = Plan(choose_scale(options), options.out / options.scale)
+    require_machine(plan.scale.base, options.devices)
+    require_writable_folder(options.out, options.scale, 1 << 20, "choose another --out")
+    return plan
 
 
 def require_scenes(jobs: Sequence[Job]) -> None:
@@ -53,22 +63,33 @@ def require_scenes(jobs: Sequence[Job]) -> None:
 def make(figure: Figure, options: Options) -> None:
     """Runs what is not finished yet, and writes table.md, table.json and figure.png into the figure's folder.
 
-    They are written after every new run, with what is known by then, and once if no run is new. Other processes may
-    make the same figure, or one with the same runs, at the same time.
+    They are written after every new run, with what is known by then, and at the end, when other processes may have
+    finished more. These may make the same figure, or one with the same runs, at the same time.
     """
     plan = make_plan(options)
     jobs = tuple(figure.jobs(plan))
     require_scenes(jobs)
+    require_own_runs(plan, jobs)
     results = Results(plan, jobs)
     for recording in figure.recordings(plan):
         record(recording, plan.scale.base)
-    any_new = False
     for name, config in claim_each([run for job in jobs for run in job.runs()], plan.runs, figure.name):
-        if keep_scores(finish_run(config, plan.runs / name, options.devices)):
+        if keep_scores(finish_run(config, plan.runs / name, options.devices), options.devices):
             write(figure, results)
-            any_new = True
-    if not any_new:
-        write(figure, results)
+    write(figure, results)
+
+
+def require_own_runs(plan: Plan, jobs: Sequence[Job]) -> None:
+    """Raises ValueError if a run that is there already has another config, encoder or parent than the plan's."""
+    usual = plan.scale.base.encoder
+    weights = None if usual is None else load_encoder(usual).fingerprint
+    for job in jobs:
+        for name, config in job.runs():
+            path = plan.runs / name
+            if (path / "config.json").exists():
+                require_same_config(config, path)
+                looks = config.encoder == usual and config.reward == "video"
+                require_same_origin(path, weights if looks else None)
 
 
 def write(figure: Figure, results: Results) -> None:

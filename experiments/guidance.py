@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from experiments.entry import run
-from experiments.runs import claim_each, finish_run, is_finished, last_rows
+from experiments.runs import claim_each, finish_run, last_rows, require_same_config
 from rcjax.checks import require_range
 from rcjax.config import EXPERT, TaskSpec, TrainConfig, demo
 from rcjax.encoders import RANDOM, SMALL
 from rcjax.envs.registry import PAPER_TASKS, TASKS
+from rcjax.files import write_atomically
 
 MANY_SEEDS = range(10)  # of the default run
 FEW_SEEDS = range(3)
@@ -84,12 +85,18 @@ class Command:
 def run_all(command: Command) -> None:
     require_range("--iterations", command.iterations, 1)
     chosen = [s for s in settings() if not command.only or any(part in s.name for part in command.only)]
-    for name, config in claim_each(
-        [job for setting in chosen for job in setting.runs(command.iterations)], command.out, "runs"
-    ):
-        if not is_finished(command.out / name):
+    if not chosen:
+        names = ", ".join(setting.name for setting in settings())
+        raise ValueError(f"--only {' '.join(command.only)}: no setting has it in its name; there are {names}.")
+    jobs = [job for setting in chosen for job in setting.runs(command.iterations)]
+    for name, config in jobs:
+        if (command.out / name).exists():
+            require_same_config(config, command.out / name)
+    for name, config in claim_each(jobs, command.out, "runs"):
+        if last_rows(command.out / name) is None:
             finish_run(config, command.out / name)
             write_table(command.out)
+    write_table(command.out)
 
 
 def rows(out: Path) -> Iterator[dict[str, object]]:
@@ -105,8 +112,8 @@ def rows(out: Path) -> Iterator[dict[str, object]]:
 def write_table(out: Path) -> None:
     """Writes table.json and table.md in the folder of the runs."""
     table = list(rows(out))
-    (out / "table.json").write_text(json.dumps(table, indent=1) + "\n")
-    (out / "table.md").write_text(as_markdown(table))
+    write_atomically(out / "table.json", lambda part: part.write_text(json.dumps(table, indent=1) + "\n"))
+    write_atomically(out / "table.md", lambda part: part.write_text(as_markdown(table)))
 
 
 def as_markdown(table: Sequence[dict[str, object]]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rcjax import train
+from rcjax.checkpoints import saved_iterations
 from rcjax.checks import short_repr
 from rcjax.config import TrainConfig
 from rcjax.envs.registry import task_class
@@ -84,8 +85,17 @@ def _with_view(config: TrainConfig) -> TrainConfig:
 
 
 def is_finished(path: Path) -> bool:
-    """Returns whether the run in the folder `path` exists and has had its last iteration and evaluation."""
-    return last_rows(path) is not None
+    """Returns whether the run in the folder `path` exists and has ended.
+
+    It has been scored then, or has all that training leaves: the last evaluation, the last checkpoint and the policy's
+    video, which are written one after the other. (Runs that are kept without their checkpoints have scores.)
+    """
+    if last_rows(path) is None:
+        return False
+    if (path / "scores.json").exists():
+        return True
+    run = RunFolder.open(path)
+    return run.config.n_iterations in saved_iterations(run) and (path / "policy.mp4").exists()
 
 
 def last_rows(path: Path) -> list[dict[str, float]] | None:

@@ -13,6 +13,7 @@ from experiments.results import Results
 from experiments.scores import METRICS, SELECTED
 from experiments.verdicts import Verdict
 from rcjax import __version__
+from rcjax.envs.registry import KITCHEN
 from rcjax.files import write_atomically
 from rcjax.statistics import interquartile_mean, stratified_bootstrap
 
@@ -82,15 +83,23 @@ def describe_setting(results: Results, rows: Sequence[dict[str, Any]]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in (trained[0]["versions"] if trained else {}).items())
     seconds = sum(row["training_s"] for row in trained)
     weights = sorted({fingerprint for row in trained for fingerprint in row["encoders"]})
+    kitchen = any(job.task in KITCHEN for job in results.jobs)
     return (
         f"Scale {results.plan.scale.name}, encoder {_encoder_name(results)}{_of_weights(weights)}: {base.seeds} seeds "
         f"of each setting, {base.n_envs} environments each, {base.total_env_steps:,} environment steps before "
         f"finetuning. Scores are of the policy's mean from {base.n_envs} starts that it was neither trained nor "
-        "selected on: interquartile means over the seeds and 95 % bootstrap intervals. A normalised return is 0 for "
-        f"doing nothing and 1 for the task's expert. {len(trained)} of {len(results.jobs)} settings are finished; they "
-        f"took {seconds / 3600:.1f} hours on {', '.join(where) or 'no device'}. rcjax {__version__}"
+        f"selected on{ONE_START if kitchen else ''}: interquartile means over the seeds and 95 % bootstrap intervals. "
+        "A normalised return is 0 for doing nothing and 1 for the task's expert. "
+        f"{len(trained)} of {len(results.jobs)} settings are finished; they took {seconds / 3600:.1f} hours on "
+        f"{', '.join(where) or 'no device'}. rcjax {__version__}"
         f"{', ' if versions else ''}{versions}."
     )
+
+
+ONE_START = (
+    " (the Kitchen has one start only, which is that of training, too: there every seed's success is 0 % or 100 %, and "
+    "the best policies were selected by the episode that is scored)"
+)
 
 
 def _of_weights(fingerprints: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ class Difference:
         """Whether it is surely above zero."""
         if self.low > 0:
             return "reproduced"
-        return "not reproduced" if self.high <= 0 else "cannot tell"
+        return "not reproduced" if self.high < 0 else "cannot tell"
 
     def __str__(self) -> str:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"

@@ -46,13 +46,13 @@ class Evaluator:
     Nothing is written, so another process may train the run at the same time.
     """
 
-    def __init__(self, run: RunFolder, starts: Starts = "test"):
-        """Reads the run and builds its program.
+    def __init__(self, run: RunFolder, starts: Starts = "test", devices: int | None = None):
+        """Reads the run and builds its program for so many devices, by default as many as share the work evenly.
 
         Raises:
             ValueError: The run has no checkpoint or no intact one, or the checkpoint does not fit the config.
         """
-        require_machine(run.config, None)
+        require_machine(run.config, devices)
         checkpoint = load_newest_intact(run, _warn)
         if checkpoint is None:
             raise ValueError(
@@ -63,7 +63,7 @@ class Evaluator:
         demonstration, encoder = run.demonstration(), run.encoder()
         world = build_world(run.config if starts == "eval" else _on_test_starts(run.config))
         require_matching_state(run, *checkpoint, like=state_shapes(run.config, world.env))
-        self.program = Program(run.config, world, encoder, demonstration)
+        self.program = Program(run.config, world, encoder, demonstration, devices)
 
     def evaluate(self, which: Which = "last") -> EvaluatedRun:
         """Runs the mean of each seed's policy from each of the first `n_envs` starts.

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from experiments import all as all_figures
-from experiments import fig2, fig3, fig4, fig5, fig6, fig7, fig8, fig9, figure, scales
+from experiments import drawing, fig2, fig3, fig4, fig5, fig6, fig7, fig8, fig9, figure, scales
 from experiments.plan import Plan
 from experiments.recordings import write_pictures
 from experiments.results import Results
 from experiments.scales import Options
-from experiments.tables import as_markdown, table_rows
+from experiments.scores import digest_of
+from experiments.tables import as_markdown, describe_setting, table_rows
 from rcjax import train
 from rcjax.alignment import Alignment
-from rcjax.encoders import save_encoder
+from rcjax.encoders import load_encoder, save_encoder
 from rcjax.encoders.s3d import S3D, WordTokenizer, network
 from rcjax.render import meshes
 from rcjax.statistics import stratified_bootstrap
@@ -235,6 +236,13 @@ def test_tables_have_intervals_and_the_ways_to_select(plan):
         ("fig8", ["--seeds", "0"], "--seeds=0; it must be at least 1"),
         ("fig7", ["--video", "door-open=none.gif"], "expected TASK=FILE"),
         ("fig7", ["--video", "none.gif"], "expected TASK=FILE"),
+        ("fig7", ["--video", "door-open="], "expected TASK=FILE"),
+        ("fig7", ["--video", f"door-open={__file__}"], "test_figures.py"),
+        ("fig3", ["--devices", "99"], "99"),
+        ("fig2", ["--devices", "99"], "99"),
+        ("all", ["--devices", "99"], "99"),
+        ("fig3", ["--out", f"{__file__}/here"], "test_figures.py"),
+        ("all", ["--out", f"{__file__}/here"], "test_figures.py"),
         ("fig9", ["--clip", "nowhere"], "nowhere"),
         ("all", ["--clip", "nowhere"], "nowhere"),
         ("fig2", ["--scale", "paper"], "--scale paper needs converted weights of S3D"),
@@ -259,6 +267,90 @@ def test_bad_options_are_refused_before_any_work(module, arguments, message, tmp
     assert message in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
+def test_runs_of_other_weights_or_of_another_parent_are_refused(tmp_path, monkeypatch):
+    """Before any work: none of the figure's runs is taken up."""
+    monkeypatch.setattr(figure, "finish_run", lambda *_: pytest.fail("a run was taken up"))
+    options = Options(out=tmp_path)
+    plan = figure.make_plan(options)
+    job = plan.from_text("drawer-close")
+    child = plan.finetuned(job, "release")
+    invent(plan, [job, child], {})
+    figure_of_two = dataclasses.replace(fig8.FIGURE, jobs=lambda _: [job, child], recordings=lambda _: ())
+    parent = plan.runs / job.name / "scores.json"
+    with pytest.raises(ValueError, match=r"drawer-close-text was made with an encoder of weights 0123abcd, expected"):
+        figure.make(figure_of_two, options)
+    scores = json.loads(parent.read_text())
+    del scores["encoder"]
+    parent.write_text(json.dumps(scores))
+    with pytest.raises(ValueError, match=r"an encoder of weights unknown, expected \w{8}; give another folder"):
+        figure.make(figure_of_two, options)
+    parent.write_text(json.dumps(scores | {"encoder": load_encoder("small").fingerprint}))
+    path = plan.runs / child.name / "scores.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"began_from": digest_of(parent.parent)}))
+    figure.require_own_runs(plan, [job, child])
+    changed = json.loads(parent.read_text())
+    changed["policies"]["last"]["true_return"][0] += 1.0
+    parent.write_text(json.dumps(changed))
+    with pytest.raises(ValueError, match=r"drawer-close-text-release began from a policy that .*drawer-close-text no"):
+        figure.make(figure_of_two, options)
+
+
+def test_a_figure_is_written_at_the_end_though_other_processes_did_its_runs(tmp_path, monkeypatch):
+    """The last run is scored by another process while this one waits for it."""
+    options = Options(out=tmp_path)
+    job = figure.make_plan(options).from_text("drawer-close")
+    monkeypatch.setattr(figure, "finish_run", lambda config, path, _: invent(figure.make_plan(options), [job], {}))
+    monkeypatch.setattr(figure, "keep_scores", lambda *_: False)
+    chosen = dataclasses.replace(fig8.FIGURE, jobs=lambda _: [job], draw=lambda *_: None, judge=lambda _: [])
+    figure.make(chosen, options)
+    assert "1 of 1 settings are finished" in (tmp_path / "demo" / "fig8" / "table.md").read_text()
+
+
+def test_a_policys_video_that_is_not_there_is_left_out(plan):
+    job = plan.from_text("drawer-close")
+    invent(plan, [job], {})
+    assert drawing.policy_video(Results(plan, (job,)), job) is not None
+    (plan.runs / job.name / "policy.mp4").unlink()
+    assert drawing.policy_video(Results(plan, (job,)), job) is None
+
+
+def test_tables_of_the_kitchen_say_that_it_has_one_start(plan):
+    for task, says in (("kitchen-slide", True), ("drawer-close", False)):
+        assert (
+            "the Kitchen has one start only" in describe_setting(Results(plan, (plan.from_text(task),)), [])
+        ) == says
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "some: interrupted; the same command goes on from there"),
+        (NotADirectoryError(20, "Not a directory", "/a/b"), 2, "some: error: /a/b: Not a directory"),
+    ],
+)
+def test_commands_end_with_one_line(error, code, line, monkeypatch, capsys):
+    from experiments.entry import run
+
+    def work(_):
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["some"])
+    assert run("some", Options, work, None) == code
+    said = capsys.readouterr().err
+    assert said.startswith(line) and said.count("\n") == 1
+
+
+def test_an_environment_that_cannot_be_used_is_one_line(monkeypatch, capsys):
+    from experiments import entry
+
+    def refuse():
+        raise ValueError("the cache cannot be written")
+
+    monkeypatch.setattr(entry, "prepare_environment", refuse)
+    assert entry.run("some", Options, lambda _: pytest.fail("work has started"), None) == 2
+    assert capsys.readouterr().err == "some: error: the cache cannot be written\n"
+
+
 def record_grey(recording, config):
     """Replaces `record`: the toys' expert does not succeed."""
     video = config.video
@@ -278,7 +370,7 @@ def toy_scale(tiny_config, tmp_path, monkeypatch):
     )  # fmt: skip
     scale = dataclasses.replace(scales.smoke_scale(), base=base)
     monkeypatch.setitem(scales.SCALES, "smoke", lambda: scale)
-    monkeypatch.setattr(train, "policy_video", lambda *_: None)
+    monkeypatch.setattr(train, "policy_video", lambda run, *_: (run.path / "policy.mp4").touch())
     monkeypatch.setattr(figure, "record", record_grey)
     with toy.installed(embed_video=network.embed_video):
         yield scale

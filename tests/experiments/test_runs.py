@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import json
 import re
 
 import pytest
@@ -17,7 +18,7 @@ from tests import toy
 @pytest.fixture(scope="module", autouse=True)
 def toys():
     with toy.installed(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "policy_video", lambda *_: None)
+        patch.setattr(train, "policy_video", lambda run, *_: (run.path / "policy.mp4").touch())
         yield
 
 
@@ -44,6 +45,42 @@ def test_a_run_is_finished_once(tiny_config, tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "one.log").read_text().count("Success rate") == 1
     steps = len(started)
     assert finish_run(config, path).config == run.config and len(started) == steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", ["video", "checkpoint"])
+def test_a_run_that_was_ended_after_its_last_row_goes_on(left, tiny_config, tmp_path, monkeypatch):
+    """Its last checkpoint, or its video after that, could not be written."""
+    path = tmp_path / "one"
+    config = dataclasses.replace(tiny_config, reward="dense", total_env_steps=2 * tiny_config.steps_per_iteration)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if left == "video":
+            patch.setattr(train, "policy_video", die)
+        else:
+            patch.setattr(train.Checkpoints, "save", die)
+        with pytest.raises(KeyboardInterrupt):
+            finish_run(config, path)
+    rows = last_rows(path)
+    assert rows is not None and not is_finished(path)
+    finish_run(config, path)
+    assert is_finished(path) and (path / "policy.mp4").exists() and (path / "checkpoints" / "2").is_dir()
+    again = last_rows(path)
+    assert again is not None
+    assert [row["eval_true_return"] for row in again] == [row["eval_true_return"] for row in rows]
+
+
+def test_a_run_that_is_kept_without_checkpoints_is_finished_if_it_has_scores(tiny_config, tmp_path):
+    (tmp_path / "config.json").write_text(to_json(tiny_config))
+    row = {"iteration": tiny_config.n_iterations, "seed": 0, "env_steps": 1, "true_return": 0.0, "success_rate": 0.0}
+    row |= {"eval_success_rate": 1.0}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert last_rows(tmp_path) is not None and not is_finished(tmp_path)
+    (tmp_path / "scores.json").write_text("{}")
+    assert is_finished(tmp_path)
 
 
 def test_a_folder_that_is_no_run_is_not_finished(tmp_path):
@@ -73,6 +110,39 @@ def test_a_process_takes_the_runs_that_no_other_is_at(tiny_config, tmp_path, mon
             if len(taken) == 2:
                 other.close()
     assert first[0] == "a" and taken == ["b", "d", "a", "c"] and not list(tmp_path.iterdir())
+
+
+def guided(tmp_path, tiny_config, monkeypatch, **options):
+    """Runs `guidance` of one setting, whose runs are not trained but have their last row."""
+    trained = []
+
+    def finish(config, path):
+        trained.append(path.name)
+        path.mkdir(parents=True)
+        (path / "config.json").write_text(to_json(config))
+        row = {"iteration": config.n_iterations, "env_steps": 1, "true_return": 0.0, "success_rate": 0.0}
+        row |= {"eval_success_rate": 0.5}
+        rows = [json.dumps(row | {"seed": seed}) for seed in range(config.seeds)]
+        (path / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+
+    monkeypatch.setattr(guidance, "finish_run", finish)
+    guidance.run_all(guidance.Command(out=tmp_path / "out", only=("door-open-text",), **options))
+    return trained
+
+
+def test_guidance_keeps_finished_runs_of_the_same_length_alone(tmp_path, tiny_config, monkeypatch):
+    assert guided(tmp_path, tiny_config, monkeypatch) == ["door-open-text-small"]
+    table = tmp_path / "out" / "table.md"
+    assert "| door-open | text | small | 50% 50% 50% |" in table.read_text()
+    table.unlink()
+    assert guided(tmp_path, tiny_config, monkeypatch) == [] and table.exists()
+    with pytest.raises(ValueError, match="was made with total_env_steps="):
+        guided(tmp_path, tiny_config, monkeypatch, iterations=90)
+
+
+def test_guidance_refuses_names_that_mean_no_setting(tmp_path):
+    with pytest.raises(ValueError, match="--only door-opn: no setting has it in its name; there are drawer-close-text"):
+        guidance.run_all(guidance.Command(out=tmp_path, only=("door-opn",)))
 
 
 def test_seeds_of_a_setting_share_a_run_unless_their_encoders_differ():
