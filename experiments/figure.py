@@ -17,8 +17,10 @@ from rcjax.envs.kitchen.scene import asset_path
 from rcjax.envs.registry import KITCHEN
 from rcjax.files import require_writable_folder
 from rcjax.program import require_machine
+from rcjax.stopping import Stopped
 
 FEWEST_SEEDS = 5  # from which claims are judged
+NOT_FINITE = 1  # the exit code of a run that ends with numbers that are not finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,9 @@ def make(figure: Figure, options: Options) -> None:
 
     They are written after every new run, with what is known by then, and at the end, when other processes may have
     finished more. These may make the same figure, or one with the same runs, at the same time.
+
+    A run that ends with numbers that are not finite is left out, with those that begin from it. Stopped is raised for
+    it after all others.
     """
     plan = make_plan(options)
     jobs = tuple(figure.jobs(plan))
@@ -73,10 +78,24 @@ def make(figure: Figure, options: Options) -> None:
     results = Results(plan, jobs)
     for recording in figure.recordings(plan):
         record(recording, plan.scale.base)
+    failed: dict[str, str] = {}
     for name, config in claim_each([run for job in jobs for run in job.runs()], plan.runs, figure.name):
-        if keep_scores(finish_run(config, plan.runs / name, options.devices), options.devices):
+        if config.init_from is not None and (parent := Path(config.init_from).name) in failed:
+            failed[name] = f"it begins from {parent}"
+            continue
+        try:
+            run = finish_run(config, plan.runs / name, options.devices)
+        except Stopped as stopped:
+            if stopped.exit_code != NOT_FINITE:
+                raise
+            failed[name] = str(stopped)
+            continue
+        if keep_scores(run, options.devices):
             write(figure, results)
     write(figure, results)
+    if failed:
+        listed = "; ".join(f"{name} ({why})" for name, why in failed.items())
+        raise Stopped(f"{figure.name} lacks the runs {listed}", exit_code=NOT_FINITE)
 
 
 def require_own_runs(plan: Plan, jobs: Sequence[Job]) -> None:

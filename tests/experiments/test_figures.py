@@ -23,6 +23,7 @@ from rcjax.encoders import load_encoder, save_encoder
 from rcjax.encoders.s3d import S3D, WordTokenizer, network
 from rcjax.render import meshes
 from rcjax.statistics import stratified_bootstrap
+from rcjax.stopping import Stopped
 from rcjax.storage import RunFolder, read_metrics
 from tests import toy
 from tests.encoders import tiny
@@ -304,6 +305,32 @@ def test_a_figure_is_written_at_the_end_though_other_processes_did_its_runs(tmp_
     chosen = dataclasses.replace(fig8.FIGURE, jobs=lambda _: [job], draw=lambda *_: None, judge=lambda _: [])
     figure.make(chosen, options)
     assert "1 of 1 settings are finished" in (tmp_path / "demo" / "fig8" / "table.md").read_text()
+
+
+def test_a_run_that_is_not_finite_holds_no_other_back(tmp_path, monkeypatch):
+    """What begins from it is left out; what does not is run. A run that the user stops ends everything."""
+    options = Options(out=tmp_path)
+    plan, code = figure.make_plan(options), 1
+    parent, other = plan.from_text("drawer-close"), plan.from_reward("drawer-close", "gail")
+    child, taken = plan.finetuned(parent, "release"), []
+
+    def finish(config, path, _):
+        taken.append(path.name)
+        if path.name == parent.name:
+            raise Stopped("iteration 3 is not finite", exit_code=code)
+
+    monkeypatch.setattr(figure, "finish_run", finish)
+    monkeypatch.setattr(figure, "keep_scores", lambda *_: False)
+    jobs = [parent, child, other]
+    chosen = dataclasses.replace(fig8.FIGURE, jobs=lambda _: jobs, draw=lambda *_: None, judge=lambda _: [])
+    message = r"fig8 lacks the runs drawer-close-text \(iteration 3.*\); drawer-close-text-release \(it begins from"
+    with pytest.raises(Stopped, match=message):
+        figure.make(chosen, options)
+    assert taken == [parent.name, other.name]
+    code = 130
+    with pytest.raises(Stopped, match="iteration 3"):
+        figure.make(chosen, options)
+    assert taken[2:] == [parent.name]
 
 
 def test_a_policys_video_that_is_not_there_is_left_out(plan):
