@@ -302,7 +302,8 @@ def test_a_figure_is_written_at_the_end_though_other_processes_did_its_runs(tmp_
     job = figure.make_plan(options).from_text("drawer-close")
     monkeypatch.setattr(figure, "finish_run", lambda config, path, _: invent(figure.make_plan(options), [job], {}))
     monkeypatch.setattr(figure, "keep_scores", lambda *_: False)
-    chosen = dataclasses.replace(fig8.FIGURE, jobs=lambda _: [job], draw=lambda *_: None, judge=lambda _: [])
+    changes = {"draw": lambda *_: None, "judge": lambda _: [], "recordings": lambda _: ()}
+    chosen = dataclasses.replace(fig8.FIGURE, jobs=lambda _: [job], **changes)
     figure.make(chosen, options)
     assert "1 of 1 settings are finished" in (tmp_path / "demo" / "fig8" / "table.md").read_text()
 
@@ -322,7 +323,8 @@ def test_a_run_that_is_not_finite_holds_no_other_back(tmp_path, monkeypatch):
     monkeypatch.setattr(figure, "finish_run", finish)
     monkeypatch.setattr(figure, "keep_scores", lambda *_: False)
     jobs = [parent, child, other]
-    chosen = dataclasses.replace(fig8.FIGURE, jobs=lambda _: jobs, draw=lambda *_: None, judge=lambda _: [])
+    changes = {"draw": lambda *_: None, "judge": lambda _: [], "recordings": lambda _: ()}
+    chosen = dataclasses.replace(fig8.FIGURE, jobs=lambda _: jobs, **changes)
     message = r"fig8 lacks the runs drawer-close-text \(iteration 3.*\); drawer-close-text-release \(it begins from"
     with pytest.raises(Stopped, match=message):
         figure.make(chosen, options)
