@@ -8,7 +8,7 @@ from rcjax import target
 from rcjax.config import VideoConfig
 from rcjax.embedding import activation_dtype
 from rcjax.encoders.s3d.layers import resolve_graph
-from rcjax.envs import chunks, mjx_compat
+from rcjax.envs import chunks, mjx_compat, small_products
 from rcjax.render import View, build_scene
 from tests.render.primitives import model_of
 
@@ -36,6 +36,7 @@ def test_each_platform_has_its_own_forms(platform, graph, dtype, tile_loop, look
         scene = build_scene(model, view=view)
         assert resolve_graph("auto") == graph and activation_dtype(VideoConfig()) == dtype
         assert mjx_compat.are_needed() == (platform == "cpu")
+        assert small_products.are_needed() == (platform == "tpu")
         assert not chunks.needs_chunks() or platform == "cpu"
     assert scene.static.tile_loop == tile_loop and scene.static.lookup == lookup
     here = build_scene(model, view=view)

@@ -22,7 +22,7 @@ from mujoco import mjx
 
 from rcjax import target
 from rcjax.checks import require_integer, require_one_of, short_repr
-from rcjax.envs import c_physics, chunks, mjx_compat, physics, warp_physics
+from rcjax.envs import c_physics, chunks, mjx_compat, physics, small_products, warp_physics
 from rcjax.envs.flat_batch import Simulate
 from rcjax.envs.physics import Lead, PhysicsState, Poses
 from rcjax.precision import in_32_bits
@@ -119,6 +119,7 @@ class MjxEnv(environment.Environment, abc.ABC):
         else:
             barriers = mjx_compat.are_needed()
             simulate = functools.partial(physics.simulate, substeps=self.frame_skip, barriers=barriers, lead=lead)
+            simulate = small_products.with_sums(simulate) if small_products.are_needed() else simulate
             self._simulate = chunks.in_chunks(simulate) if chunks.needs_chunks() else simulate
 
     # Methods that subclasses implement.
