@@ -101,14 +101,13 @@ def make(figure: Figure, options: Options) -> None:
 def require_own_runs(plan: Plan, jobs: Sequence[Job]) -> None:
     """Raises ValueError if a run that is there already has another config, encoder or parent than the plan's."""
     usual = plan.scale.base.encoder
-    weights = None if usual is None else load_encoder(usual).fingerprint
-    for job in jobs:
-        for name, config in job.runs():
-            path = plan.runs / name
-            if (path / "config.json").exists():
-                require_same_config(config, path)
-                looks = config.encoder == usual and config.reward == "video"
-                require_same_origin(path, weights if looks else None)
+    there = [(plan.runs / name, config) for job in jobs for name, config in job.runs()]
+    there = [(path, config) for path, config in there if (path / "config.json").exists()]
+    weights = load_encoder(usual).fingerprint if there and usual is not None else None
+    for path, config in there:
+        require_same_config(config, path)
+        looks = config.encoder == usual and config.reward == "video"
+        require_same_origin(path, weights if looks else None)
 
 
 def write(figure: Figure, results: Results) -> None:

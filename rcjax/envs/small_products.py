@@ -117,12 +117,8 @@ def _scan(equation: core.JaxprEqn, inputs: Sequence[Any]) -> Sequence[Any]:
 
 def _branch(equation: core.JaxprEqn, inputs: Sequence[Any]) -> Sequence[Any]:
     index, *operands = inputs
-    branches = [functools.partial(_compute_with, branch) for branch in equation.params["branches"]]
-    return lax.switch(index, branches, *operands)
-
-
-def _compute_with(traced: core.ClosedJaxpr, *arguments: Any) -> list[Any]:
-    return _compute(traced, arguments)
+    branches = [functools.partial(_compute, branch) for branch in equation.params["branches"]]
+    return lax.switch(index, branches, operands)
 
 
 _OPERATIONS: dict[str, Callable[[core.JaxprEqn, Sequence[Any]], Sequence[Any]]] = {
