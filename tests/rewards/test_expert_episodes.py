@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from rcjax.expert_episodes import expert_transitions
+from rcjax.envs.mjx_env import EnvState
+from rcjax.expert_episodes import _different_starts, expert_transitions
 from rcjax.program import Program, as_rows
 from rcjax.rewards.config import DiscriminatorConfig
 from rcjax.world import build_world
@@ -35,6 +36,26 @@ def test_the_experts_episodes_are_successful_and_whole(tiny_config, world):
         assert got.done[episode].tolist() == [0.0] * 127 + [1.0]
     assert np.abs(got.action).max() <= 1.0
     assert not np.array_equal(got.obs[0], got.obs[128])
+
+
+def test_a_start_that_differs_by_its_goal_alone_is_another():
+    bank = EnvState.of_leaves(
+        time=np.zeros(4, int), start=np.arange(4), first_success=np.zeros(4, int),
+        physics=np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0], [0.0, 1.0]]), task=np.array([3, 3, 3, 4]),
+    )  # fmt: skip
+    assert _different_starts(bank).tolist() == [0, 2, 3]
+
+
+@pytest.mark.slow
+def test_equal_starts_give_one_episode(tiny_config):
+    """The Kitchen has a single start, from which the expert's episodes are all the same."""
+    env = dataclasses.replace(tiny_config.env, task="kitchen-slide", backend="c", bank_size=4)
+    video = dataclasses.replace(tiny_config.video, episode_length=128)
+    config = dataclasses.replace(tiny_config, reward="gail", env=env, video=video, total_env_steps=4 * 128)
+    world = build_world(config)
+    assert len(expert_transitions(world, config).done) == 128
+    with pytest.raises(ValueError, match="from 1 of 1 different starts, fewer than expert_episodes=2"):
+        expert_transitions(world, dataclasses.replace(config, expert_episodes=2))
 
 
 @pytest.mark.slow
