@@ -8,14 +8,13 @@ import dataclasses
 import io
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 try:
-    import jax
+    import jax  # noqa: F401
 except ValueError as error:  # a variable such as JAX_ENABLE_X64 has a value that JAX rejects
     print(f"rcjax: error: {error}; correct the variable or unset it.", file=sys.stderr)
     raise SystemExit(2) from None
@@ -24,14 +23,16 @@ import tyro
 from rcjax.checks import INT32_MAX, require_range, short_repr
 from rcjax.config import EXPERT, EnvConfig, TaskSpec, TrainConfig, Which, finetuning, preset, read_config
 from rcjax.devices import join_processes
-from rcjax.files import describe_os_error, require_writable_folder
+from rcjax.exit_codes import exit_code, print_line
+from rcjax.files import require_writable_folder
 from rcjax.messages import one_line
-from rcjax.startup import discard_output, open_closed_streams, prepare_environment, require_devices
+from rcjax.startup import prepare_environment, require_devices
 from rcjax.video_io import require_writable
 
 # Each command imports the modules that it needs. Importing environments compiles programs, and before that, a process
 # of a distributed run has to join the others.
 
+PROGRAM = "rcjax"
 DESCRIPTION = """Train robot policies with RoboCLIP, where one demonstration is the only reward.
 
 The options of a command are listed by `rcjax COMMAND --help`."""
@@ -200,34 +201,8 @@ MACHINE_OPTIONS = ("--devices", "--distributed", "--coordinator", "--processes",
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command with these arguments (None: those of the process), and returns the exit code."""
-    open_closed_streams()
-    try:
-        code = run_command(parse(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()  # an error of it can be reported here, but not when the process exits
-        return code
-    except BrokenPipeError:  # as in `rcjax train | head`, where nobody reads on
-        discard_output()
-        return 128 + signal.SIGPIPE
-    except ValueError as error:
-        print_error(str(error))
-    except OSError as error:
-        print_error(describe_os_error(error, "name a place that can be read and written"))
-    except MemoryError:
-        print_error("there is not enough memory; lower --n-envs, --seeds, --size or --episode-length.")
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        print_error(f"{str(error).splitlines()[0]}; lower --micro-batch, --n-envs, --seeds or --size.")
-    except KeyboardInterrupt:
-        print_error("interrupted", label="")
-        return 130
-    return 2
-
-
-def print_error(message: str, label: str = "error: ") -> None:
-    """Prints a message in one line on standard error."""
-    with contextlib.suppress(OSError):  # standard error may be closed or full
-        print(f"rcjax: {label}{' '.join(message.split())}", file=sys.stderr)
+    given = sys.argv[1:] if arguments is None else arguments
+    return exit_code(PROGRAM, lambda: run_command(parse(given)))
 
 
 def run_command(command: Command) -> int:
@@ -259,7 +234,7 @@ def parse(arguments: list[str]) -> Command:
 
     def run_parser() -> Command:
         return tyro.cli(
-            commands, args=arguments, prog="rcjax", description=DESCRIPTION, config=(tyro.conf.OmitArgPrefixes,)
+            commands, args=arguments, prog=PROGRAM, description=DESCRIPTION, config=(tyro.conf.OmitArgPrefixes,)
         )
 
     try:
@@ -464,16 +439,12 @@ def require_folder_name(name: str) -> None:
 def train_command(command: Train) -> int:
     from rcjax import train
 
-    try:
-        if command.resume is not None:
-            train.resume(command.resume, devices=command.devices)
-        else:
-            config = training_config(command)
-            name = command.name or default_name(config)
-            train.start(config, command.runs / name, devices=command.devices)
-    except train.Stopped as stopped:
-        print_error(str(stopped), label="")
-        return stopped.exit_code
+    if command.resume is not None:
+        train.resume(command.resume, devices=command.devices)
+    else:
+        config = training_config(command)
+        name = command.name or default_name(config)
+        train.start(config, command.runs / name, devices=command.devices)
     return 0
 
 
@@ -573,7 +544,7 @@ def reward_command(command: Reward) -> int:
     specs, encoder = demonstrations(command), similarity.load_judge(command.encoder)
     config = similarity.clip_config(encoder.network, command.frames, command.size)
     for notice in similarity.read_sentences(specs, encoder):
-        print_error(notice, label="")
+        print_line(PROGRAM, notice)
     video, curve = open_video(command.video), None
     if command.curve is not None:
         from rcjax.curve_figure import write_curve
@@ -582,7 +553,7 @@ def reward_command(command: Reward) -> int:
         curve = reward_curve(video, specs, encoder, config)
         title = f"{one_line(command.video.name, 60)}, encoder {one_line(command.encoder, 60)}"
         write_curve(command.curve, curve, video, specs, title)
-        print_error(f"the curve is written to {command.curve}", label="")
+        print_line(PROGRAM, f"the curve is written to {command.curve}")
     values = similarity.similarities(video, specs, encoder, config) if curve is None else curve.values[:, -1]
     if command.json:
         print(ranking.to_json(command.video, encoder, config, specs, values, curve))
@@ -601,7 +572,7 @@ def align_command(command: Align) -> int:
     encoder = similarity.load_judge(command.encoder)
     video = alignment.episode_video(encoder.network, command.frames, command.size)
     for notice in similarity.read_sentences(specs, encoder):
-        print_error(notice, label="")
+        print_line(PROGRAM, notice)
     result = alignment.align_tasks(tasks, command.video, specs, encoder, video, command.episodes, command.seed)
     alignment_report.write(result, command.out, encoder, command.seed)
     print(alignment_report.as_markdown(result))
