@@ -49,14 +49,15 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_caches(tmp_path_factory):
-    """Puts demonstrations and compiled programs into a folder of this test run instead of the user's cache.
+    """Puts meshes, demonstrations and compiled programs into a folder of this test run instead of the user's cache.
 
-    All worker processes share it, and so do the processes that tests start.
+    All worker processes share it, and so do the processes that tests start. With the variable RCJAX_TEST_CACHE, so do
+    several test runs, which is faster.
     """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
-    folder = folder / "cache"
+    folder = pathlib.Path(os.environ.get("RCJAX_TEST_CACHE") or folder / "cache")
     folder.mkdir(exist_ok=True)
     os.environ["RCJAX_CACHE"] = str(folder)
     options = {"jax_compilation_cache_dir": str(folder / "xla"), "jax_persistent_cache_min_compile_time_secs": "0"}
