@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rcjax.files import cache_folder, write_arrays
-from rcjax.render import decimate, primitives, textures
+from rcjax.render import decimate, prepared, primitives, textures
 from rcjax.render.primitives import Triangles, normalise
 from rcjax.render.surface import Surface, areas, expand_counts, unit_normals
 
@@ -23,7 +23,7 @@ _RIDGE = 0.02  # ridge regularisation of a triangle's normals towards their mean
 _SAMPLE_WEIGHTS = (
     np.array([[i + 1 / 3, j + 1 / 3, 4 - i - j + 1 / 3] for i in range(5) for j in range(5 - i)]) / 5
 )  # barycentric [15 3]
-_VERSION = 2  # of the cached files; raise it with every change of decimation or shading
+VERSION = 2  # of the cached files and the prepared ones; raise it with every change of decimation or shading
 
 
 def geom_triangles(
@@ -90,27 +90,32 @@ def full_mesh(model: mujoco.MjModel, mesh: int) -> Triangles:
 def mesh_triangles(model: mujoco.MjModel, mesh: int, max_error: float) -> Triangles:
     """Returns a decimated mesh that deviates by at most `max_error` metres and is shaded like the original.
 
-    A `max_error` of 0 keeps every triangle. The bound is rounded down to two significant digits. Results are cached in
-    `cache_folder() / "meshes"`.
+    A `max_error` of 0 keeps every triangle. The bound is rounded down to two significant digits. Meshes that do not
+    come with the package (`prepared`) are cached in `cache_folder() / "meshes"`.
     """
     original = full_mesh(model, mesh)
     if max_error <= 0 or len(original.corners) <= _FEW_TRIANGLES:
         return original
     max_error = _round_down_to_two_digits(max_error)
+    decimated = prepared.find(original, max_error, VERSION) or decimated_mesh(original, max_error)
+    return _in_metres(*(array.astype(np.float64) for array in decimated))
+
+
+def decimated_mesh(original: Triangles, max_error: float) -> prepared.Decimated:
+    """Returns corners and normals of the decimated mesh from the cache, or decimates it and writes it there."""
     path = cache_folder() / "meshes" / f"{_fingerprint(original, max_error)}.npz"
     cached = _load(path)
     if cached is None:
         cached = _decimate(original, max_error)
         with contextlib.suppress(OSError):  # without a writable cache the mesh is decimated again next time
             write_arrays(path, dict(zip(("corners", "normals"), cached, strict=True)))
-    return _in_metres(*(array.astype(np.float64) for array in cached))
+    return cached
 
 
 _FEW_TRIANGLES = 32  # too few for decimation to be worthwhile
 
 
-def _decimate(original: Triangles, max_error: float) -> tuple[Float[np.ndarray, "K 3 3"], Float[np.ndarray, "K 3 3"]]:
-    """Corners and normals of the decimated mesh in float32, as they are cached."""
+def _decimate(original: Triangles, max_error: float) -> prepared.Decimated:
     vertices = original.corners.reshape(-1, 3)
     points, faces = decimate.decimate(vertices, np.arange(len(vertices)).reshape(-1, 3), max_error)
     corners = points[faces]
@@ -187,13 +192,13 @@ def _round_down_to_two_digits(value: float) -> float:
 
 def _fingerprint(original: Triangles, max_error: float) -> str:
     """A hash of everything that a decimated mesh depends on."""
-    digest = hashlib.sha256(f"{_VERSION} {version('numpy')} {version('scipy')} {max_error:.6g}".encode())
+    digest = hashlib.sha256(f"{VERSION} {version('numpy')} {version('scipy')} {max_error:.6g}".encode())
     for array in (original.corners, original.normals):
         digest.update(array.tobytes())
     return digest.hexdigest()[:32]
 
 
-def _load(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+def _load(path: Path) -> prepared.Decimated | None:
     """The cached corners and normals, or None if the file is missing or corrupt."""
     try:
         with np.load(path, allow_pickle=False) as cached:
