@@ -126,18 +126,10 @@ def tiny_world(tiny_config):
 
 
 @pytest.fixture(scope="session")
-def tiny_encoder(tiny_config, tiny_world):
-    return encoder_calibrated_with_c(tiny_config, tiny_world)
+def tiny_encoder():
+    from tests.encoders import tiny
 
-
-def encoder_calibrated_with_c(config, world):
-    """Returns the encoder of a run, calibrated on episodes that C MuJoCo steps."""
-    import dataclasses
-
-    from rcjax.calibration import calibrated_encoder
-    from rcjax.world import make_env
-
-    return calibrated_encoder(config, dataclasses.replace(world, env=make_env(stepped_by("c", config))[0]))
+    return tiny.make_random_encoder()
 
 
 def rows_of(path):

@@ -1,7 +1,7 @@
 """Run by test_devices.py in a process with eight virtual devices: makes the same run on different numbers of them.
 
 Usage: python -m tests.devices_runs toy|real CONFIG_JSON FOLDER RUN ... Writes FOLDER/RUN for each RUN, which is `one`,
-`alone` (the second seed), `eight_two` or `two_eight`.
+`alone` (the second seed), `eight` or `eight_two`.
 """
 
 import dataclasses
@@ -33,8 +33,8 @@ DEVICES_OF = {
     "alone": lambda config, path: train.start(
         dataclasses.replace(config, seeds=1, seed=config.seed + 1), path, silent, devices=1
     ),
+    "eight": lambda config, path: train.start(config, path, silent, devices=8),
     "eight_two": lambda config, path: stopped_and_resumed(config, path, first=None, then=2),
-    "two_eight": lambda config, path: stopped_and_resumed(config, path, first=2, then=8),
 }
 
 

@@ -1,7 +1,5 @@
 """The compiled iteration of the smallest loop."""
 
-import functools
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +7,6 @@ import numpy as np
 import pytest
 
 from rcjax.embedding import embed_frames
-from rcjax.episodes import see_episodes, train_mode
 from rcjax.loop import count_nonfinite
 from rcjax.ppo import PPOState
 from rcjax.program import NotFinite, Program, as_rows, refuse_nonfinite
@@ -63,8 +60,8 @@ def test_video_reward_is_the_similarity_of_the_episode_as_drawn(tiny_program, ti
     embedding = embed(tiny_encoder.network, inputs.encoder, frames, tiny_config.video)
     expected = embedding @ inputs.demonstration[0]
     # Batches of 2 inside and of 4 here are summed in another order: float32 rounding through S3D's depth.
-    np.testing.assert_allclose(scored.total_reward[0], expected, atol=2e-3)
-    assert row["video_reward"] == pytest.approx(float(expected.mean()), abs=2e-3)
+    np.testing.assert_allclose(scored.total_reward[0], expected, rtol=1e-3)
+    assert row["video_reward"] == pytest.approx(float(expected.mean()), rel=1e-3)
 
 
 def test_the_same_state_gives_the_same_iteration(tiny_program, first):
@@ -156,20 +153,3 @@ def test_environments_start_apart_and_frames_follow_the_stride(tiny_program, tin
 def test_a_target_of_another_encoder_is_refused(tiny_config, tiny_world, tiny_encoder):
     with pytest.raises(ValueError, match=r"has shape \(1, 10\), but the encoder's embeddings have 512 numbers"):
         Program(tiny_config, tiny_world, tiny_encoder, np.zeros((1, 10), np.float32))
-
-
-@pytest.mark.slow
-def test_an_episode_does_not_depend_on_the_batch_it_is_in(tiny_program, tiny_config, tiny_world, tiny_encoder, first):
-    """All chance comes from the iteration's key and the environment's id: what makes sharding harmless.
-
-    Oracle: the iteration's own episodes of environments 2 and 3, run again without 0 and 1.
-    """
-    state, inputs, whole = tiny_program.initial_state(), tiny_program.inputs, first[2].episodes.rollout
-    _, key_episodes, *_ = jax.random.split(state.key[0], 4)
-    score = functools.partial(
-        see_episodes, env=tiny_world.env, network=tiny_encoder.network, config=tiny_config, micro_batch=2
-    )
-    half = jax.jit(score)(state.ppo.params, inputs, train_mode(tiny_config), key_episodes[None], jnp.array([2, 3]))
-    # float32 physics in batches of another size, 16 steps
-    np.testing.assert_allclose(whole.obs[0, :, 2:], half.episodes.rollout.obs[0], atol=1e-4)
-    np.testing.assert_allclose(whole.action[0, :, 2:], half.episodes.rollout.action[0], atol=1e-4)

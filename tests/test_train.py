@@ -26,7 +26,7 @@ from rcjax.storage import RunFolder, read_metrics
 from rcjax.taskspec import embed_sentence
 from rcjax.video_io import read_video
 from rcjax.world import build_world
-from tests.conftest import encoder_calibrated_with_c, make_program, rows_of, stepped_by
+from tests.conftest import make_program, rows_of, stepped_by
 from tests.encoders import tiny
 
 # Nothing that a run leaves or resumes depends on what moves its environments and embeds its videos: a few operations.
@@ -48,13 +48,8 @@ def tiny_config(tiny_config):
 
 @pytest.fixture(scope="module")
 def tiny_world(tiny_config, motion):
-    """This module's own, as `motion` moves it; so are the next two."""
+    """This module's own, as `motion` moves it; so is the next."""
     return build_world(tiny_config)
-
-
-@pytest.fixture(scope="module")
-def tiny_encoder(tiny_config, tiny_world):
-    return encoder_calibrated_with_c(tiny_config, tiny_world)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,14 @@ It is an S3D with few channels, some blocks, random weights, and embeddings of t
 32x32, as `tiny_config` has them. Its numbers mean nothing.
 """
 
+import dataclasses
 import math
 import zlib
 
+import jax
 import numpy as np
 
-from rcjax.encoders import Encoder, Params
+from rcjax.encoders import Encoder, Params, random_encoder
 from rcjax.encoders.s3d import S3D, Architecture, WordTokenizer
 
 NORM = 2.0
@@ -21,6 +23,7 @@ ARCHITECTURE = Architecture(
     hidden_size=12,
     embedding_norm=NORM,
 )
+RANDOM = dataclasses.replace(ARCHITECTURE, embedding_norm=None, embedding_size=512)  # for `random_encoder`
 NETWORK = S3D(ARCHITECTURE, n_frames=8, size=32)
 WORDS = ("robot", "closing", "green", "drawer", "a", "the")
 TOKENIZER = WordTokenizer({word: i for i, word in enumerate(WORDS, start=1)})
@@ -44,3 +47,9 @@ def random_params(network: S3D = NETWORK, tokenizer: WordTokenizer | None = TOKE
 def make_encoder(network: S3D = NETWORK, tokenizer: WordTokenizer | None = TOKENIZER) -> Encoder:
     """Returns the encoder with `random_params`; without a tokenizer it has no text tower."""
     return Encoder(network, random_params(network, tokenizer), tokenizer, "tiny")
+
+
+def make_random_encoder(seed: int = 0) -> Encoder:
+    """Returns a narrow random encoder, calibrated on noise, whose embeddings have S3D's 512 numbers."""
+    clips = np.random.default_rng(0).integers(0, 256, (4, 2, 32, 32, 3), np.uint8)
+    return random_encoder(jax.random.key(seed), clips, provenance="noise", architecture=RANDOM)
