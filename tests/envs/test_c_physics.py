@@ -134,7 +134,7 @@ def run(states, actions):
         return state, state.physics.qpos
     return jax.lax.scan(step, states, actions)[1]
 
-actions = jax.random.uniform(jax.random.key(0), (10, 2048, 4), minval=-1.0)
+actions = jax.random.uniform(jax.random.key(0), (4, 2048, 4), minval=-1.0)
 mesh = jax.make_mesh((2,), ("env",), axis_types=(jax.sharding.AxisType.Auto,))
 shared = jax.shard_map(run, mesh=mesh, in_specs=(P("env"), P(None, "env")), out_specs=P(None, "env"), check_vma=False)
 expected = jax.jit(run)(states, actions)

@@ -78,8 +78,9 @@ def test_a_step_is_c_mujocos_step(drawer, compiled, c_transitions):
     before, after = c_transitions
     assert (after["contacts"] > 0).sum() >= 5
     reset_at, step, _ = compiled
-    _, state = reset_at(jnp.full(N, 3), params)
-    initial = {name: jnp.asarray(before[name], jnp.float32) for name in before if name != "action"}
+    _, state = reset_at(jnp.full(N, 3, jnp.int32), params)
+    place = state.time.sharding  # a step is compiled again for states that are not bound to the model's device
+    initial = {name: jax.device_put(np.float32(before[name]), place) for name in before if name != "action"}
     state = state.replace(physics=state.physics.replace(**initial))
     _, state, _, _, info = step(jax.random.key(0), state, jnp.asarray(before["action"], jnp.float32), params)
     assert info["diverged"].sum() == 0

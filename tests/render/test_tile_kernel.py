@@ -62,9 +62,9 @@ def _draw(
 @pytest.mark.parametrize(
     ("grid", "bias", "limited"),
     [
-        (raster.Grid(SIZE), 0.0, False),
-        (raster.Grid(SIZE), 1.5, False),
-        (raster.Grid(SIZE, 2), 0.0, True),
+        pytest.param(raster.Grid(SIZE), 0.0, False, marks=pytest.mark.slow),
+        pytest.param(raster.Grid(SIZE), 1.5, False, marks=pytest.mark.slow),
+        pytest.param(raster.Grid(SIZE, 2), 0.0, True, marks=pytest.mark.slow),
         (raster.Grid(SIZE, 2, mirror=True), 1.5, True),
     ],
 )
@@ -76,6 +76,7 @@ def test_kernels_draw_what_the_rounds_draw(tile_loop, grid, bias, limited):
     np.testing.assert_array_equal(kernel.colour, rounds.colour)
 
 
+@pytest.mark.slow
 def test_the_tpu_kernel_draws_clusters_beyond_the_first_summary_of_words():
     """A tile's mask of more than 32 words has a second summary; a table of so many clusters has few numbers."""
     clusters = 34 * raster.WORD
@@ -86,7 +87,7 @@ def test_the_tpu_kernel_draws_clusters_beyond_the_first_summary_of_words():
     np.testing.assert_array_equal(kernel.colour, rounds.colour)
 
 
-@pytest.mark.parametrize("n_varyings", [1, 2])
+@pytest.mark.parametrize("n_varyings", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_tpu_kernel_finds_the_varyings_of_the_rounds(n_varyings):
     """Each triangle has numbers of its own, and images are drawn over different ones, in chunks of two groups."""
     camera, grid = _camera(), raster.Grid(SIZE)
