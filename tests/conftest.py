@@ -178,8 +178,14 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="module")
 def motion(request):
-    """Chooses what moves and embeds a module's episodes: a few operations (see `toy`), or physics and S3D."""
+    """Chooses what moves and embeds a module's episodes: a few operations (see `toy`), or physics and S3D.
+
+    Videos to watch are small in either case: drawing one of the usual size takes longer than such a run.
+    """
+    from rcjax import showcase
     from tests import toy
 
-    with toy.installed() if request.param == "toy" else contextlib.nullcontext():
-        yield request.param
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(showcase, "SIZE", 64)
+        with toy.installed() if request.param == "toy" else contextlib.nullcontext():
+            yield request.param

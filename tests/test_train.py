@@ -135,7 +135,6 @@ def test_stopped_during_its_last_iteration_a_run_is_finished_and_the_caller_stop
     assert rows_of(path) == rows_of(whole)
 
 
-@pytest.mark.real
 @pytest.mark.slow
 def test_killed_and_resumed_it_gives_the_same_metrics(whole, tmp_path, tiny_config, motion, no_videos):
     """SIGKILL, in a process of its own: nothing can be tidied up. What was done after the last checkpoint is redone."""

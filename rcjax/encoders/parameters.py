@@ -1,5 +1,6 @@
 """Nested parameters as flat tables by path, to compare and to describe them."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +19,13 @@ def leaves_by_path(params: Params) -> dict[str, Any]:
 
 def param_shapes(tower: nn.Module, example: jax.Array) -> Params:
     """Returns the shapes and dtypes of a tower's parameters, without computing them. `example` is an input of it."""
-    return jax.eval_shape(lambda: tower.init(jax.random.key(0), example))["params"]
+    return _param_shapes(tower, jax.ShapeDtypeStruct(example.shape, example.dtype))
+
+
+@functools.lru_cache(maxsize=64)
+def _param_shapes(tower: nn.Module, example: jax.ShapeDtypeStruct) -> Params:
+    """Tracing a tower takes most of the time in which a small encoder is loaded."""
+    return jax.eval_shape(lambda x: tower.init(jax.random.key(0), x), example)["params"]
 
 
 def array_specs(params: Params) -> ArraySpecs:

@@ -151,7 +151,8 @@ def test_a_task_whose_expert_fails_is_refused_before_a_run_is_made(config, tmp_p
         pytest.skip("needs no expert")
     monkeypatch.setattr(train, "expert_transitions", expert_transitions)
     with pytest.raises(
-        ValueError, match=r"drawer-close succeeds within 16 steps from 0 of 8 starts, fewer than expert_episodes=1"
+        ValueError,
+        match=r"drawer-close succeeds within 16 steps from 0 of 8 different starts, fewer than expert_episodes=1",
     ):
         train.start(config, tmp_path / "run", log=lambda _: None)
     assert not list(tmp_path.iterdir())
