@@ -50,6 +50,7 @@ def step():
     return step
 
 
+@pytest.mark.slow
 def test_a_physics_step_has_the_same_numbers_and_no_products(step):
     qvel = 0.3 * jax.random.normal(jax.random.key(0), (3, 8))
     products, sums = (jax.jit(jax.vmap(function)) for function in (step, with_sums(step)))

@@ -162,7 +162,7 @@ def test_spaces(control, n_obs, n_actions):
 
 
 @pytest.mark.parametrize("task", [
-    task if task in ("kitchen-kettle", "kitchen-hinge") else pytest.param(task, marks=pytest.mark.slow)
+    task if task == "kitchen-hinge" else pytest.param(task, marks=pytest.mark.slow)
     for task in envs.KITCHEN
 ])  # fmt: skip
 def test_the_script_succeeds_with_the_releases_controls(task):
