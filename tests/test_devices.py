@@ -24,6 +24,8 @@ from rcjax.world import build_world
 from tests.conftest import QUICK_XLA_FLAGS, stepped_by
 from tests.encoders import tiny
 
+NARROW = dataclasses.replace(tiny.ARCHITECTURE, embedding_norm=None)
+
 # Physics, S3D and the update sum float32 numbers in another order, in four iterations of sixteen steps.
 CLOSE = {"rtol": 2e-3, "atol": 2e-3}
 COMPARED = ("video_reward", "video_reward_max", "true_return", "success_rate", "std")
@@ -58,7 +60,7 @@ def sweep(tiny_config, tmp_path_factory):
     """Two seeds, so that eight devices form a mesh of two by four. C MuJoCo is compiled in less time than MJX."""
     config, encoder = stepped_by("c", tiny_config), tmp_path_factory.mktemp("encoder") / "narrow"
     clips = untrained_clips(build_world(config), config.video, jax.random.key(0))
-    save_encoder(encoder, random_encoder(jax.random.key(1), clips, architecture=tiny.RANDOM))
+    save_encoder(encoder, random_encoder(jax.random.key(1), clips, architecture=NARROW))
     return dataclasses.replace(
         config, encoder=str(encoder), seeds=2, micro_batch=None, eval_every=2, checkpoint_every=2
     )
