@@ -4,12 +4,12 @@ import pytest
 
 from rcjax import envs
 from rcjax.config import demo
-from rcjax.envs.registry import KITCHEN, MT50
 from rcjax.render import meshes, prepared
 from rcjax.render.decimate import measure_deviation
 from rcjax.world import task_scene
 
 DEFAULT = "drawer-close"
+OTHERS = ("assembly", "coffee-push", "hammer", "kitchen-kettle", "kitchen-hinge")
 
 
 @pytest.fixture
@@ -18,9 +18,7 @@ def no_decimation(tmp_path, monkeypatch):
     monkeypatch.setattr(meshes, "_decimate", lambda *_: pytest.fail("a mesh was decimated"))
 
 
-@pytest.mark.parametrize(
-    "task", [t if t == DEFAULT else pytest.param(t, marks=pytest.mark.slow) for t in (*MT50, *KITCHEN)]
-)
+@pytest.mark.parametrize("task", [DEFAULT, *(pytest.param(task, marks=pytest.mark.slow) for task in OTHERS)])
 def test_a_first_run_of_the_preset_decimates_nothing(no_decimation, task):
     """If this fails after a change of scenes or of the decimation, run `python -m experiments.prepare_meshes`."""
     env, _ = envs.make(task, seeds=(0,), backend="c")
