@@ -136,7 +136,6 @@ def test_diverging_physics_is_counted_reset_and_spreads_nowhere(drawer, compiled
     assert next_info["diverged"].sum() == 0
 
 
-@pytest.mark.slow
 def test_first_success_step_is_in_info(drawer, compiled, expert_run):
     """Oracle: the success flags themselves, when the expert's actions are replayed."""
     _env, params = drawer
