@@ -14,6 +14,7 @@ from tests.conftest import make_program
 pytestmark = pytest.mark.usefixtures("motion")
 
 
+@pytest.mark.slow
 def test_an_episode_does_not_depend_on_the_batch_it_is_in(tiny_config, tiny_encoder):
     """All chance comes from the iteration's key and the environment's id: what makes sharding harmless.
 

@@ -144,6 +144,7 @@ print(json.dumps([bool(np.array_equal(program(states, actions), expected)) for _
 """
 
 
+@pytest.mark.slow
 def test_devices_step_beside_each_other():
     """Two devices call the host at the same time, and get what one device gets, which steps twice as many at once.
 
