@@ -31,9 +31,10 @@ def main(command: Command) -> None:
         for task in tqdm((*MT50, *KITCHEN), desc="scenes"):
             env, _ = envs.make(task, seeds=(0,), backend="c")
             task_scene(env, demo().video)
+    originals = {(prepared.digest(original), bound): original for original, bound in asked}  # many scenes share some
     found = {
-        (prepared.digest(original), bound): meshes.decimated_mesh(original, bound)
-        for original, bound in tqdm(asked, desc="meshes", mininterval=1)
+        key: meshes.decimated_mesh(original, key[1])
+        for key, original in tqdm(originals.items(), desc="meshes", mininterval=1)
     }
     prepared.write(found, meshes.VERSION, command.out)
     print(f"{len(found)} meshes of {sum(len(corners) for corners, _ in found.values())} triangles: {command.out}")

@@ -19,8 +19,8 @@ def expert_transitions(world: World, config: TrainConfig) -> Transitions:
     """Returns the transitions of `config.expert_episodes` successful episodes of the task's expert policy.
 
     They are those of the first starts of the training bank, each different from the others, from which the expert
-    succeeds within an episode, which it has to run to its end. Observations are those of the run's
-    policy, so they hide the goal and show the time if the config says so.
+    succeeds within an episode, which it has to run to its end. Observations are those of the run's policy, so they hide
+    the goal and show the time if the config says so.
 
     Returns:
         NumPy arrays [expert_episodes * episode_length], episode by episode.
